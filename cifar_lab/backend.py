@@ -1,0 +1,94 @@
+"""What Keras runs on: backend, device, versions."""
+import contextlib
+import os
+import platform
+import sys
+from importlib import metadata
+
+from .errors import InputError, reason
+
+
+def start():
+    """Import Keras and find the devices, without the lines that TensorFlow's C++ writes on stderr meanwhile.
+
+    Raises InputError where KERAS_BACKEND names a backend that is not installed.
+    """
+    name = os.environ.get("KERAS_BACKEND", "tensorflow")
+    try:
+        with _quiet_stderr():
+            import keras  # noqa: F401
+            device()
+    except (ImportError, ValueError) as error:
+        raise InputError(f"KERAS_BACKEND {name}: Keras does not start on it ({reason(error)[:200]})") from None
+    use_gpu_memory_as_needed()
+
+
+@contextlib.contextmanager
+def _quiet_stderr():
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def device():
+    """(kind, words): kind is "CPU" or "GPU"; words name the hardware, "CPU: AMD EPYC, 2 cores"."""
+    import keras
+    names = []
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+        names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+                 for gpu in tf.config.list_physical_devices("GPU")]
+    elif keras.backend.backend() == "jax":
+        import jax
+        names = [d.device_kind for d in jax.devices() if d.platform in ("gpu", "cuda", "rocm")]
+    elif keras.backend.backend() == "torch":
+        import torch
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if names:
+        return "GPU", f"GPU: {', '.join(names)}"
+    return "CPU", f"CPU: {_cpu_name()}, {cores()} cores"
+
+
+def cores():
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _cpu_name():
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def use_gpu_memory_as_needed():
+    """Stop TensorFlow from taking a GPU's whole memory at the start (JAX is told by the environment)."""
+    import keras
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+        for gpu in tf.config.list_physical_devices("GPU"):
+            try:
+                tf.config.experimental.set_memory_growth(gpu, True)
+            except RuntimeError:  # already in use by this process: too late, and harmless
+                pass
+
+
+def versions():
+    """Versions of what decides a figure: {"python": "3.11.7", "keras": ..., ...}."""
+    import keras
+    names = ["cifar_lab", "keras", keras.backend.backend(), "numpy", "pillow"]
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            from . import __version__
+            found[name] = __version__ if name == "cifar_lab" else "unknown"
+    return found

@@ -1,0 +1,224 @@
+"""Bundles: what a finished training leaves in saved_models/RUNG. Written whole, read checked.
+
+A bundle is a folder with model.keras (the bare network, float32, uncompiled), card.json (what it is
+and how well it does), history.csv (a row an epoch) and, where matplotlib is installed,
+learning_curve.png. This module imports no Keras but to load a model.
+"""
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from . import _ROOT, recipes
+from .errors import InputError, reason
+
+CHECKOUT = _ROOT if (_ROOT / "setup.cfg").is_file() and (_ROOT / "models").is_dir() else None
+PACKAGED = None if CHECKOUT else Path(__file__).resolve().parent / "saved_models"
+CARD_KEYS = ("rung", "recipe", "seed", "classes", "val_accuracy", "test_accuracy", "seconds", "device",
+             "versions", "data_sha256", "model_sha256")
+_OURS = ("model.*", "card.json", "*.card.json", "history.csv", "learning_curve.png")
+
+
+def home():
+    """Where saved_models/ and runs/ are written: the checkout, or the working folder of an installed copy."""
+    return CHECKOUT or Path.cwd()
+
+
+def find(name):
+    """The folder of a bundle, from a rung's name or a path (of the folder, or of its model.keras).
+
+    Raises InputError where there is none.
+    """
+    if name in recipes.LADDER:
+        candidates = [home() / "saved_models" / name] + ([PACKAGED / name] if PACKAGED else [])
+        for folder in candidates:
+            recover(folder)
+            if folder.is_dir():
+                return folder
+        raise InputError(f"{name}: has no bundle in {candidates[0].parent}: train it first (train.py {name})")
+    folder = Path(name)
+    if folder.name == "model.keras":
+        folder = folder.parent
+    recover(folder)
+    if not folder.is_dir():
+        raise InputError(f"{name!r}: is neither a rung ({', '.join(recipes.LADDER)}) nor the folder of a bundle")
+    return folder
+
+
+def read_card(folder):
+    """card.json of a bundle, checked: dict. Raises InputError naming what is wrong."""
+    path = Path(folder) / "card.json"
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)}): not a bundle, or its training is unfinished") from None
+    except ValueError as error:
+        raise InputError(f"{path}: is not JSON ({reason(error)})") from None
+    if not isinstance(card, dict):
+        raise InputError(f"{path}: must hold a JSON object")
+    missing = [k for k in CARD_KEYS if k not in card]
+    if missing:
+        raise InputError(f"{path}: lacks {', '.join(missing)}")
+    classes = card["classes"]
+    if not (isinstance(classes, list) and len(classes) >= 2 and all(isinstance(c, str) for c in classes)):
+        raise InputError(f"{path}: classes must be a list of two or more names")
+    if not isinstance(card["model_sha256"], str):
+        raise InputError(f"{path}: model_sha256 must be a string")
+    return card
+
+
+def load(folder):
+    """(keras.Model, card) of a bundle whose model has the card's checksum. Raises InputError."""
+    folder = Path(folder)
+    card = read_card(folder)
+    path = folder / "model.keras"
+    try:
+        found = file_sha256(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)})") from None
+    if found != card["model_sha256"]:
+        raise InputError(f"{path}: checksum {found[:12]}... is not the card's {card['model_sha256'][:12]}...: "
+                         "the model was changed or damaged after it was saved")
+    import keras
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises nearly anything on an archive that is not a model
+        raise InputError(f"{path}: Keras cannot load it ({reason(error)[:200]})") from None
+    if model.output_shape[-1] != len(card["classes"]):
+        raise InputError(f"{folder}: the model has {model.output_shape[-1]} outputs, the card {len(card['classes'])} classes")
+    return model, card
+
+
+def file_sha256(path):
+    """Hex digest of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+def _beside(folder, ending):
+    folder = Path(folder)
+    return folder.with_name(f".{folder.name}.{ending}")
+
+
+def state_path(folder):
+    """The state file of an unfinished training whose bundle will be `folder`."""
+    return _beside(folder, "state.npz")
+
+
+def recover(folder):
+    """Put the earlier bundle back where a killed process left it between two renames."""
+    folder, previous = Path(folder), _beside(folder, "previous")
+    if previous.is_dir():
+        with contextlib.suppress(OSError):  # a folder that cannot be written: nothing to mend there
+            if folder.is_dir():
+                shutil.rmtree(previous)
+            else:
+                previous.rename(folder)
+
+
+def prepare(folder, bytes_needed):
+    """Make sure, before hours are spent, that a bundle can be written to `folder`.
+
+    Raises InputError: it is a file or holds what is not a bundle's, cannot be written, or its disk has
+    less than `bytes_needed` free.
+    """
+    folder = Path(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        recover(folder)
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: is a file; --output must name a folder")
+        strangers = sorted(p.name for p in folder.iterdir() if not any(p.match(o) for o in _OURS)) if folder.is_dir() else []
+        if strangers:
+            raise InputError(f"{folder}: holds what is not a bundle's ({', '.join(strangers[:3])}); "
+                             "--output must name a new folder or a bundle")
+        probe = _beside(folder, "partial")
+        if probe.exists():
+            shutil.rmtree(probe)
+        probe.mkdir()
+        probe.rmdir()
+        if folder.is_dir() and not os.access(folder, os.W_OK):
+            raise InputError(f"{folder}: cannot be written")
+        free = shutil.disk_usage(folder.parent).free
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({reason(error)})") from None
+    if free < bytes_needed:
+        raise InputError(f"{folder.parent}: no space left for this run: {free / 1e6:.0f} MB free, "
+                         f"{bytes_needed / 1e6:.0f} MB needed")
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Hold `folder` for one training at a time; InputError where another process holds it."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    path = _beside(folder, "lock")
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another training is writing there") from None
+        except OSError:  # a file system without locks
+            pass
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def write(folder, fill):
+    """Write a bundle whole or not at all, replacing the one that is there.
+
+    fill: called with an empty folder, which then becomes `folder`; what it returns is returned.
+    """
+    folder, partial, previous = Path(folder), _beside(folder, "partial"), _beside(folder, "previous")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        result = fill(partial)
+        for file in partial.iterdir():
+            sync(file)
+        sync(partial)
+        if folder.is_dir():
+            folder.rename(previous)
+        partial.rename(folder)
+        sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        recover(folder)
+        raise
+    shutil.rmtree(previous, ignore_errors=True)
+    return result
+
+
+def write_file(path, write_to):
+    """Write a file whole or not at all: `write_to` gets a binary file object."""
+    path = Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write_to(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync(path):
+    """fsync a file or a folder (folders cannot be opened on Windows, and need not be)."""
+    with contextlib.suppress(PermissionError, IsADirectoryError):
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

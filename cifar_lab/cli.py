@@ -1,0 +1,298 @@
+"""The commands: flags in, lines out, exit codes. The only module that parses and prints.
+
+Keras takes seconds to import, so each command imports what it needs once its arguments are right.
+"""
+import argparse
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from . import __version__, recipes
+from .errors import InputError, reason
+
+OK, WRONG, INTERRUPTED = 0, 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):  # one line, where argparse prints the usage as well
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+class _Notice:
+    """Lines for the user on stderr; on a terminal also one that the next line replaces."""
+
+    def __init__(self):
+        if sys.stderr.isatty():
+            self.live = lambda line: print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def __call__(self, line):
+        print(f"\r{line}\x1b[K" if hasattr(self, "live") else line, file=sys.stderr, flush=True)
+
+
+def _guarded(prog, command, argv):
+    """Run a command; turn what went wrong into a line and an exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up lines
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX: GPU memory as needed
+    try:
+        return command(argv)
+    except InputError as error:
+        print(f"{prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt as interrupt:
+        print(f"\n{prog}: interrupted{''.join(map(str, interrupt.args))}", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _whole(low, high=None):
+    def parse(text):
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < low or high is not None and value > high:
+            allowed = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
+            raise argparse.ArgumentTypeError(f"must be {allowed}, received {text!r}")
+        return value
+    return parse
+
+
+def _add_data_flags(parser):
+    parser.add_argument("--data-dir", metavar="DIR",
+                        help="folder with real data as published (default: CIFAR_LAB_DATA, the Keras cache, a download)")
+    parser.add_argument("--data", metavar="NAME_OR_FOLDER",
+                        help="cifar10, fashion-mnist, mnist, synthetic, or a folder with one subfolder of images a class")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else there")
+
+
+# --- train ------------------------------------------------------------------------------------------
+
+def train(argv=None):
+    """train.py: returns the exit code."""
+    return _guarded("train.py", _train, argv)
+
+
+def _train(argv):
+    parser = _Parser(prog="train.py", description="Train a rung of the ladder and save it as a bundle.")
+    parser.add_argument("rung", nargs="?", metavar="RUNG", help="name of a rung, see --list")
+    parser.add_argument("--list", action="store_true", help="show the ladder: promises, measured figures, ideas")
+    _add_data_flags(parser)
+    parser.add_argument("--recipe", metavar="FILE", help="JSON file with recipe fields that replace the rung's")
+    parser.add_argument("--epochs", type=_whole(1), metavar="N", help="epochs instead of the recipe's")
+    parser.add_argument("--seed", type=_whole(0, 2**32 - 1), default=0, metavar="S", help="random seed (default 0)")
+    parser.add_argument("--limit", type=_whole(1), metavar="N", help="use N train images, stratified; the test set stays whole")
+    parser.add_argument("--output", metavar="DIR", help="folder of the bundle (default: saved_models/RUNG, or runs/... "
+                        "for a run that departs from its rung)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the bundle or unfinished run that is there")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped; start where there is none")
+    parser.add_argument("--tensorboard", metavar="DIR", help="write TensorBoard logs")
+    parser.add_argument("--show", action="store_true", help="print the resolved recipe and the layers, and train nothing")
+    args = parser.parse_args(argv)
+    if args.list:
+        return _list(args.json)
+    if args.rung is None:
+        raise InputError(f"RUNG: must be one of {', '.join(recipes.LADDER)}, received none")
+
+    rung_recipe = recipe = recipes.get(args.rung)
+    if args.recipe:
+        recipe = recipes.changed(recipe, _read_json(args.recipe), f"--recipe {args.recipe}")
+    if args.epochs:
+        recipe = recipes.changed(recipe, {"epochs": args.epochs}, "--epochs")
+    data_name = args.data or recipe.data
+    if args.show:
+        return _show(args, recipe, data_name)
+
+    from . import backend, bundles, data
+    notice = _Notice()
+    departed = recipe.sha256() != rung_recipe.sha256() or args.limit or data_name != rung_recipe.data
+    output = Path(args.output or _default_output(args, recipe, data_name, departed))
+    if departed and output.resolve() == (bundles.home() / "saved_models" / args.rung).resolve():
+        raise InputError(f"--output {output}: is the rung's own place, and this run departs from its recipe or data; "
+                         "name another folder")
+    bundles.prepare(output, bytes_needed=0)  # before the data are read
+    dataset = data.load(data_name, args.data_dir, recipe.input_shape, notice)
+    backend.start()
+    from . import training
+    try:
+        card, finished_before = training.train(
+            recipe, dataset, output, rung=args.rung, seed=args.seed, limit=args.limit, overwrite=args.overwrite,
+            resume=args.resume, tensorboard=args.tensorboard, notice=notice,
+            command=shlex.join(["python", "train.py", *(sys.argv[1:] if argv is None else argv)]))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("; what was trained is kept, and the same command with --resume goes on") from None
+    if args.json:
+        keys = ("rung", "seed", "seconds", "compile_seconds", "epoch", "val_accuracy", "test_accuracy", "test_loss", "device", "backend")
+        _print_json({"bundle": str(output), **{k: card.get(k) for k in keys}, "finished_before": finished_before})
+        return OK
+    if finished_before:
+        print("this run is finished already")
+    print(f"saved in {output}: test accuracy {card['test_accuracy']:.2%}, validation accuracy {card['val_accuracy']:.2%} "
+          f"(epoch {card['epoch']}), trained in {card['seconds']:.0f} s + {card['compile_seconds']:.0f} s of compilation")
+    print(f"test it forward only: python evaluate.py {args.rung if output == bundles.home() / 'saved_models' / args.rung else shlex.quote(str(output))}")
+    return OK
+
+
+def _default_output(args, recipe, data_name, departed):
+    from . import bundles
+    if not departed:
+        return bundles.home() / "saved_models" / args.rung
+    parts = [args.rung]
+    if data_name != recipes.get(args.rung).data:
+        parts.append("".join(c if c.isalnum() or c in "-_." else "-" for c in data_name).strip("-."))
+    if args.recipe:
+        parts.append(Path(args.recipe).stem)
+    parts += [f"epochs{args.epochs}"] if args.epochs else []
+    parts += [f"limit{args.limit}"] if args.limit else []
+    parts += [f"seed{args.seed}"] if args.seed else []
+    return bundles.home() / "runs" / "-".join(parts)
+
+
+def _list(as_json):
+    from . import reporting
+    rows = []
+    for rung, recipe in recipes.LADDER.items():
+        rows.append({"rung": rung, "promise": recipe.promise, **reporting.summary(rung), "idea": recipe.idea,
+                     "recipe_changed_since_measured": reporting.drifted(rung)})
+    if as_json:
+        _print_json({"ladder": rows})
+        return OK
+    for row in rows:
+        time = "" if row["seconds"] is None else f"{row['seconds'] / 60:.1f} min"
+        print(f"{row['rung']:<18} promises {100 * row['promise']:g} %   measured {reporting.measured(row):<24} {time:>9}   {row['idea']}")
+    return OK
+
+
+def _show(args, recipe, data_name):
+    from . import backend, data
+    if Path(data_name).is_dir() and data_name not in data.NAMES:
+        num_classes = len(data.folder_classes(data_name))
+        if num_classes < 2:
+            raise InputError(f"{data_name}: needs one subfolder a class and at least two classes, has {num_classes}")
+    elif data_name.split(":")[0] in data.NAMES:
+        num_classes = 10
+    else:
+        raise InputError(f"data {data_name!r}: must be one of {', '.join(data.NAMES)}, or a folder of images")
+    backend.start()
+    model = recipes.build(recipe, num_classes)
+    rows = [{"layer": layer.name, "kind": type(layer).__name__, "output_shape": list(layer.output.shape[1:]),
+             "parameters": layer.count_params()} for layer in model.layers]
+    if args.json:
+        _print_json({"rung": args.rung, "recipe": recipe.as_dict(), "parameters": model.count_params(), "layers": rows})
+        return OK
+    print(json.dumps({args.rung: recipe.as_dict()}, indent=2))
+    print(f"{'layer':<14}{'kind':<22}{'output':<16}{'parameters':>12}")
+    for row in rows:
+        print(f"{row['layer']:<14}{row['kind']:<22}{' x '.join(map(str, row['output_shape'])):<16}{row['parameters']:>12,}")
+    print(f"{'total':<52}{model.count_params():>12,}")
+    return OK
+
+
+def _read_json(path):
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)})") from None
+    except ValueError as error:
+        raise InputError(f"{path}: is not JSON ({reason(error)})") from None
+
+
+def _print_json(value):
+    print(json.dumps(value))
+
+
+# --- evaluate ---------------------------------------------------------------------------------------
+
+def evaluate(argv=None):
+    """evaluate.py: returns the exit code."""
+    return _guarded("evaluate.py", _evaluate, argv)
+
+
+def _evaluate(argv):
+    parser = _Parser(prog="evaluate.py", description="Test a saved model, forward only.")
+    parser.add_argument("bundle", metavar="RUNG_OR_BUNDLE", help="name of a rung, or the folder of a bundle")
+    _add_data_flags(parser)
+    parser.add_argument("--views", type=int, choices=(1, 2, 6), default=1, metavar="N",
+                        help="also average over N views of each image: 2 adds the mirror image, 6 shifts as well")
+    args = parser.parse_args(argv)
+
+    from . import backend, bundles
+    folder = bundles.find(args.bundle)
+    bundles.read_card(folder)  # before the seconds that Keras takes to start
+    notice = _Notice()
+    backend.start()
+    model, card = bundles.load(folder)
+    images, labels, source = _test_images(args, card, tuple(model.input_shape[1:]), notice)
+    from . import evaluation
+    result = evaluation.evaluate(model, images, labels, card["classes"], args.views)
+    if args.json:
+        _print_json({"rung": card["rung"], "bundle": str(folder), "data": source, **result})
+        return OK
+    print(f"{card['rung']} ({folder}) on {source}: {result['images']:,} test images")
+    print(evaluation.as_table(result, card["classes"]))
+    print(f"accuracy {result['accuracy']:.2%}   loss {result['loss']:.4f}")
+    if args.views > 1:
+        print(f"averaged over {args.views} views: accuracy {result['views_accuracy']:.2%}   loss {result['views_loss']:.4f}")
+    return OK
+
+
+def _test_images(args, card, input_shape, notice):
+    """(images, labels, name) of what a bundle is to be tested on: its own test set, or a folder of one's own."""
+    from . import data
+    own = card.get("data") if isinstance(card.get("data"), dict) else {}
+    name = args.data or own.get("name")
+    if not isinstance(name, str):
+        raise InputError(f"card.json does not say what {card['rung']} was trained on; name the data with --data")
+    folder = Path(name)
+    if name.split(":")[0] not in data.NAMES and folder.is_dir():
+        inside = {p.name for p in data.class_folders(folder)}
+        if {"train", "test"} <= inside:
+            folder = folder / "test"
+        elif own.get("name") == name or own.get("note"):
+            dataset = data.load(name, None, input_shape)
+            if dataset.test_sha256() == own.get("test_sha256"):  # the folder it was trained on: the rest was seen
+                notice(f"{name}: tested on the fifth of it that was kept from training")
+                return dataset.test_images, dataset.test_labels, name
+        (images, labels), classes = data.read_labelled_folder(folder, input_shape, notice, classes=card["classes"])
+        return images, labels, str(folder)
+    dataset = data.load(name, args.data_dir, input_shape, notice)
+    if list(dataset.classes) != card["classes"]:
+        raise InputError(f"--data {name}: its classes ({', '.join(dataset.classes[:3])}, ...) are not those of the bundle "
+                         f"({', '.join(card['classes'][:3])}, ...)")
+    if name == own.get("name") and own.get("test_sha256") not in (None, dataset.test_sha256()):
+        notice(f"note: these are not the test images that the card's figures were measured on")
+    return dataset.test_images, dataset.test_labels, name
+
+
+# --- record, and the one entry point of an installed copy ---------------------------------------------
+
+def _record(argv):
+    parser = _Parser(prog="cifar-lab record", description="Add finished runs to results/ and renew the README's table.")
+    parser.add_argument("bundles", nargs="*", metavar="RUNG_OR_BUNDLE")
+    args = parser.parse_args(argv)
+    from . import bundles, reporting
+    if bundles.CHECKOUT is None:
+        raise InputError("record: works in a checkout of cifar_lab alone")
+    for bundle in args.bundles:
+        reporting.record(bundle)
+    reporting.update_readme(bundles.CHECKOUT / "README.md")
+    return OK
+
+
+def main(argv=None):
+    """cifar-lab COMMAND ... (also `python -m cifar_lab`): the commands of an installed copy."""
+    argv = sys.argv[1:] if argv is None else argv
+    commands = {"train": _train, "evaluate": _evaluate, "record": _record}
+    if argv and argv[0] in commands:
+        return _guarded(f"cifar-lab {argv[0]}", commands[argv[0]], argv[1:])
+
+    def none(argv):
+        parser = _Parser(prog="cifar-lab", description="Train, test and ship small image classifiers.",
+                         usage="cifar-lab {train,evaluate,record} ... (each has --help)")
+        parser.add_argument("--version", action="version", version=__version__)
+        parser.add_argument("command", choices=list(commands))
+        parser.parse_args(argv)
+    return _guarded("cifar-lab", none, argv)

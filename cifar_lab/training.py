@@ -1,0 +1,420 @@
+"""train(): the one path by which every rung is trained, on every backend.
+
+The data set lies on the device as uint8; `fit` is fed indices, in an order that is a function of seed
+and epoch, and a lookup layer in front of the bare network turns them into pixels. After each epoch
+everything that a later epoch depends on goes into one state file, so that a killed run goes on exactly
+where it was.
+"""
+import csv
+import datetime
+import io
+import json
+import math
+import os
+import time
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from . import backend, bundles, data, evaluation, recipes, reporting
+from .errors import InputError, reason
+
+VALIDATION_BATCH = 500
+HISTORY_FIELDS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
+
+
+class DatasetLookup(layers.Layer):
+    """Indices -> images, out of an array that stays on the device.
+
+    images: uint8 (N, height, width, channels). Call: int32 (batch,) -> float32 (batch, height, width,
+    channels), 0-255. The array is a variable that no state file and no saved model contains.
+    """
+
+    def __init__(self, images, **kwargs):
+        super().__init__(trainable=False, **kwargs)
+        self.images = self.add_weight(shape=images.shape, dtype="uint8", initializer="zeros", trainable=False,
+                                      name="images")
+        self.images.assign(images)
+
+    def call(self, indices):
+        return ops.cast(ops.take(self.images, indices, axis=0), "float32")
+
+
+class _OneRun(keras.callbacks.CallbackList):
+    """Callbacks that see one training, though `fit` is called once an epoch."""
+
+    def on_train_begin(self, logs=None):
+        pass
+
+    def on_train_end(self, logs=None):
+        pass
+
+    def begin(self):
+        super().on_train_begin()
+
+    def end(self):
+        super().on_train_end()
+
+
+class Trainer:
+    """A recipe's network on one data set: the wrapper graph, its optimizer and the epochs done so far.
+
+    Args:
+        recipe: recipes.Recipe.
+        dataset: data.Dataset whose images have the recipe's input shape; the test split is not looked at.
+        seed: decides the initial weights, the validation split, dropout and the order of images.
+    """
+
+    def __init__(self, recipe, dataset, seed):
+        self.recipe, self.dataset, self.seed = recipe, dataset, seed
+        self.train_indices, self.val_indices = (
+            part.astype("int32")
+            for part in data.stratified_split(dataset.train_labels, recipe.validation_fraction, seed))
+        self.one_hot = np.eye(len(dataset.classes), dtype="float32")[dataset.train_labels]
+        self.precision = recipe.gpu_precision if backend.device()[0] == "GPU" else "float32"
+
+        keras.utils.set_random_seed(seed)
+        with _dtype_policy(self.precision):
+            self.network = recipes.build(recipe, len(dataset.classes))
+        self.lookup = DatasetLookup(dataset.train_images, name="lookup")
+        indices = keras.Input((), dtype="int32", name="index")
+        self.model = keras.Model(indices, self.network(self.lookup(indices)), name="training")
+        self.optimizer = keras.optimizers.Adam(self._learning_rate())
+        on_cpu_tensorflow = keras.backend.backend() == "tensorflow" and backend.device()[0] == "CPU"
+        self.model.compile(
+            self.optimizer, keras.losses.CategoricalCrossentropy(),
+            metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
+            # XLA makes convolutions on TensorFlow's CPU many times slower
+            jit_compile=False if on_cpu_tensorflow else "auto")
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.history = []  # a dict an epoch, see HISTORY_FIELDS
+        self.kept = None  # weights of the best epoch so far, where the recipe keeps them
+        self.compile_seconds = 0.0
+
+    @property
+    def steps_per_epoch(self):
+        return math.ceil(len(self.train_indices) / self.recipe.batch_size)
+
+    def _learning_rate(self):
+        if self.recipe.schedule == "cosine":
+            return keras.optimizers.schedules.CosineDecay(
+                self.recipe.learning_rate, self.steps_per_epoch * self.recipe.epochs)
+        return self.recipe.learning_rate
+
+    def _variables(self):
+        """All that a later epoch depends on: weights, seed generators, and the optimizer's own."""
+        mine = [v for v in self.model.variables if v is not self.lookup.images]
+        seen = {id(v) for v in mine}
+        return mine + [v for v in self.model.optimizer.variables if id(v) not in seen]
+
+    def values(self):
+        return [keras.ops.convert_to_numpy(v.value).copy() for v in self._variables()]
+
+    def assign(self, values):
+        variables = self._variables()
+        if [tuple(v.shape) for v in variables] != [v.shape for v in values]:
+            raise ValueError("values: must have the shapes of this network's variables")
+        for variable, value in zip(variables, values):
+            variable.assign(value)
+
+    def compile_step(self):
+        """Run one short epoch, so that training finds its steps compiled, and put everything back."""
+        start, before = time.perf_counter(), self.values()
+        size = min(len(self.train_indices),
+                   self.recipe.batch_size + len(self.train_indices) % self.recipe.batch_size)
+        self._fit(self.train_indices[:size], 0, None)
+        self.assign(before)
+        self.compile_seconds += time.perf_counter() - start
+
+    def _fit(self, order, epoch, callbacks):
+        return self.model.fit(
+            order, self.one_hot[order], batch_size=self.recipe.batch_size, shuffle=False, verbose=0,
+            initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks,
+            validation_data=(self.val_indices, self.one_hot[self.val_indices]),
+            validation_batch_size=VALIDATION_BATCH)
+
+    def order(self, epoch):
+        """Indices of the train part in the order of an epoch (0 is the first): int32 (N,)."""
+        return np.random.default_rng([self.seed, epoch]).permutation(self.train_indices)
+
+    def run_epoch(self, callbacks=None):
+        """Train the next epoch, validate, and add a row to the history, which is returned."""
+        epoch, start = len(self.history), time.perf_counter()
+        logs = {k: float(v[-1]) for k, v in self._fit(self.order(epoch), epoch, callbacks).history.items()}
+        row = {"epoch": epoch + 1, **{k: logs[k] for k in HISTORY_FIELDS[1:5]},
+               "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+               "seconds": time.perf_counter() - start}
+        if not (math.isfinite(row["loss"]) and math.isfinite(row["val_loss"])):
+            raise InputError(f"training diverged: loss {row['loss']}, validation loss {row['val_loss']} in epoch "
+                             f"{epoch + 1}; lower the recipe's learning_rate ({self.recipe.learning_rate})")
+        best = max((r["val_accuracy"] for r in self.history), default=-1.0)
+        if self.recipe.keep == "best" and row["val_accuracy"] > best:
+            self.kept = self.network.get_weights()
+        self.history.append(row)
+        return row
+
+    def chosen_epoch(self):
+        """The row of the history whose weights are saved."""
+        if self.recipe.keep == "best":
+            return max(self.history, key=lambda row: row["val_accuracy"])  # the first of equals
+        return self.history[-1]
+
+    def bare_network(self):
+        """The network to be saved: float32, uncompiled, with the chosen weights."""
+        with _dtype_policy("float32"):
+            network = recipes.build(self.recipe, len(self.dataset.classes))
+        network.set_weights(self.kept if self.recipe.keep == "best" else self.network.get_weights())
+        return network
+
+    # --- the state file ---------------------------------------------------------------------------
+
+    def save_state(self, path, run):
+        """Write everything to `path`, whole or not at all. `run`: dict that identifies the run."""
+        meta = {"run": run, "history": self.history, "compile_seconds": self.compile_seconds}
+        arrays = {f"v{i:04d}": v for i, v in enumerate(self.values())}
+        arrays |= {f"k{i:04d}": v for i, v in enumerate(self.kept or [])}
+        text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+        bundles.write_file(path, lambda file: np.savez(file, meta=text, **arrays))
+
+    def load_state(self, path):
+        """Take up what `save_state` wrote. InputError where the file is damaged or does not fit."""
+        meta, values, kept = _read_state(path)
+        try:
+            self.assign(values)
+        except ValueError:
+            raise InputError(f"{path}: the state is not of this network; --overwrite starts over") from None
+        self.history, self.kept = meta["history"], kept or None
+        self.compile_seconds = meta["compile_seconds"]
+
+
+def _read_state(path):
+    try:
+        with np.load(path, allow_pickle=False) as file:  # every member has a checksum, tested on reading
+            meta = json.loads(file["meta"].tobytes())
+            return meta, *([file[k] for k in sorted(file.files) if k[0] == first and k != "meta"] for first in "vk")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: damaged state file ({reason(error)[:150]}); --overwrite starts over") from None
+
+
+class _dtype_policy:
+    """The global dtype policy within a `with`."""
+
+    def __init__(self, policy):
+        self.policy = policy
+
+    def __enter__(self):
+        self.before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.policy)
+
+    def __exit__(self, *_):
+        keras.config.set_dtype_policy(self.before)
+
+
+def train(recipe, dataset, output, *, rung, seed=0, limit=None, overwrite=False, resume=False,
+          tensorboard=None, command="", notice=lambda line: None, callbacks=()):
+    """Train a recipe on a data set and leave a bundle.
+
+    Args:
+        recipe: recipes.Recipe.
+        dataset: data.Dataset, whole; its images have the recipe's input shape.
+        output: folder of the bundle.
+        rung: the name that goes into the card.
+        seed: 0 to 2**32 - 1.
+        limit: number of train images to use, stratified; None for all.
+        overwrite: replace a bundle, or an unfinished run, that is at `output`.
+        resume: go on with the unfinished run at `output`; start where there is none.
+        tensorboard: folder for TensorBoard's logs, or None.
+        command: what the user typed, for the card.
+        notice: called with lines for the user.
+        callbacks: further keras.callbacks.Callback objects.
+
+    Returns:
+        (card, finished_before): the card as a dict, and whether the bundle was there already.
+
+    Raises:
+        InputError: the request, the data or the disk does not allow it.
+    """
+    output = Path(output)
+    if limit is not None:
+        dataset = data.limited(dataset, limit, seed)
+    run = {"rung": rung, "recipe": recipe.as_dict(), "seed": seed, "limit": limit,
+           "data_sha256": dataset.train_sha256(), "backend": keras.backend.backend()}
+    bundles.prepare(output, bytes_needed=0)
+    with bundles.locked(output):
+        return _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command, notice, callbacks)
+
+
+def _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command, notice, callbacks):
+    state = bundles.state_path(output)
+    earlier = _read_state(state)[0] if resume and state.exists() and not overwrite else None
+    if earlier:
+        _refuse_changes(state, earlier["run"], run)
+        overwrite = earlier["run"].get("overwrite", False)  # asked for when the run was started
+    if output.is_dir() and any(output.iterdir()):
+        card = bundles.read_card(output) if not overwrite else {}
+        if resume and not earlier and not overwrite:
+            _refuse_changes(output, _run_of(card), run)
+        finished = resume and not overwrite or earlier and card.get("started") == earlier["run"].get("started")
+        if finished:
+            bundles.load(output)
+            state.unlink(missing_ok=True)
+            return card, True
+        if not overwrite:
+            raise InputError(f"{output}: holds a trained bundle already; --overwrite replaces it, --output names another folder")
+    elif state.exists() and not resume and not overwrite:
+        raise InputError(f"{output}: an unfinished run is there ({state.name}); --resume goes on with it, --overwrite starts over")
+
+    board = [_tensorboard(tensorboard)] if tensorboard else []
+    device = backend.device()[1]
+    trainer = Trainer(recipe, dataset, run["seed"])
+    notice(f"{run['rung']} on {dataset.name}: {len(trainer.train_indices):,} train, {len(trainer.val_indices):,} validation, "
+           f"{len(dataset.test_labels):,} test images; {trainer.network.count_params():,} parameters")
+    notice(f"backend {keras.backend.backend()}, device {device}, precision {trainer.precision}, seed {run['seed']}")
+    # twice the state (the new one is written beside the old), and the model
+    bundles.prepare(output, 2.5 * sum(v.nbytes for v in trainer.values()) + 8e6)
+
+    if earlier:
+        trainer.load_state(state)
+        run = earlier["run"]
+        notice(f"resuming after epoch {len(trainer.history)} of {recipe.epochs}")
+    else:
+        run = {**run, "overwrite": overwrite, "started": _now()}
+    try:
+        trainer.compile_step()
+        if not earlier:
+            trainer.save_state(state, run)
+        notice(f"compiled in {trainer.compile_seconds:.1f} s")
+        watchers = _OneRun([keras.callbacks.History(), Progress(trainer, notice), *board, *callbacks], model=trainer.model)
+        watchers.begin()
+        while len(trainer.history) < recipe.epochs and not trainer.model.stop_training:
+            trainer.run_epoch(watchers)
+            trainer.save_state(state, run)
+        watchers.end()
+        network = trainer.bare_network()
+        card = bundles.write(output, lambda folder: _fill(folder, trainer, network, run, device, command, notice))
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written ({reason(error)}); epochs up to the last saved one are kept, "
+                         "--resume goes on") from None
+    state.unlink(missing_ok=True)
+    return card, False
+
+
+def _now():
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
+
+
+def _run_of(card):
+    """What identifies the run that left a card, in the form of a state's."""
+    return {"rung": card["rung"], "recipe": card["recipe"], "seed": card["seed"],
+            "limit": card.get("data", {}).get("limit"), "data_sha256": card["data_sha256"]}
+
+
+def _refuse_changes(path, before, now):
+    """InputError where a run to be resumed was started with other settings."""
+    for key in ("rung", "seed", "limit", "backend", "recipe", "data_sha256"):
+        if key not in before or before[key] == now[key]:
+            continue
+        if key == "recipe" and isinstance(before[key], dict):
+            field = next((f for f in now[key] if before[key].get(f) != now[key][f]), "fields")
+            raise InputError(f"{path}: --resume with another recipe: {field} was {before[key].get(field)!r}, "
+                             f"is now {now[key].get(field)!r}; --overwrite starts over")
+        raise InputError(f"{path}: --resume with other settings: {key} was {before[key]!r}, is now {now[key]!r}; "
+                         "--overwrite starts over")
+
+
+def _fill(folder, trainer, network, run, device, command, notice):
+    """Save the network, test it from the saved file, write the card: everything of a bundle."""
+    network.save(folder / "model.keras")
+    chosen, dataset = trainer.chosen_epoch(), trainer.dataset
+    card = {
+        "rung": run["rung"],
+        "recipe": run["recipe"],
+        "recipe_sha256": trainer.recipe.sha256(),
+        "seed": run["seed"],
+        "classes": list(dataset.classes),
+        "parameters": network.count_params(),
+        "epoch": chosen["epoch"],
+        "val_accuracy": chosen["val_accuracy"],
+        "test_accuracy": None,
+        "test_loss": None,
+        "seconds": sum(row["seconds"] for row in trainer.history),
+        "compile_seconds": trainer.compile_seconds,
+        "backend": run["backend"],
+        "device": device,
+        "precision": trainer.precision,
+        "versions": backend.versions(),
+        "started": run["started"],
+        "date": _now()[:10],
+        "command": command,
+        "data": {"name": dataset.name, "limit": run["limit"], "train_images": len(trainer.train_indices),
+                 "validation_images": len(trainer.val_indices), "test_images": len(dataset.test_labels),
+                 "test_sha256": dataset.test_sha256(), "note": dataset.note},
+        "data_sha256": run["data_sha256"],
+        "model_sha256": bundles.file_sha256(folder / "model.keras"),
+    }
+    (folder / "card.json").write_text(json.dumps(card, indent=2))
+    model, _ = bundles.load(folder)  # what is tested is the file, not the network in memory
+    result = evaluation.evaluate(model, dataset.test_images, dataset.test_labels, dataset.classes)
+    card.update(test_accuracy=result["accuracy"], test_loss=result["loss"])
+    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, HISTORY_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(trainer.history)
+    (folder / "history.csv").write_text(text.getvalue())
+    if not reporting.draw_learning_curve(trainer.history, folder / "learning_curve.png", f"{run['rung']}, seed {run['seed']}",
+                                         chosen["epoch"]):
+        notice("matplotlib is not installed: no learning_curve.png")
+    return card
+
+
+def _tensorboard(folder):
+    try:
+        import tensorboard  # noqa: F401
+        import tensorflow  # noqa: F401  (Keras' callback writes through tf.summary on every backend)
+    except ImportError as error:
+        raise InputError(f"--tensorboard: {error.name} is not installed: pip install 'cifar_lab[tensorboard]'") from None
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(13, "permission denied")
+    except OSError as error:
+        raise InputError(f"--tensorboard {folder}: cannot be written ({reason(error)})") from None
+    return keras.callbacks.TensorBoard(folder, write_graph=False)
+
+
+class Progress(keras.callbacks.Callback):
+    """A line an epoch, and on a terminal a line that counts the steps between."""
+
+    def __init__(self, trainer, notice):
+        super().__init__()
+        self.trainer, self.notice = trainer, notice
+        self.live = getattr(notice, "live", None)  # draws a line that the next one replaces; None in a log
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = self.shown = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.live and time.perf_counter() - self.shown > 0.5:
+            self.shown = time.perf_counter()
+            done, steps = batch + 1, self.trainer.steps_per_epoch
+            left = (self.shown - self.start) / done * (steps - done)
+            self.live(f"epoch {len(self.trainer.history) + 1:>3}/{self.trainer.recipe.epochs}  step {done}/{steps}  "
+                      f"loss {float(logs['loss']):.4f}  accuracy {float(logs['accuracy']):.4f}  epoch ends in {_clock(left)}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.perf_counter() - self.start
+        past = [row["seconds"] for row in self.trainer.history[-4:]] + [seconds]
+        total = self.trainer.recipe.epochs
+        left = (total - epoch - 1) * sum(past) / len(past)
+        self.notice(f"epoch {epoch + 1:>3}/{total}  loss {logs['loss']:.4f}  accuracy {logs['accuracy']:.4f}  "
+                    f"val_loss {logs['val_loss']:.4f}  val_accuracy {logs['val_accuracy']:.4f}  "
+                    f"{seconds:.1f} s  left {_clock(left)}")
+
+
+def _clock(seconds):
+    seconds = round(seconds)
+    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}" if seconds >= 3600 else f"{seconds // 60}:{seconds % 60:02d}"

@@ -1,0 +1,9 @@
+"""Keras functional-API builders: builder(input_shape, num_classes, ...) -> keras.Model.
+
+Every network takes raw pixels, float32 (N, height, width, channels) in 0-255, and returns
+class probabilities, float32 (N, num_classes). Nothing here knows a recipe or a data set.
+"""
+from .cifar10_cnn import cifar10_cnn
+from .fashion_mnist_cnn import fashion_mnist_cnn
+
+__all__ = ["cifar10_cnn", "fashion_mnist_cnn"]
