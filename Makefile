@@ -1,0 +1,26 @@
+# make run    install into .venv, train a network on the embedded data set, test it forward only
+# make test   install into .venv, run the tests
+PYTHON ?= python3
+EXTRAS ?= dev
+VENV := .venv
+INSTALLED := $(VENV)/installed-$(EXTRAS)
+
+.PHONY: run test test-slow clean
+
+run: $(INSTALLED)
+	$(VENV)/bin/python train.py cifar10-74 --data synthetic --epochs 6 --output runs/first --overwrite
+	$(VENV)/bin/python evaluate.py runs/first
+
+test: $(INSTALLED)
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+test-slow: $(INSTALLED)
+	$(VENV)/bin/python -m pytest -m slow $(PYTEST_ARGS)
+
+$(INSTALLED): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info runs
