@@ -185,7 +185,7 @@ def _background(rng, dials):
     t = rng.uniform(0, 2 * np.pi)
     ramp = ((_X * np.cos(t) + _Y * np.sin(t)) / SIZE + 0.5).clip(0, 1)[..., None]
     canvas = start * (1 - ramp) + end * ramp + rng.normal(0, 18 * clutter, (SIZE, SIZE, 1))
-    image = Image.fromarray(canvas.clip(0, 255).astype(np.uint8))
+    image = Image.fromarray(canvas.round().clip(0, 255).astype(np.uint8))
     pen = ImageDraw.Draw(image)
     for _ in range(rng.binomial(10, 0.6 * clutter)):
         color = tuple(int(c) for c in _color(rng, clutter, (70, 90, 110)))
@@ -212,4 +212,4 @@ def _light(picture, rng, dials):
     brightness = dials.illumination * rng.uniform(-70, 70)
     t = rng.uniform(0, 2 * np.pi)
     falloff = 1 + dials.illumination * rng.uniform(0, 0.9) / SIZE * (_X * np.cos(t) + _Y * np.sin(t))[..., None]
-    return (((picture - 127.5) * contrast + 127.5 + brightness) * falloff).clip(0, 255).astype(np.uint8)
+    return (((picture - 127.5) * contrast + 127.5 + brightness) * falloff).round().clip(0, 255).astype(np.uint8)

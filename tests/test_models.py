@@ -69,17 +69,22 @@ def test_raw_pixels_in(case):
     np.testing.assert_allclose(np.asarray(rescaled), 1.0, rtol=1e-6)
 
 
+NO_DROPOUT = {"cifar10_cnn": {"dropout": 0.0}, "cifar10_cnn_bn": {"dropout": 0.0},
+              "fashion_mnist_cnn": {"conv_dropout": 0.0, "hidden_dropout": 0.0}}
+
+
 def test_overfits_one_batch(case):
-    _, builder, options, shape = case
+    """16 images of noise, learnt by heart within 60 steps."""
+    name, builder, options, shape = case
     keras.utils.set_random_seed(0)
-    model = builder(shape, 10, **options)
+    model = builder(shape, 10, **options, **NO_DROPOUT[name])
     x, y = batch(shape)
-    model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
-    model.fit(x, y, epochs=100, batch_size=16, verbose=0)
-    assert (np.asarray(model(x, training=True)).shape) == (16, 10)
-    # batch statistics, as it was trained: moving averages of a hundred steps lag behind
-    loss = model.train_on_batch(x, y)[0] if options else model.evaluate(x, y, verbose=0)[0]
-    assert loss < 0.05 if not options else loss < 0.2
+    model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    first = model.train_on_batch(x, y)[0]
+    for _ in range(60):
+        loss, accuracy = model.train_on_batch(x, y, return_dict=False)
+        model.reset_metrics()
+    assert first > 1.5 and loss < 0.05 and accuracy == 1.0
 
 
 def test_saved_and_reloaded_model_is_equal(case, tmp_path):
@@ -90,5 +95,5 @@ def test_saved_and_reloaded_model_is_equal(case, tmp_path):
     again = keras.saving.load_model(tmp_path / "m.keras", compile=False, safe_mode=True)
     x, _ = batch(shape)
     np.testing.assert_array_equal(model.predict(x, verbose=0), again.predict(x, verbose=0))
-    assert again.optimizer is None
+    assert not again.compiled
     assert {v.dtype for v in again.weights} == {"float32"}

@@ -1,0 +1,322 @@
+"""Training: what it computes, that it is reproducible, and that a resumed run is the same run."""
+import dataclasses
+import json
+import math
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT, command_env, run
+
+from cifar_lab import bundles, data, recipes, synthetic, training
+from cifar_lab.errors import InputError
+from cifar_lab.training import Trainer
+
+RECIPE = recipes.get("fashion-mnist-92")
+
+
+@pytest.fixture
+def dataset(fashion):
+    return data.load("fashion-mnist", str(fashion))
+
+
+def small(**fields):
+    return recipes.changed(RECIPE, {"epochs": 3, "batch_size": 32, "schedule": "constant", **fields}, "test")
+
+
+def test_lookup_returns_the_images_of_the_indices():
+    images = np.random.default_rng(0).integers(0, 256, (50, 4, 5, 3)).astype(np.uint8)
+    out = training.DatasetLookup(images)(np.array([7, 0, 49, 7], np.int32))
+    np.testing.assert_array_equal(np.asarray(out), images[[7, 0, 49, 7]].astype("float32"))
+
+
+def test_order_is_a_function_of_seed_and_epoch(dataset):
+    a, b = Trainer(small(), dataset, 3), Trainer(small(), dataset, 3)
+    np.testing.assert_array_equal(a.order(5), b.order(5))
+    assert (a.order(5) != a.order(6)).any()
+    assert sorted(a.order(5)) == a.train_indices.tolist()
+    assert not set(a.train_indices) & set(a.val_indices) and len(a.val_indices) == 20
+
+
+def test_one_step_golden_value():
+    """One epoch of one step of Adam from fixed weights: the loss and the step are those of the formulae.
+
+    If this fails, what a step computes has changed: every measured result is in doubt.
+    """
+    images = np.zeros((20, 28, 28, 1), np.uint8)
+    images[::2] = 255
+    labels = np.arange(20) % 2
+    ds = data.Dataset("golden", ("even", "odd"), images, labels, images, labels)
+    recipe = small(batch_size=32, learning_rate=0.01, builder_options={"conv_dropout": 0.0, "hidden_dropout": 0.0})
+    trainer = Trainer(recipe, ds, 0)
+    for w in trainer.network.weights:
+        w.assign(np.full(w.shape, 0.01 if len(w.shape) > 1 else 0.0))
+    before = [w.numpy() if hasattr(w, "numpy") else np.asarray(w) for w in trainer.network.trainable_weights]
+    row = trainer.run_epoch()
+    assert row["loss"] == pytest.approx(math.log(2), abs=1e-6)  # both outputs are equal before the step
+    output = np.asarray(keras.ops.convert_to_numpy(trainer.network.get_layer("output").kernel))
+    # white images are class 0: their features push column 0 up and column 1 down by the learning rate
+    np.testing.assert_allclose(output[:, 0] - before[-2][:, 0], 0.01, rtol=1e-3)
+    np.testing.assert_allclose(output[:, 1] - before[-2][:, 1], -0.01, rtol=1e-3)
+    bias = keras.ops.convert_to_numpy(trainer.network.get_layer("output").bias)
+    np.testing.assert_allclose(bias, 0.0, atol=2e-3)  # classes are balanced but for float noise through Adam
+
+
+def test_cosine_schedule_ends_at_zero(dataset):
+    trainer = Trainer(small(schedule="cosine", epochs=2), dataset, 0)
+    assert float(trainer.model.optimizer.learning_rate) == pytest.approx(0.001)
+    rows = [trainer.run_epoch() for _ in range(2)]
+    assert rows[0]["learning_rate"] == pytest.approx(0.0005, rel=0.02)
+    assert rows[1]["learning_rate"] == pytest.approx(0.0, abs=1e-7)
+
+
+def test_compiling_changes_nothing(dataset):
+    trainer = Trainer(small(), dataset, 0)
+    before = trainer.values()
+    trainer.compile_step()
+    assert trainer.compile_seconds > 0 and trainer.history == []
+    for a, b in zip(before, trainer.values()):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_same_seed_same_weights_other_seed_others(dataset):
+    def weights(seed):
+        trainer = Trainer(small(), dataset, seed)
+        trainer.run_epoch()
+        return trainer.network.get_weights()
+    a, b, c = weights(1), weights(1), weights(2)
+    assert all((x == y).all() for x, y in zip(a, b))
+    assert any((x != y).any() for x, y in zip(a, c))
+
+
+@pytest.mark.parametrize("rung", ["fashion-mnist-92", "cifar10-79"])
+def test_state_out_and_in_is_exact(rung, tmp_path):
+    """2 epochs, state to a file, a new trainer, 2 more: bit for bit the 4 epochs in one go."""
+    recipe = recipes.changed(recipes.get(rung), {"epochs": 4}, "test")
+    ds = data.Dataset("synthetic", synthetic.CLASSES, *synthetic.load(200, 20))
+    ds = dataclasses.replace(ds, train_images=data.fit_images(ds.train_images, recipe.input_shape))
+    whole = Trainer(recipe, ds, 0)
+    for _ in range(4):
+        whole.run_epoch()
+    first = Trainer(recipe, ds, 0)
+    for _ in range(2):
+        first.run_epoch()
+    first.save_state(tmp_path / "s.npz", {})
+    second = Trainer(recipe, ds, 99)  # other weights, to be replaced
+    second.seed, second.train_indices, second.val_indices = 0, first.train_indices, first.val_indices
+    second.load_state(tmp_path / "s.npz")
+    for _ in range(2):
+        second.run_epoch()
+    assert len(second.values()) == len(whole.values()) > len(whole.network.weights)
+    for a, b in zip(whole.values(), second.values()):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(whole.kept, second.kept):
+        np.testing.assert_array_equal(a, b)
+    assert [r["val_loss"] for r in whole.history] == [r["val_loss"] for r in second.history]
+
+
+def test_the_state_leaves_the_images_out(dataset, tmp_path):
+    trainer = Trainer(small(), dataset, 0)
+    trainer.save_state(tmp_path / "s.npz", {})
+    with np.load(tmp_path / "s.npz") as file:
+        assert not any(file[k].dtype == np.uint8 and k != "meta" for k in file.files)
+
+
+def test_keep_best_saves_the_best_epoch(dataset, tmp_path):
+    output = tmp_path / "out"
+    card, _ = training.train(small(epochs=5, keep="best"), dataset, output, rung="test")
+    rows = (output / "history.csv").read_text().splitlines()[1:]
+    val = [float(r.split(",")[4]) for r in rows]
+    assert card["epoch"] == val.index(max(val)) + 1 and card["val_accuracy"] == max(val)
+    model, _ = bundles.load(output)
+    _, val_part = data.stratified_split(dataset.train_labels, 0.1, 0)
+    found = (model.predict(dataset.train_images[val_part], verbose=0).argmax(1) == dataset.train_labels[val_part]).mean()
+    assert found == pytest.approx(card["val_accuracy"], abs=1e-6)
+
+
+def test_learns_and_the_bundle_is_whole(dataset, tmp_path):
+    card, before = training.train(small(epochs=8), dataset, tmp_path / "out", rung="test", seed=5)
+    assert not before and card["test_accuracy"] > 0.9
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["card.json", "history.csv", "learning_curve.png", "model.keras"]
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+    assert set(bundles.CARD_KEYS) <= set(json.loads((tmp_path / "out" / "card.json").read_text()))
+
+
+def test_training_finishes_without_matplotlib(dataset, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    lines = []
+    training.train(small(epochs=1), dataset, tmp_path / "out", rung="test", notice=lines.append)
+    assert not (tmp_path / "out" / "learning_curve.png").exists()
+    assert any("matplotlib is not installed" in line for line in lines)
+
+
+def test_diverging_training_is_one_line_and_leaves_no_bundle(dataset, tmp_path):
+    with pytest.raises(InputError, match="diverged.*learning_rate"):
+        training.train(small(learning_rate=1e30), dataset, tmp_path / "out", rung="test")
+    assert not (tmp_path / "out").exists()
+
+
+def test_resume_refuses_other_settings(dataset, tmp_path):
+    def stop(epoch, logs=None):
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        training.train(small(), dataset, tmp_path / "out", rung="test",
+                       callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=stop)])
+    again = dict(rung="test", resume=True)
+    with pytest.raises(InputError, match="unfinished run is there"):
+        training.train(small(), dataset, tmp_path / "out", rung="test")
+    with pytest.raises(InputError, match="batch_size was 32, is now 64"):
+        training.train(small(batch_size=64), dataset, tmp_path / "out", **again)
+    with pytest.raises(InputError, match="seed was 0, is now 1"):
+        training.train(small(), dataset, tmp_path / "out", seed=1, **again)
+    with pytest.raises(InputError, match="limit was None, is now 100"):
+        training.train(small(), dataset, tmp_path / "out", limit=100, **again)
+    state = bundles.state_path(tmp_path / "out")
+    whole = state.read_bytes()
+    state.write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(InputError, match="damaged state file"):
+        training.train(small(), dataset, tmp_path / "out", **again)
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 1
+    state.write_bytes(damaged)
+    with pytest.raises(InputError, match="damaged state file"):
+        training.train(small(), dataset, tmp_path / "out", **again)
+    state.write_bytes(whole)
+    card, before = training.train(small(), dataset, tmp_path / "out", **again)
+    assert not before and card["epoch"] >= 1
+    assert training.train(small(), dataset, tmp_path / "out", **again)[1]  # finished: reported
+    with pytest.raises(InputError, match="--resume with another recipe: epochs was 3, is now 4"):
+        training.train(small(epochs=4), dataset, tmp_path / "out", **again)
+
+
+def test_builtin_callbacks_see_one_training(dataset, tmp_path):
+    begun = []
+    stopper = keras.callbacks.EarlyStopping("val_loss", patience=0, min_delta=10)
+    training.train(small(epochs=6), dataset, tmp_path / "out", rung="test", callbacks=[
+        keras.callbacks.LambdaCallback(on_train_begin=lambda logs=None: begun.append(1)), stopper])
+    assert begun == [1]
+    assert len((tmp_path / "out" / "history.csv").read_text().splitlines()) == 1 + 2  # patience counted over epochs
+
+
+def test_one_training_at_a_time(dataset, tmp_path):
+    pytest.importorskip("fcntl")
+    with bundles.locked(tmp_path / "out"):
+        with pytest.raises(InputError, match="another training is writing there"):
+            training.train(small(), dataset, tmp_path / "out", rung="test")
+
+
+def test_mixed_precision_is_saved_as_float32(dataset, tmp_path, monkeypatch):
+    """What a GPU would do, with its words but on the CPU."""
+    monkeypatch.setattr(training.backend, "device", lambda: ("GPU", "GPU: none really"))
+    trainer = Trainer(small(gpu_precision="mixed_bfloat16"), dataset, 0)
+    assert trainer.network.get_layer("conv1").compute_dtype == "bfloat16"
+    assert trainer.network.get_layer("output").compute_dtype == "float32"
+    trainer.kept = trainer.network.get_weights()
+    bare = trainer.bare_network()
+    assert {layer.compute_dtype for layer in bare.layers} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
+# --- kills ---
+
+def train_command(output, data_dir, *more):
+    return [sys.executable, str(ROOT / "train.py"), "fashion-mnist-92", "--data-dir", str(data_dir), "--epochs", "4",
+            "--seed", "2", "--output", str(output), *more]
+
+
+def weights_of(output):
+    model, card = bundles.load(output)
+    return model.get_weights(), card
+
+
+def kill_campaign(tmp_path, data_dir, kills, rng):
+    """Train in one go; train again killing -9 at random moments; return both outcomes.
+
+    The first kill of each process comes after its epochs began, so that most fall inside an epoch or a save.
+    """
+    subprocess.run(train_command(tmp_path / "whole", data_dir), env=command_env(), check=True, capture_output=True)
+    done, output = 0, tmp_path / "killed"
+    state = bundles.state_path(output)
+    while done < kills:
+        process = subprocess.Popen(train_command(output, data_dir, "--resume"), env=command_env(),
+                                   stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        for line in process.stderr:
+            if line.startswith("compiled"):
+                break
+        time.sleep(rng.uniform(0, 0.8))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        done += 1
+        if state.exists():
+            training._read_state(state)  # whole, whatever the moment
+        if output.exists():  # finished before the kill came: whole too, and the campaign starts anew
+            bundles.load(output)
+            if done < kills:
+                for file in output.iterdir():
+                    file.unlink()
+                output.rmdir()
+                state.unlink(missing_ok=True)
+    last = subprocess.run(train_command(output, data_dir, "--resume"), env=command_env(), capture_output=True, text=True)
+    assert last.returncode == 0, last.stderr
+    return weights_of(tmp_path / "whole"), weights_of(output)
+
+
+def assert_equal_outcomes(a, b):
+    for x, y in zip(a[0], b[0]):
+        np.testing.assert_array_equal(x, y)
+    for key in ("val_accuracy", "test_accuracy", "test_loss", "epoch"):
+        assert a[1][key] == b[1][key]
+
+
+def test_killed_three_times(tmp_path, fashion):
+    assert_equal_outcomes(*kill_campaign(tmp_path, fashion, 3, random.Random(0)))
+
+
+@pytest.mark.slow
+def test_killed_twenty_times(tmp_path, fashion):
+    assert_equal_outcomes(*kill_campaign(tmp_path, fashion, 20, random.Random(1)))
+
+
+def test_ctrl_c_keeps_the_state_and_exits_130(tmp_path, fashion):
+    output = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), "fashion-mnist-92", "--data-dir", str(fashion), "--epochs", "500",
+         "--output", str(output)], env=command_env(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("epoch   3"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in rest and "--resume goes on" in rest
+    assert bundles.state_path(output).exists() and not output.exists()
+    assert len(training._read_state(bundles.state_path(output))[0]["history"]) >= 2
+
+
+# --- other backends ---
+
+def test_the_same_command_trains_on_jax(tmp_path, fashion):
+    pytest.importorskip("jax")
+    done = run("train.py", "fashion-mnist-92", "--data-dir", fashion, "--epochs", 6, "--output", tmp_path / "out",
+               KERAS_BACKEND="jax")
+    assert done.returncode == 0, done.stderr
+    assert "backend jax" in done.stderr
+    model, card = bundles.load(tmp_path / "out")  # trained on jax, read on this backend
+    assert card["backend"] == "jax" and card["test_accuracy"] > 0.8
+    images = data.load("fashion-mnist", str(fashion)).test_images
+    labels = data.load("fashion-mnist", str(fashion)).test_labels
+    found = (model.predict(images, verbose=0).argmax(1) == labels).mean()
+    assert found == pytest.approx(card["test_accuracy"], abs=0.02)
+
+
+def test_tensorflow_is_not_imported_by_another_backend(tmp_path, fashion):
+    pytest.importorskip("jax")
+    code = ("import sys, cifar_lab.cli as c; code = c.train(sys.argv[1:]); "
+            "assert code == 0 and 'tensorflow' not in sys.modules")
+    subprocess.run([sys.executable, "-c", code, "fashion-mnist-92", "--data-dir", str(fashion), "--epochs", "1",
+                    "--output", str(tmp_path / "out")], cwd=ROOT, env=command_env(KERAS_BACKEND="jax"), check=True)
