@@ -3,6 +3,7 @@
 Keras takes seconds to import, so each command imports what it needs once its arguments are right.
 """
 import argparse
+import contextlib
 import json
 import os
 import shlex
@@ -251,11 +252,12 @@ def _test_images(args, card, input_shape, notice):
         inside = {p.name for p in data.class_folders(folder)}
         if {"train", "test"} <= inside:
             folder = folder / "test"
-        elif own.get("name") == name or own.get("note"):
-            dataset = data.load(name, None, input_shape)
-            if dataset.test_sha256() == own.get("test_sha256"):  # the folder it was trained on: the rest was seen
-                notice(f"{name}: tested on the fifth of it that was kept from training")
-                return dataset.test_images, dataset.test_labels, name
+        elif own.get("note") and list(data.folder_classes(name)) == card["classes"]:
+            with contextlib.suppress(InputError):  # what is wrong with the folder is said below
+                dataset = data.load(name, None, input_shape)
+                if dataset.test_sha256() == own.get("test_sha256"):  # the folder it was trained on: the rest was seen
+                    notice(f"{name}: tested on the fifth of it that was kept from training")
+                    return dataset.test_images, dataset.test_labels, name
         (images, labels), classes = data.read_labelled_folder(folder, input_shape, notice, classes=card["classes"])
         return images, labels, str(folder)
     dataset = data.load(name, args.data_dir, input_shape, notice)
@@ -263,7 +265,7 @@ def _test_images(args, card, input_shape, notice):
         raise InputError(f"--data {name}: its classes ({', '.join(dataset.classes[:3])}, ...) are not those of the bundle "
                          f"({', '.join(card['classes'][:3])}, ...)")
     if name == own.get("name") and own.get("test_sha256") not in (None, dataset.test_sha256()):
-        notice(f"note: these are not the test images that the card's figures were measured on")
+        notice("note: these are not the test images that the card's figures were measured on")
     return dataset.test_images, dataset.test_labels, name
 
 

@@ -1,0 +1,95 @@
+"""Images per second of training: the lecture's script, ported line by line, against this package.
+
+    python benchmarks/lecture_74.py --data-dir DIR [--pairs 15] [--images 3200]
+
+The same network, batch size (32), precision (float32), optimizer and backend in one process, in turns:
+each pair is one `fit` of either over the same number of images, after both are compiled; which goes
+first alternates. Prints each pair and the geometric mean of the ratio ours / lecture with its 95 %
+interval (Student's t on the log ratios).
+"""
+import argparse
+import json
+import math
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+from keras import layers  # noqa: E402
+
+from cifar_lab import backend, data, recipes, training  # noqa: E402
+
+T_975 = {4: 2.776, 9: 2.262, 14: 2.145, 19: 2.093, 24: 2.064, 29: 2.045, 39: 2.023}  # by degrees of freedom
+
+
+def lecture(x_train, y_train):
+    """The lecture's script: float images, one-hot labels, a Sequential-like stack, compile. -> fit(n images)."""
+    x_train = x_train.astype("float32") / 255.0
+    y_train = keras.utils.to_categorical(y_train, 10)
+    inputs = keras.Input(shape=(32, 32, 3))
+    x = layers.Conv2D(32, (3, 3), activation="relu")(inputs)
+    x = layers.Dropout(0.2)(x)
+    x = layers.Conv2D(32, (3, 3), activation="relu", padding="same")(x)
+    x = layers.MaxPooling2D((2, 2))(x)
+    x = layers.Conv2D(64, (3, 3), activation="relu", padding="same")(x)
+    x = layers.MaxPooling2D((2, 2))(x)
+    x = layers.Flatten()(x)
+    x = layers.Dropout(0.2)(x)
+    x = layers.Dense(512, activation="relu")(x)
+    x = layers.Dropout(0.2)(x)
+    outputs = layers.Dense(10, activation="softmax")(x)
+    model = keras.Model(inputs, outputs)
+    assert model.count_params() == 1_639_914
+    model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
+    return lambda n: model.fit(x_train[:n], y_train[:n], batch_size=32, epochs=1, verbose=0)
+
+
+def ours(dataset):
+    """The package's own trainer on the same network. -> fit(n images)."""
+    trainer = training.Trainer(recipes.get("cifar10-74"), dataset, seed=0)
+
+    def fit(n):
+        order = trainer.order(0)[:n]
+        trainer.model.fit(order, trainer.one_hot[order], batch_size=32, shuffle=False, verbose=0)
+    return fit
+
+
+def seconds(fit, images):
+    start = time.perf_counter()
+    fit(images)
+    return time.perf_counter() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir")
+    parser.add_argument("--pairs", type=int, default=15, choices=sorted(k + 1 for k in T_975))
+    parser.add_argument("--images", type=int, default=3200, help="images a fit, a multiple of 32")
+    args = parser.parse_args()
+    dataset = data.load("cifar10", args.data_dir)
+    runs = {"lecture": lecture(dataset.train_images, dataset.train_labels), "ours": ours(dataset)}
+    for fit in runs.values():
+        fit(320)
+    ratios, speeds = [], {name: [] for name in runs}
+    for pair in range(args.pairs):
+        order = list(runs) if pair % 2 == 0 else list(runs)[::-1]
+        took = {name: seconds(runs[name], args.images) for name in order}
+        for name in runs:
+            speeds[name].append(args.images / took[name])
+        ratios.append(math.log(took["lecture"] / took["ours"]))
+        print(f"pair {pair + 1:>2}: lecture {speeds['lecture'][-1]:7.1f} images/s, ours {speeds['ours'][-1]:7.1f}, "
+              f"ratio {math.exp(ratios[-1]):.3f}", flush=True)
+    mean, half = statistics.fmean(ratios), T_975[len(ratios) - 1] * statistics.stdev(ratios) / math.sqrt(len(ratios))
+    print(json.dumps({
+        "ratio": round(math.exp(mean), 4), "low": round(math.exp(mean - half), 4), "high": round(math.exp(mean + half), 4),
+        "pairs": len(ratios), "images_per_fit": args.images,
+        "median_images_per_second": {k: round(float(np.median(v)), 1) for k, v in speeds.items()},
+        "backend": keras.backend.backend(), "device": backend.device()[1], "versions": backend.versions()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,303 @@
+"""The real commands: their contract, and at least 25 wrong requests with one line and exit code 2 each."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import types
+
+import numpy as np
+import pytest
+from conftest import ROOT, replace_file, run, run_json, write_fashion
+from PIL import Image
+from test_data import bomb_header
+
+from cifar_lab import bundles, cli, data
+
+
+def assert_refused(done, *words, output=None):
+    """Exit code 2, one line on stderr that holds the words, nothing on stdout, nothing left behind."""
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    lines = done.stderr.strip().splitlines()
+    assert "Traceback" not in done.stderr
+    errors = [line for line in lines if ": error: " in line]
+    assert len(errors) == 1 and lines[-1] == errors[0], done.stderr
+    for word in words:
+        assert word in errors[0], errors[0]
+    assert done.stdout == ""
+    if output is not None:
+        assert not output.exists()
+        assert not [p for p in output.parent.glob(f".{output.name}.*")]
+
+
+# --- the contract ---
+
+def test_help_and_list_answer_within_a_second():
+    for args in (["train.py", "--help"], ["train.py", "--list"], ["evaluate.py", "--help"], ["train.py", "nonsense"]):
+        best = min(timed(args) for _ in range(3))
+        assert best < 1.0, args
+
+
+def timed(args):
+    start = time.perf_counter()
+    run(*args)
+    return time.perf_counter() - start
+
+
+def test_list_shows_every_rung():
+    rows = run_json("train.py", "--list")["ladder"]
+    assert [r["rung"] for r in rows] == ["cifar10-74", "cifar10-79", "fashion-mnist-92"]
+    assert [r["promise"] for r in rows] == [0.74, 0.79, 0.92]
+    text = run("train.py", "--list").stdout
+    assert text.count("\n") == 3 and "promises 74 %" in text
+
+
+def test_show_prints_recipe_and_layers_and_trains_nothing(photos):
+    shown = run_json("train.py", "cifar10-74", "--show", "--epochs", 3)
+    assert shown["parameters"] == 1_639_914 and shown["recipe"]["epochs"] == 3
+    assert {"layer": "conv1", "kind": "Conv2D", "output_shape": [30, 30, 32], "parameters": 896} in shown["layers"]
+    assert run_json("train.py", "cifar10-74", "--show", "--data", photos)["layers"][-1]["output_shape"] == [3]
+    assert "conv1" in run("train.py", "cifar10-74", "--show").stdout
+
+
+def test_train_and_evaluate_json(fashion, tmp_path):
+    out = tmp_path / "out"
+    args = ("fashion-mnist-92", "--data-dir", fashion, "--epochs", 4, "--limit", 150, "--output", out)
+    result = run_json("train.py", *args)
+    assert result["bundle"] == str(out)
+    assert {"seconds", "compile_seconds", "val_accuracy", "test_accuracy"} <= set(result)
+    card = json.loads((out / "card.json").read_text())
+    assert card["test_accuracy"] == result["test_accuracy"] and card["data"]["limit"] == 150
+    assert card["data"]["train_images"] == 130 and card["data"]["validation_images"] == 20
+
+    tested = run_json("evaluate.py", out, "--data-dir", fashion)
+    assert tested["rung"] == "fashion-mnist-92" and tested["images"] == 70
+    assert tested["accuracy"] == card["test_accuracy"]
+    assert tested["loss"] == pytest.approx(card["test_loss"], rel=1e-6)
+    assert np.array(tested["confusion"]).sum() == 70 and len(tested["per_class"]) == 10
+    assert tested["accuracy"] == pytest.approx(np.trace(tested["confusion"]) / 70)
+
+    # an existing bundle is replaced with --overwrite alone; --resume reports that it is finished
+    model = (out / "model.keras").read_bytes()
+    assert_refused(run("train.py", *args), "holds a trained bundle already", "--overwrite")
+    resumed = run_json("train.py", *args, "--resume")
+    assert resumed["finished_before"] and (out / "model.keras").read_bytes() == model
+    assert_refused(run("train.py", *args[:-2], "--seed", 1, "--output", out, "--resume"), "seed was 0, is now 1")
+    again = run_json("train.py", *args, "--overwrite")
+    assert not again["finished_before"] and again["test_accuracy"] == result["test_accuracy"]
+
+
+def test_evaluate_prints_a_table_and_views(fashion_bundle):
+    done = run("evaluate.py", fashion_bundle[0], "--data-dir", fashion_bundle[1], "--views", 2)
+    assert done.returncode == 0, done.stderr
+    assert "Ankle boot" in done.stdout and "accuracy" in done.stdout and "averaged over 2 views" in done.stdout
+
+
+def test_default_output_of_a_departed_run_is_not_the_rungs_place(fashion, tmp_path):
+    """In a copy of the checkout: runs/ and never saved_models/RUNG."""
+    copy = tmp_path / "checkout"
+    for name in ("cifar_lab", "models", "train.py", "setup.cfg"):
+        source = ROOT / name
+        shutil.copytree(source, copy / name) if source.is_dir() else shutil.copy(source, copy / name)
+    env = {k: v for k, v in os.environ.items() if k not in ("CIFAR_LAB_DATA", "PYTHONPATH")}
+    done = subprocess.run([sys.executable, "train.py", "fashion-mnist-92", "--data-dir", str(fashion), "--epochs", "1",
+                           "--seed", "3"], cwd=copy, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (copy / "runs" / "fashion-mnist-92-epochs1-seed3" / "card.json").is_file()
+    assert not (copy / "saved_models").exists()
+
+
+def test_tensorboard_logs(fashion, tmp_path):
+    pytest.importorskip("tensorboard")
+    done = run("train.py", "fashion-mnist-92", "--data-dir", fashion, "--epochs", 2, "--output", tmp_path / "out",
+               "--tensorboard", tmp_path / "logs")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "logs" / "train").glob("events*"))) == 1  # one run, one file
+
+
+def test_a_folder_of_ones_own(photos, tmp_path):
+    """Three classes of photos: trained, tested on the part kept apart, and on another folder."""
+    out = tmp_path / "out"
+    result = run_json("train.py", "cifar10-74", "--data", photos, "--epochs", 12, "--output", out)
+    assert result["test_accuracy"] >= 0.8
+    card = json.loads((out / "card.json").read_text())
+    assert card["classes"] == ["b", "g", "r"] and "fifth" in card["data"]["note"]
+    own = run_json("evaluate.py", out)
+    assert own["images"] == 6 and own["accuracy"] == card["test_accuracy"]
+    other = tmp_path / "other"
+    shutil.copytree(photos / "r", other / "r")
+    assert run_json("evaluate.py", out, "--data", other)["images"] == 12
+    shutil.copytree(photos / "r", other / "purple")
+    assert_refused(run("evaluate.py", out, "--data", other), "'purple' is not a class of the model")
+
+
+def test_the_main_job_on_the_embedded_data(tmp_path):
+    """`make run` in small: train, save, test forward only in a second process."""
+    out = tmp_path / "first"
+    result = run_json("train.py", "cifar10-74", "--data", "synthetic", "--limit", 1000, "--epochs", 2, "--output", out)
+    tested = run_json("evaluate.py", out)
+    assert tested["accuracy"] == result["test_accuracy"] > 0.2
+    assert tested["images"] == 2000
+
+
+# --- wrong requests ---
+
+REQUESTS = {
+    "unknown rung": (["train.py", "cifar10-99"], ["cifar10-99", "cifar10-74"]),
+    "no rung": (["train.py"], ["RUNG"]),
+    "unknown flag": (["train.py", "cifar10-74", "--quick"], ["--quick"]),
+    "epochs 0": (["train.py", "cifar10-74", "--epochs", "0"], ["--epochs", "at least 1", "'0'"]),
+    "epochs word": (["train.py", "cifar10-74", "--epochs", "many"], ["--epochs", "'many'"]),
+    "negative seed": (["train.py", "cifar10-74", "--seed", "-1"], ["--seed", "'-1'"]),
+    "limit 0": (["train.py", "cifar10-74", "--limit", "0"], ["--limit"]),
+    "limit over the set": (["train.py", "fashion-mnist-92", "--data-dir", "{fashion}", "--limit", "201", "--output", "{out}"],
+                           ["--limit", "200", "201"]),
+    "limit under the classes": (["train.py", "fashion-mnist-92", "--data-dir", "{fashion}", "--limit", "5", "--output", "{out}"],
+                                ["--limit", "20", "5"]),
+    "missing data": (["train.py", "cifar10-74", "--data-dir", "{tmp}", "--output", "{out}"],
+                     ["holds no cifar10", "--data synthetic"]),
+    "data dir not there": (["train.py", "cifar10-74", "--data-dir", "{tmp}/none", "--output", "{out}"], ["is not a folder"]),
+    "unknown data": (["train.py", "cifar10-74", "--data", "imagenet", "--output", "{out}"], ["'imagenet'", "synthetic"]),
+    "unknown dial": (["train.py", "cifar10-74", "--data", "synthetic:fog=1", "--output", "{out}"], ["fog", "occlusion"]),
+    "output is a file": (["train.py", "fashion-mnist-92", "--data-dir", "{fashion}", "--epochs", "1", "--output", "{file}"],
+                         ["is a file"]),
+    "output under a file": (["train.py", "fashion-mnist-92", "--data-dir", "{fashion}", "--output", "{file}/x"],
+                            ["cannot be written"]),
+    "output is a folder of other things": (["train.py", "fashion-mnist-92", "--data-dir", "{fashion}", "--output", "{fashion}",
+                                            "--overwrite"], ["not a bundle's"]),
+    "output that cannot be made": (["train.py", "fashion-mnist-92", "--data-dir", "{fashion}", "--output", "/proc/x/y"],
+                                   ["cannot be written"]),
+    "departed run to the rung's place": (["train.py", "cifar10-74", "--epochs", "1", "--output", "{root}/saved_models/cifar10-74"],
+                                         ["rung's own place"]),
+    "recipe not there": (["train.py", "cifar10-74", "--recipe", "{tmp}/none.json"], ["none.json", "cannot be read"]),
+    "recipe not JSON": (["train.py", "cifar10-74", "--recipe", "{file}"], ["is not JSON"]),
+    "recipe with an unknown field": (["train.py", "cifar10-74", "--recipe", "{badfield}"], ["learningrate", "learning_rate"]),
+    "recipe with a wrong value": (["train.py", "cifar10-74", "--recipe", "{badvalue}"], ["batch_size", "'big'"]),
+    "recipe with a wrong option": (["train.py", "cifar10-74", "--show", "--recipe", "{badoption}"], ["dropuot"]),
+    "tensorboard under a file": (["train.py", "fashion-mnist-92", "--data-dir", "{fashion}", "--output", "{out}",
+                                  "--tensorboard", "{file}/x"], ["--tensorboard"]),
+    "unknown backend": (["train.py", "cifar10-74", "--show"], ["KERAS_BACKEND"], {"KERAS_BACKEND": "abacus"}),
+    "environment names no data": (["train.py", "cifar10-74", "--output", "{out}"], ["CIFAR_LAB_DATA"], {"CIFAR_LAB_DATA": "/nowhere"}),
+    "evaluate nothing": (["evaluate.py"], ["RUNG_OR_BUNDLE"]),
+    "evaluate what is not there": (["evaluate.py", "{tmp}/none"], ["neither a rung"]),
+    "evaluate a folder without a card": (["evaluate.py", "{fashion}"], ["card.json", "cannot be read"]),
+    "views 3": (["evaluate.py", "cifar10-74", "--views", "3"], ["--views"]),
+}
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_wrong_request(kind, tmp_path, fashion):
+    args, words, *env = REQUESTS[kind]
+    (tmp_path / "file").write_text("not json")
+    for name, fields in (("badfield", {"learningrate": 1}), ("badvalue", {"batch_size": "big"}),
+                         ("badoption", {"builder_options": {"dropuot": 0.1}})):
+        (tmp_path / name).write_text(json.dumps(fields))
+    places = {"tmp": tmp_path, "out": tmp_path / "out", "fashion": fashion, "file": tmp_path / "file", "root": ROOT,
+              **{n: tmp_path / n for n in ("badfield", "badvalue", "badoption")}}
+    args = [a.format(**places) for a in args]
+    before = sorted(p.name for p in tmp_path.iterdir())
+    assert_refused(run(*args, **(env[0] if env else {})), *words)
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", ["truncated batch", "label 11", "missing batch", "one class only"])
+def test_damaged_cifar10(kind, cifar10, cifar10_batch, tmp_path):
+    if kind == "truncated batch":
+        replace_file(cifar10 / "data_batch_2.bin", cifar10_batch.tobytes()[:-100])
+    elif kind == "label 11":
+        replace_file(cifar10 / "data_batch_2.bin", b"\x0b" + cifar10_batch.tobytes()[1:])
+    elif kind == "missing batch":
+        (cifar10 / "data_batch_2.bin").unlink()
+    else:
+        records = cifar10_batch.copy()
+        records[:, 0] = 1
+        for file in cifar10.iterdir():
+            replace_file(file, records.tobytes())
+    words = {"truncated batch": "data_batch_2.bin: has 30,729,900 bytes", "label 11": "data_batch_2.bin: label 11",
+             "missing batch": "data_batch_2.bin: is missing", "one class only": "1 of 10 classes"}[kind]
+    # also under --limit files are checked whole
+    done = run("train.py", "cifar10-74", "--data-dir", tmp_path, "--limit", 100, "--output", tmp_path / "out")
+    assert_refused(done, words, output=tmp_path / "out")
+
+
+def test_damaged_idx_through_the_command(tmp_path):
+    folder = write_fashion(tmp_path / "fashion-mnist", ending="")
+    (folder / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x01" + bytes(1000))
+    done = run("train.py", "fashion-mnist-92", "--data-dir", tmp_path, "--output", tmp_path / "out")
+    assert_refused(done, "wrong magic number 2049", "train-images-idx3-ubyte", output=tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["text named png", "bomb", "empty class", "one class", "empty folder", "zero bytes", "train alone"])
+def test_bad_folder(kind, photos, tmp_path):
+    if kind == "text named png":
+        (photos / "r" / "0.png").write_text("hello")
+        words = ["0.png", "is not an image"]
+    elif kind == "bomb":
+        (photos / "r" / "0.png").write_bytes(bomb_header())
+        words = ["0.png", "decompression bomb"]
+    elif kind == "zero bytes":
+        (photos / "r" / "0.png").write_bytes(b"")
+        words = ["0.png", "is not an image"]
+    elif kind == "empty class":
+        (photos / "a").mkdir()
+        words = ["a: holds no images"]
+    elif kind == "one class":
+        shutil.rmtree(photos / "r")
+        shutil.rmtree(photos / "g")
+        words = ["at least two classes, has 1"]
+    elif kind == "train alone":
+        (tmp_path / "p2").mkdir()
+        photos.rename(tmp_path / "p2" / "train")
+        photos = tmp_path / "p2"
+        words = ["both train/ and test/"]
+    else:
+        shutil.rmtree(photos)
+        photos.mkdir()
+        words = ["at least two classes, has 0"]
+    done = run("train.py", "cifar10-74", "--data", photos, "--epochs", 1, "--output", tmp_path / "out")
+    assert_refused(done, *words, output=tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["flipped byte", "card not JSON", "card without checksum", "no model", "other classes",
+                                  "other data", "no data"])
+def test_bad_bundle(kind, fashion_bundle, photos, tmp_path):
+    bundle, more, data_dir = tmp_path / "bundle", [], fashion_bundle[1]
+    shutil.copytree(fashion_bundle[0], bundle)
+    card = json.loads((bundle / "card.json").read_text())
+    if kind == "flipped byte":
+        raw = bytearray((bundle / "model.keras").read_bytes())
+        raw[1000] ^= 1
+        (bundle / "model.keras").write_bytes(raw)
+        words = ["model.keras", "checksum"]
+    elif kind == "card not JSON":
+        (bundle / "card.json").write_text("{")
+        words = ["card.json", "is not JSON"]
+    elif kind == "card without checksum":
+        del card["model_sha256"]
+        (bundle / "card.json").write_text(json.dumps(card))
+        words = ["lacks model_sha256"]
+    elif kind == "no model":
+        (bundle / "model.keras").unlink()
+        words = ["model.keras", "cannot be read"]
+    elif kind == "other classes":
+        more, words = ["--data", "synthetic"], ["disc", "T-shirt/top"]
+    elif kind == "other data":
+        more, words = ["--data", photos], ["is not a class of the model"]
+    else:
+        data_dir, words = tmp_path, ["holds no fashion-mnist"]
+    assert_refused(run("evaluate.py", bundle, "--data-dir", data_dir, *more), *words)
+
+
+def test_no_space_left_is_said_before_training(tmp_path, fashion, monkeypatch):
+    """A disk of 5 MB, said by the operating system's answer; nothing is left behind."""
+    monkeypatch.setattr(bundles.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=5_000_000))
+    code = cli.train(["fashion-mnist-92", "--data-dir", str(fashion), "--epochs", "1", "--output", str(tmp_path / "out")])
+    assert code == 2 and not (tmp_path / "out").exists() and not bundles.state_path(tmp_path / "out").exists()
+
+
+def test_images_of_one_pixel_and_of_three_rows_are_read(photos, tmp_path):
+    Image.new("RGB", (1, 1), (255, 0, 0)).save(photos / "r" / "one.png")
+    Image.new("RGB", (3000, 3), (255, 0, 0)).save(photos / "r" / "wide.png")
+    dataset = data.load(str(photos), input_shape=(32, 32, 3))
+    assert len(dataset.train_labels) + len(dataset.test_labels) == 36 + 2

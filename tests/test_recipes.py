@@ -1,0 +1,54 @@
+"""Recipes are data: frozen, checked, and the ones that results were measured with."""
+import dataclasses
+import json
+
+import pytest
+
+from cifar_lab import recipes
+from cifar_lab.errors import InputError
+
+
+def test_the_lectures_settings():
+    base, bn, fashion = (recipes.get(r) for r in ("cifar10-74", "cifar10-79", "fashion-mnist-92"))
+    assert (base.batch_size, base.epochs, base.validation_fraction, base.learning_rate, base.schedule) == (
+        32, 25, 0.1, 0.001, "constant")
+    assert bn.builder == base.builder and bn.builder_options["batch_normalization"] is True
+    assert fashion.data == "fashion-mnist" and fashion.input_shape == (28, 28, 1)
+
+
+def test_recipes_are_frozen_and_survive_json():
+    recipe = recipes.get("cifar10-79")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.epochs = 1
+    again = recipes.changed(recipes.get("cifar10-74"), json.loads(json.dumps(recipe.as_dict())), "test")
+    assert again == recipe and again.sha256() == recipe.sha256()
+
+
+def test_the_hash_is_of_what_decides_a_run():
+    recipe = recipes.get("cifar10-74")
+    assert dataclasses.replace(recipe, idea="other words").sha256() == recipe.sha256()
+    for field in dataclasses.fields(recipe):
+        value = {"builder": "fashion_mnist_cnn", "data": "mnist", "input_shape": (28, 28, 1), "builder_options": {"dropout": 0.1},
+                 "schedule": "cosine", "keep": "last", "gpu_precision": "float32", "batch_size": 33, "epochs": 26,
+                 "learning_rate": 0.002, "validation_fraction": 0.2}.get(field.name)
+        if value is not None:
+            assert dataclasses.replace(recipe, **{field.name: value}).sha256() != recipe.sha256(), field.name
+
+
+@pytest.mark.parametrize("field, value", [
+    ("epochs", 0), ("epochs", 2.5), ("epochs", True), ("batch_size", -1), ("learning_rate", 0), ("learning_rate", "x"),
+    ("learning_rate", float("nan")), ("validation_fraction", 1), ("schedule", "steps"), ("keep", "worst"),
+    ("builder", "vgg"), ("builder_options", []), ("input_shape", [32, 32]), ("input_shape", [32, 32, 4]),
+    ("gpu_precision", "int8"), ("promise", 74), ("data", None)])
+def test_wrong_values_are_refused_by_name(field, value):
+    with pytest.raises(InputError, match=f"test: recipe field {field}: must be .*received"):
+        recipes.changed(recipes.get("cifar10-74"), {field: value}, "test")
+
+
+def test_unknown_fields_and_wrong_options():
+    with pytest.raises(InputError, match="unknown recipe field 'lr'.*learning_rate"):
+        recipes.changed(recipes.get("cifar10-74"), {"lr": 1}, "test")
+    with pytest.raises(InputError, match="JSON object"):
+        recipes.changed(recipes.get("cifar10-74"), [1], "test")
+    with pytest.raises(InputError, match="cifar10_cnn.*depth"):
+        recipes.build(recipes.changed(recipes.get("cifar10-74"), {"builder_options": {"depth": 9}}, "test"), 10)
