@@ -272,7 +272,7 @@ def _test_images(args, card, input_shape, notice):
 # --- record, and the one entry point of an installed copy ---------------------------------------------
 
 def _record(argv):
-    parser = _Parser(prog="cifar-lab record", description="Add finished runs to results/ and renew the README's table.")
+    parser = _Parser(prog="cifar-lab record", description="Add finished runs to results/ and renew the README's table and picture.")
     parser.add_argument("bundles", nargs="*", metavar="RUNG_OR_BUNDLE")
     args = parser.parse_args(argv)
     from . import bundles, reporting
@@ -281,6 +281,7 @@ def _record(argv):
     for bundle in args.bundles:
         reporting.record(bundle)
     reporting.update_readme(bundles.CHECKOUT / "README.md")
+    reporting.draw_dials(bundles.CHECKOUT / "docs" / "synthetic.png")
     return OK
 
 

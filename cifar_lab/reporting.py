@@ -97,6 +97,23 @@ def update_readme(path, folder=None):
     bundles.write_file(path, lambda file: file.write(new.encode()))
 
 
+def draw_dials(path):
+    """A picture of the embedded data set: a row a class, a column with all dials at 0, a column a dial at 1,
+    and three at the default setting. PNG, twice the size."""
+    import numpy as np
+    from PIL import Image
+
+    from . import synthetic
+    zero = dict.fromkeys(synthetic.DIAL_NAMES, 0)
+    columns = [synthetic.Dials(**zero), *(synthetic.Dials(**{**zero, d: 1}) for d in synthetic.DIAL_NAMES),
+               *[synthetic.Dials()] * 3]
+    rows = [np.concatenate([np.pad(synthetic.draw(label, np.random.default_rng([label, i]), dials), ((1, 1), (1, 1), (0, 0)),
+                                   constant_values=255) for i, dials in enumerate(columns)], 1)
+            for label in range(len(synthetic.CLASSES))]
+    picture = Image.fromarray(np.concatenate(rows))
+    picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(path, optimize=True)
+
+
 def draw_learning_curve(history, path, title, chosen_epoch):
     """Accuracy and loss by epoch as a PNG; False, and no file, where matplotlib is not installed."""
     try:
