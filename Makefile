@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/installed-$(EXTRAS)
 .PHONY: run test test-slow clean
 
 run: $(INSTALLED)
-	$(VENV)/bin/python train.py cifar10-74 --data synthetic --epochs 6 --output runs/first --overwrite
+	$(VENV)/bin/python train.py cifar10-74 --data synthetic --epochs 8 --output runs/first --overwrite
 	$(VENV)/bin/python evaluate.py runs/first
 
 test: $(INSTALLED)

@@ -11,6 +11,8 @@ import io
 import json
 import math
 import os
+import signal
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -57,6 +59,40 @@ class _OneRun(keras.callbacks.CallbackList):
 
     def end(self):
         super().on_train_end()
+
+
+class _Interrupt(keras.callbacks.Callback):
+    """Ctrl-C, obeyed after the step in progress.
+
+    A KeyboardInterrupt that Python raises wherever it happens to be can fall into a finalizer inside
+    `fit`, where it is dropped and training goes on. So the signal is noted, and raised from here; a
+    second one is raised at once.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.noted = False
+
+    def __enter__(self):
+        self.before = None
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_):
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+
+    def _note(self, number, frame):
+        if self.noted:
+            raise KeyboardInterrupt
+        self.noted = True
+
+    def check(self, *_, **__):
+        if self.noted:
+            raise KeyboardInterrupt
+
+    on_epoch_begin = on_train_batch_end = on_test_batch_end = check
 
 
 class Trainer:
@@ -283,16 +319,19 @@ def _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command
     else:
         run = {**run, "overwrite": overwrite, "started": _now()}
     try:
-        trainer.compile_step()
-        if not earlier:
-            trainer.save_state(state, run)
-        notice(f"compiled in {trainer.compile_seconds:.1f} s")
-        watchers = _OneRun([keras.callbacks.History(), Progress(trainer, notice), *board, *callbacks], model=trainer.model)
-        watchers.begin()
-        while len(trainer.history) < recipe.epochs and not trainer.model.stop_training:
-            trainer.run_epoch(watchers)
-            trainer.save_state(state, run)
-        watchers.end()
+        with _Interrupt() as interrupt:
+            trainer.compile_step()
+            if not earlier:
+                trainer.save_state(state, run)
+            notice(f"compiled in {trainer.compile_seconds:.1f} s")
+            watchers = _OneRun([keras.callbacks.History(), Progress(trainer, notice), interrupt, *board, *callbacks],
+                               model=trainer.model)
+            watchers.begin()
+            while len(trainer.history) < recipe.epochs and not trainer.model.stop_training:
+                trainer.run_epoch(watchers)
+                trainer.save_state(state, run)
+                interrupt.check()
+            watchers.end()
         network = trainer.bare_network()
         card = bundles.write(output, lambda folder: _fill(folder, trainer, network, run, device, command, notice))
     except OSError as error:
