@@ -109,6 +109,20 @@ def state_path(folder):
     return _beside(folder, "state.npz")
 
 
+def occupied(folder):
+    """Whether a folder is there and holds anything."""
+    return Path(folder).is_dir() and any(Path(folder).iterdir())
+
+
+def refuse_existing(folder):
+    """InputError where a bundle, or the state of an unfinished training, is at `folder`."""
+    if occupied(folder):
+        raise InputError(f"{folder}: holds a trained bundle already; --overwrite replaces it, --output names another folder")
+    if state_path(folder).exists():
+        raise InputError(f"{folder}: an unfinished run is there ({state_path(folder).name}); --resume goes on with it, "
+                         "--overwrite starts over")
+
+
 def recover(folder):
     """Put the earlier bundle back where a killed process left it between two renames."""
     folder, previous = Path(folder), _beside(folder, "previous")

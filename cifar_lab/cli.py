@@ -114,7 +114,9 @@ def _train(argv):
     if departed and output.resolve() == (bundles.home() / "saved_models" / args.rung).resolve():
         raise InputError(f"--output {output}: is the rung's own place, and this run departs from its recipe or data; "
                          "name another folder")
-    bundles.prepare(output, bytes_needed=0)  # before the data are read
+    bundles.prepare(output, bytes_needed=0)  # before data are downloaded or read
+    if not (args.resume or args.overwrite):
+        bundles.refuse_existing(output)
     dataset = data.load(data_name, args.data_dir, recipe.input_shape, notice)
     backend.start()
     from . import training

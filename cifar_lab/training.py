@@ -5,6 +5,7 @@ and epoch, and a lookup layer in front of the bare network turns them into pixel
 everything that a later epoch depends on goes into one state file, so that a killed run goes on exactly
 where it was.
 """
+import contextlib
 import csv
 import datetime
 import io
@@ -285,23 +286,19 @@ def train(recipe, dataset, output, *, rung, seed=0, limit=None, overwrite=False,
 
 def _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command, notice, callbacks):
     state = bundles.state_path(output)
-    earlier = _read_state(state)[0] if resume and state.exists() and not overwrite else None
-    if earlier:
-        _refuse_changes(state, earlier["run"], run)
-        overwrite = earlier["run"].get("overwrite", False)  # asked for when the run was started
-    if output.is_dir() and any(output.iterdir()):
-        card = bundles.read_card(output) if not overwrite else {}
-        if resume and not earlier and not overwrite:
-            _refuse_changes(output, _run_of(card), run)
-        finished = resume and not overwrite or earlier and card.get("started") == earlier["run"].get("started")
-        if finished:
-            bundles.load(output)
-            state.unlink(missing_ok=True)
-            return card, True
-        if not overwrite:
-            raise InputError(f"{output}: holds a trained bundle already; --overwrite replaces it, --output names another folder")
-    elif state.exists() and not resume and not overwrite:
-        raise InputError(f"{output}: an unfinished run is there ({state.name}); --resume goes on with it, --overwrite starts over")
+    earlier = None
+    if resume:
+        try:
+            earlier, card = _resumable(state, output, run)
+            if card:
+                bundles.load(output)
+                state.unlink(missing_ok=True)
+                return card, True
+        except InputError:
+            if not overwrite:
+                raise
+    elif not overwrite:
+        bundles.refuse_existing(output)
 
     board = [_tensorboard(tensorboard)] if tensorboard else []
     device = backend.device()[1]
@@ -314,10 +311,10 @@ def _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command
 
     if earlier:
         trainer.load_state(state)
-        run = earlier["run"]
+        run = earlier
         notice(f"resuming after epoch {len(trainer.history)} of {recipe.epochs}")
     else:
-        run = {**run, "overwrite": overwrite, "started": _now()}
+        run = {**run, "started": _now()}
     try:
         with _Interrupt() as interrupt:
             trainer.compile_step()
@@ -339,6 +336,26 @@ def _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command
                          "--resume goes on") from None
     state.unlink(missing_ok=True)
     return card, False
+
+
+def _resumable(state, output, run):
+    """(the unfinished run at `output`, the card of the finished one), None for what is not there.
+
+    Raises InputError where what is there has other settings than `run`, or is damaged.
+    """
+    if state.exists():
+        earlier = _read_state(state)[0]["run"]
+        _refuse_changes(state, earlier, run)
+        with contextlib.suppress(InputError):  # no bundle, or an older one that this run replaces
+            card = bundles.read_card(output)
+            if card.get("started") == earlier["started"]:  # killed after the bundle was written
+                return None, card
+        return earlier, None
+    if bundles.occupied(output):
+        card = bundles.read_card(output)
+        _refuse_changes(output, _run_of(card), run)
+        return None, card
+    return None, None
 
 
 def _now():

@@ -194,6 +194,36 @@ def test_resume_refuses_other_settings(dataset, tmp_path):
         training.train(small(epochs=4), dataset, tmp_path / "out", **again)
 
 
+def test_a_stopped_overwriting_run_goes_on_and_replaces_the_old_bundle(dataset, tmp_path):
+    output = tmp_path / "out"
+    old, _ = training.train(small(epochs=1), dataset, output, rung="test")
+
+    def stop(epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        training.train(small(), dataset, output, rung="test", overwrite=True,
+                       callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=stop)])
+    assert bundles.read_card(output) == old  # still whole
+    lines = []
+    card, before = training.train(small(), dataset, output, rung="test", overwrite=True, resume=True, notice=lines.append)
+    assert not before and "resuming after epoch 1 of 3" in lines
+    assert bundles.read_card(output) == card and card["recipe"]["epochs"] == 3
+    # other settings: --resume alone refuses, with --overwrite it starts over
+    assert not training.train(small(epochs=2), dataset, output, rung="test", overwrite=True, resume=True)[1]
+
+
+def test_killed_between_the_bundle_and_the_end(dataset, tmp_path):
+    output = tmp_path / "out"
+    state = bundles.state_path(output)
+    kept = []
+    training.train(small(epochs=1), dataset, output, rung="test", callbacks=[
+        keras.callbacks.LambdaCallback(on_train_end=lambda logs=None: kept.append(state.read_bytes()))])
+    state.write_bytes(kept[0])
+    card, before = training.train(small(epochs=1), dataset, output, rung="test", resume=True)
+    assert before and not state.exists()
+
+
 def test_builtin_callbacks_see_one_training(dataset, tmp_path):
     begun = []
     stopper = keras.callbacks.EarlyStopping("val_loss", patience=0, min_delta=10)
