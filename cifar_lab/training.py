@@ -303,11 +303,11 @@ def _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command
     board = [_tensorboard(tensorboard)] if tensorboard else []
     device = backend.device()[1]
     trainer = Trainer(recipe, dataset, run["seed"])
+    # twice the state (the new one is written beside the old), and the model
+    bundles.prepare(output, 2.5 * sum(v.nbytes for v in trainer.values()) + 8e6)
     notice(f"{run['rung']} on {dataset.name}: {len(trainer.train_indices):,} train, {len(trainer.val_indices):,} validation, "
            f"{len(dataset.test_labels):,} test images; {trainer.network.count_params():,} parameters")
     notice(f"backend {keras.backend.backend()}, device {device}, precision {trainer.precision}, seed {run['seed']}")
-    # twice the state (the new one is written beside the old), and the model
-    bundles.prepare(output, 2.5 * sum(v.nbytes for v in trainer.values()) + 8e6)
 
     if earlier:
         trainer.load_state(state)
