@@ -34,15 +34,17 @@ def find(name):
     if name in recipes.LADDER:
         candidates = [home() / "saved_models" / name] + ([PACKAGED / name] if PACKAGED else [])
         for folder in candidates:
-            recover(folder)
+            _recover_unless_in_use(folder)
             if folder.is_dir():
                 return folder
         raise InputError(f"{name}: has no bundle in {candidates[0].parent}: train it first (train.py {name})")
-    folder = Path(name)
+    if not name:
+        raise InputError(f"'': must be a rung ({', '.join(recipes.LADDER)}) or the folder of a bundle")
+    folder = Path(os.path.abspath(name))
     if folder.name == "model.keras":
         folder = folder.parent
-    recover(folder)
-    if not folder.is_dir():
+    _recover_unless_in_use(folder)
+    if not os.path.isdir(folder):
         raise InputError(f"{name!r}: is neither a rung ({', '.join(recipes.LADDER)}) nor the folder of a bundle")
     return folder
 
@@ -100,7 +102,7 @@ def file_sha256(path):
 # --- writing --------------------------------------------------------------------------------------
 
 def _beside(folder, ending):
-    folder = Path(folder)
+    folder = Path(os.path.abspath(folder))
     return folder.with_name(f".{folder.name}.{ending}")
 
 
@@ -124,7 +126,7 @@ def refuse_existing(folder):
 
 
 def recover(folder):
-    """Put the earlier bundle back where a killed process left it between two renames."""
+    """Put the earlier bundle back where a killed process left it between two renames. Call with the lock held."""
     folder, previous = Path(folder), _beside(folder, "previous")
     if previous.is_dir():
         with contextlib.suppress(OSError):  # a folder that cannot be written: nothing to mend there
@@ -134,25 +136,30 @@ def recover(folder):
                 previous.rename(folder)
 
 
-def prepare(folder, bytes_needed):
-    """Make sure, before hours are spent, that a bundle can be written to `folder`.
+def _recover_unless_in_use(folder):
+    if not os.path.isdir(folder) and os.path.isdir(_beside(folder, "previous")):
+        with contextlib.suppress(InputError, OSError), locked(folder):
+            recover(folder)
 
-    Raises InputError: it is a file or holds what is not a bundle's, cannot be written, or its disk has
-    less than `bytes_needed` free.
+
+def prepare(folder, bytes_needed):
+    """Make sure, before hours are spent, that a bundle can be written to `folder`. Changes nothing there.
+
+    Raises InputError: it is a file, a mount point or holds what is not a bundle's, cannot be written, or its
+    disk has less than `bytes_needed` free.
     """
     folder = Path(folder)
+    if not folder.name or os.path.ismount(folder):
+        raise InputError(f"{folder}: is a mount point, which a finished bundle cannot be renamed to; name a folder inside it")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        recover(folder)
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: is a file; --output must name a folder")
         strangers = sorted(p.name for p in folder.iterdir() if not any(p.match(o) for o in _OURS)) if folder.is_dir() else []
         if strangers:
             raise InputError(f"{folder}: holds what is not a bundle's ({', '.join(strangers[:3])}); "
                              "--output must name a new folder or a bundle")
-        probe = _beside(folder, "partial")
-        if probe.exists():
-            shutil.rmtree(probe)
+        probe = _beside(folder, f"probe-{os.getpid()}")
         probe.mkdir()
         probe.rmdir()
         if folder.is_dir() and not os.access(folder, os.W_OK):
@@ -190,9 +197,10 @@ def locked(folder):
 def write(folder, fill):
     """Write a bundle whole or not at all, replacing the one that is there.
 
-    fill: called with an empty folder, which then becomes `folder`; what it returns is returned.
+    Call with the lock held. fill: called with an empty folder, which then becomes `folder`; what it returns is returned.
     """
     folder, partial, previous = Path(folder), _beside(folder, "partial"), _beside(folder, "previous")
+    recover(folder)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:

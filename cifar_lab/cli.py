@@ -47,6 +47,10 @@ def _guarded(prog, command, argv):
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except OSError as error:  # a path that no system call takes, a disk that goes away
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{prog}: error: {where[:200]}{reason(error)}", file=sys.stderr)
+        return WRONG
 
 
 def _whole(low, high=None):
@@ -104,15 +108,19 @@ def _train(argv):
     if args.epochs:
         recipe = recipes.changed(recipe, {"epochs": args.epochs}, "--epochs")
     data_name = args.data or recipe.data
+    if os.path.isdir(data_name) and data_name != recipe.data:
+        data_name = os.path.abspath(data_name)  # the card says where it was, from anywhere
     if args.show:
         return _show(args, recipe, data_name)
 
     from . import backend, bundles, data
     notice = _Notice()
     departed = recipe.sha256() != rung_recipe.sha256() or args.limit or data_name != rung_recipe.data
-    output = Path(args.output or _default_output(args, recipe, data_name, departed))
-    if departed and output.resolve() == (bundles.home() / "saved_models" / args.rung).resolve():
-        raise InputError(f"--output {output}: is the rung's own place, and this run departs from its recipe or data; "
+    if args.output == "":
+        raise InputError("--output: must name a folder, received ''")
+    output = Path(os.path.realpath(args.output or _default_output(args, recipe, data_name, departed)))
+    if output.parent == (bundles.home() / "saved_models").resolve() and (departed or output.name != args.rung):
+        raise InputError(f"--output {output}: is a rung's own place, for runs of that rung's whole recipe and data; "
                          "name another folder")
     bundles.prepare(output, bytes_needed=0)  # before data are downloaded or read
     if not (args.resume or args.overwrite):
@@ -145,7 +153,8 @@ def _default_output(args, recipe, data_name, departed):
         return bundles.home() / "saved_models" / args.rung
     parts = [args.rung]
     if data_name != recipes.get(args.rung).data:
-        parts.append("".join(c if c.isalnum() or c in "-_." else "-" for c in data_name).strip("-."))
+        name = os.path.basename(data_name) or "data"
+        parts.append("".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-."))
     if args.recipe:
         parts.append(Path(args.recipe).stem)
     parts += [f"epochs{args.epochs}"] if args.epochs else []
@@ -171,7 +180,7 @@ def _list(as_json):
 
 def _show(args, recipe, data_name):
     from . import backend, data
-    if Path(data_name).is_dir() and data_name not in data.NAMES:
+    if os.path.isdir(data_name) and data_name not in data.NAMES:
         num_classes = len(data.folder_classes(data_name))
         if num_classes < 2:
             raise InputError(f"{data_name}: needs one subfolder a class and at least two classes, has {num_classes}")
@@ -249,19 +258,8 @@ def _test_images(args, card, input_shape, notice):
     name = args.data or own.get("name")
     if not isinstance(name, str):
         raise InputError(f"card.json does not say what {card['rung']} was trained on; name the data with --data")
-    folder = Path(name)
-    if name.split(":")[0] not in data.NAMES and folder.is_dir():
-        inside = {p.name for p in data.class_folders(folder)}
-        if {"train", "test"} <= inside:
-            folder = folder / "test"
-        elif own.get("note") and list(data.folder_classes(name)) == card["classes"]:
-            with contextlib.suppress(InputError):  # what is wrong with the folder is said below
-                dataset = data.load(name, None, input_shape)
-                if dataset.test_sha256() == own.get("test_sha256"):  # the folder it was trained on: the rest was seen
-                    notice(f"{name}: tested on the fifth of it that was kept from training")
-                    return dataset.test_images, dataset.test_labels, name
-        (images, labels), classes = data.read_labelled_folder(folder, input_shape, notice, classes=card["classes"])
-        return images, labels, str(folder)
+    if name.split(":")[0] not in data.NAMES and os.path.isdir(name):
+        return _folder_images(os.path.abspath(name), own, card, input_shape, notice)
     dataset = data.load(name, args.data_dir, input_shape, notice)
     if list(dataset.classes) != card["classes"]:
         raise InputError(f"--data {name}: its classes ({', '.join(dataset.classes[:3])}, ...) are not those of the bundle "
@@ -269,6 +267,25 @@ def _test_images(args, card, input_shape, notice):
     if name == own.get("name") and own.get("test_sha256") not in (None, dataset.test_sha256()):
         notice("note: these are not the test images that the card's figures were measured on")
     return dataset.test_images, dataset.test_labels, name
+
+
+def _folder_images(name, own, card, input_shape, notice):
+    """(images, labels, name) of a folder: its test/ if it is split, else all, but for what was trained on."""
+    from . import data
+    trained_here = own.get("name") == name
+    if {"train", "test"} <= {p.name for p in data.class_folders(name)}:
+        name = os.path.join(name, "test")
+    elif own.get("note") and list(data.folder_classes(name)) == card["classes"]:
+        with contextlib.suppress(InputError):  # what is wrong with the folder is said below
+            dataset = data.load(name, None, input_shape)
+            if dataset.test_sha256() == own.get("test_sha256"):  # the folder it was trained on: the rest was seen
+                notice(f"{name}: tested on the fifth of it that was kept from training")
+                return dataset.test_images, dataset.test_labels, name
+        if trained_here:
+            raise InputError(f"{name}: has changed since {card['rung']} was trained on it, so what was kept for the test "
+                             "cannot be told; put pictures to test in a folder of their own and name it with --data")
+    (images, labels), _ = data.read_labelled_folder(name, input_shape, notice, classes=card["classes"])
+    return images, labels, name
 
 
 # --- record, and the one entry point of an installed copy ---------------------------------------------

@@ -4,11 +4,13 @@ Images are uint8 (N, height, width, channels), 0-255; labels are int64 (N,), ind
 names. Files are read and checked whole before anything is returned. This module imports no Keras
 (a download through `keras.datasets` apart).
 """
+import contextlib
 import gzip
 import hashlib
 import os
 import pickle
 import struct
+import sys
 import warnings
 import zlib
 from dataclasses import dataclass, replace
@@ -90,7 +92,7 @@ def load(name, data_dir=None, input_shape=None, notice=lambda line: None):
         dataset = Dataset(name, synthetic.CLASSES, *synthetic.load(dials=synthetic.parse_dials(name)))
     elif name in DOWNLOAD_MB:
         dataset = _load_real(name, data_dir, notice)
-    elif Path(name).is_dir():
+    elif os.path.isdir(name):
         return _load_folder(name, input_shape, notice)
     else:
         raise InputError(f"data {name!r}: must be one of {', '.join(NAMES)}, or a folder of images with one "
@@ -116,8 +118,17 @@ def _load_real(name, data_dir, notice):
                 "(without --data-dir and CIFAR_LAB_DATA it is downloaded; --data synthetic needs no data)")
         return found
     cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
-    found = readers[name](name, cache) if cache.is_dir() else None
+    try:
+        found = readers[name](name, cache) if cache.is_dir() else None
+    except _Incomplete:  # an earlier download was interrupted
+        found = None
+    except InputError as error:
+        raise InputError(f"{error} (in the Keras cache: delete it, and it is downloaded again)") from None
     return found if found is not None else _download(name, notice)
+
+
+class _Incomplete(InputError):
+    """A file of a set is missing."""
 
 
 _LAYOUTS = {
@@ -133,11 +144,14 @@ def _archive_hint(root):
 
 
 def _download(name, notice):
+    from . import backend
+    backend.start()
+    import keras
     notice(f"{name} is not on this machine: downloading about {DOWNLOAD_MB[name]} MB into the Keras cache")
     try:
-        import keras
         module = getattr(keras.datasets, name.replace("-", "_"))
-        (x, y), (x_test, y_test) = module.load_data()
+        with contextlib.redirect_stdout(sys.stderr):  # Keras' progress bar
+            (x, y), (x_test, y_test) = module.load_data()
     except Exception as error:  # whatever the network, the server or the archive did
         raise InputError(
             f"{name}: download failed ({reason(error)[:200]}); put {_LAYOUTS[name]} in a folder and name it "
@@ -169,7 +183,7 @@ def _find_cifar10(name, root):
             if any(f.is_file() for f in files) or folder != root and folder.is_dir():
                 missing = [f for f in files if not f.is_file()]
                 if missing:
-                    raise InputError(f"{missing[0]}: is missing; CIFAR-10 needs {', '.join(f.name for f in files)}")
+                    raise _Incomplete(f"{missing[0]}: is missing; CIFAR-10 needs {', '.join(f.name for f in files)}")
                 parts = [read(f) for f in files]
                 train = [np.concatenate(a) for a in zip(*parts[:5])]
                 _check_classes_present(folder, train[1], CIFAR10_CLASSES)
@@ -281,16 +295,9 @@ def _find_idx(name, root):
         if any(files) or folder != root and folder.is_dir() and folder.name != "raw":
             for stem, file in zip(stems, files):
                 if file is None:
-                    raise InputError(f"{folder / stem}[.gz]: is missing; {name} needs {', '.join(stems)}")
+                    raise _Incomplete(f"{folder / stem}[.gz]: is missing; {name} needs {', '.join(stems)}")
             x, y, x_test, y_test = (_read_idx(f, 3 if "images" in f.name else 1) for f in files)
-            for images, labels, file in ((x, y, files[1]), (x_test, y_test, files[3])):
-                if images.shape[1:] != (28, 28):
-                    raise InputError(f"{file}: images must be 28 x 28, are {images.shape[1]} x {images.shape[2]}")
-                if len(images) != len(labels):
-                    raise InputError(f"{file}: has {len(labels):,} labels for {len(images):,} images")
-                _check_labels(file, labels, 10)
-            _check_classes_present(folder, y, classes)
-            return Dataset(name, classes, x[..., None], y.astype(np.int64), x_test[..., None], y_test.astype(np.int64))
+            return _grey_dataset(name, classes, (x, y, files[1]), (x_test, y_test, files[3]))
     npz = root / "mnist.npz"
     return _read_mnist_npz(name, npz) if name == "mnist" and npz.is_file() else None
 
@@ -325,9 +332,20 @@ def _read_mnist_npz(name, path):
             x, y, x_test, y_test = (file[k] for k in ("x_train", "y_train", "x_test", "y_test"))
     except Exception as error:
         raise InputError(f"{path}: is not Keras' mnist.npz ({reason(error)[:150]})") from None
-    for labels in (y, y_test):
-        _check_labels(path, labels, 10)
-    return Dataset(name, MNIST_CLASSES, x[..., None], y.astype(np.int64), x_test[..., None], y_test.astype(np.int64))
+    return _grey_dataset(name, MNIST_CLASSES, (x, y, path), (x_test, y_test, path))
+
+
+def _grey_dataset(name, classes, train, test):
+    """Dataset of two (images, labels, file to name in an error), checked."""
+    for images, labels, file in (train, test):
+        if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
+            raise InputError(f"{file}: images must be 28 x 28 bytes, are {' x '.join(map(str, images.shape[1:]))} {images.dtype}")
+        if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+            raise InputError(f"{file}: has {labels.size:,} labels for {len(images):,} images")
+        _check_labels(file, labels, len(classes))
+    _check_classes_present(train[2], train[1], classes)
+    return Dataset(name, classes, train[0][..., None], train[1].astype(np.int64),
+                   test[0][..., None], test[1].astype(np.int64))
 
 
 def _check_labels(path, labels, num_classes):

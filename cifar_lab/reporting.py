@@ -33,9 +33,10 @@ def drifted(rung, folder=None):
 
 
 def record(bundle, folder=None):
-    """Add the run that left a bundle to its rung's results. A run is there once, by its model's checksum.
+    """Add the run that left a bundle to its rung's results.
 
-    Raises InputError for a run that departed from its rung's recipe or data.
+    A seed has one row a backend and device, and a later run replaces it; rows of an earlier recipe go.
+    Raises InputError for a run that departed from its rung's recipe or data, or used another copy of the data.
     """
     bundle = bundles.find(bundle)
     card = bundles.read_card(bundle)
@@ -45,8 +46,11 @@ def record(bundle, folder=None):
         raise InputError(f"{bundle}: its recipe is not that of {rung}: not a result of this rung")
     if card["data"]["name"] != recipe.data or card["data"]["limit"] is not None:
         raise InputError(f"{bundle}: was not trained on the whole of {recipe.data}: not a result of {rung}")
-    rows = [r for r in read_results(rung, folder) if r["model_sha256"] != card["model_sha256"]]
-    rows.append({k: card[k] for k in ROW_KEYS})
+    row = {k: card[k] for k in ROW_KEYS}
+    rows = [r for r in read_results(rung, folder) if r["recipe_sha256"] == row["recipe_sha256"]]
+    if any(r["data_sha256"] != row["data_sha256"] for r in rows):
+        raise InputError(f"{bundle}: was trained on another copy of {recipe.data} than the runs of {rung} before it")
+    rows = [r for r in rows if any(r[k] != row[k] for k in ("seed", "backend", "device"))] + [row]
     rows.sort(key=lambda row: row["seed"])
     path = Path(folder or results_folder()) / f"{rung}.json"
     text = json.dumps(rows, indent=1) + "\n"

@@ -15,14 +15,13 @@ import os
 import signal
 import threading
 import time
-import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from . import backend, bundles, data, evaluation, recipes, reporting
+from . import backend, bundles, data, evaluation, optimizers, recipes, reporting
 from .errors import InputError, reason
 
 VALIDATION_BATCH = 500
@@ -63,7 +62,7 @@ class _OneRun(keras.callbacks.CallbackList):
 
 
 class _Interrupt(keras.callbacks.Callback):
-    """Ctrl-C, obeyed after the step in progress.
+    """Ctrl-C, obeyed before the next step.
 
     A KeyboardInterrupt that Python raises wherever it happens to be can fall into a finalizer inside
     `fit`, where it is dropped and training goes on. So the signal is noted, and raised from here; a
@@ -93,7 +92,8 @@ class _Interrupt(keras.callbacks.Callback):
         if self.noted:
             raise KeyboardInterrupt
 
-    on_epoch_begin = on_train_batch_end = on_test_batch_end = check
+    # not the ends of batches: Keras would then wait for each step's figures
+    on_epoch_begin = on_train_batch_begin = on_test_batch_begin = check
 
 
 class Trainer:
@@ -116,10 +116,11 @@ class Trainer:
         keras.utils.set_random_seed(seed)
         with _dtype_policy(self.precision):
             self.network = recipes.build(recipe, len(dataset.classes))
-        self.lookup = DatasetLookup(dataset.train_images, name="lookup")
-        indices = keras.Input((), dtype="int32", name="index")
-        self.model = keras.Model(indices, self.network(self.lookup(indices)), name="training")
-        self.optimizer = keras.optimizers.Adam(self._learning_rate())
+            self.lookup = DatasetLookup(dataset.train_images, name="lookup", dtype="float32")
+            indices = keras.Input((), dtype="int32", name="index")
+            # under the policy too: Keras scales the loss of a model that is itself mixed_float16
+            self.model = keras.Model(indices, self.network(self.lookup(indices)), name="training")
+        self.optimizer = optimizers.FusedAdam(self._learning_rate())
         on_cpu_tensorflow = keras.backend.backend() == "tensorflow" and backend.device()[0] == "CPU"
         self.model.compile(
             self.optimizer, keras.losses.CategoricalCrossentropy(),
@@ -173,6 +174,11 @@ class Trainer:
             validation_data=(self.val_indices, self.one_hot[self.val_indices]),
             validation_batch_size=VALIDATION_BATCH)
 
+    def watchers(self, notice, *more):
+        """The callbacks of a training: History, progress, and `more`; begin() and end() are the caller's."""
+        progress = (LiveProgress if hasattr(notice, "live") else Progress)(self, notice)
+        return _OneRun([keras.callbacks.History(), progress, *more], model=self.model)
+
     def order(self, epoch):
         """Indices of the train part in the order of an epoch (0 is the first): int32 (N,)."""
         return np.random.default_rng([self.seed, epoch]).permutation(self.train_indices)
@@ -210,9 +216,10 @@ class Trainer:
 
     def save_state(self, path, run):
         """Write everything to `path`, whole or not at all. `run`: dict that identifies the run."""
-        meta = {"run": run, "history": self.history, "compile_seconds": self.compile_seconds}
-        arrays = {f"v{i:04d}": v for i, v in enumerate(self.values())}
-        arrays |= {f"k{i:04d}": v for i, v in enumerate(self.kept or [])}
+        values, kept = self.values(), self.kept or []
+        meta = {"run": run, "history": self.history, "compile_seconds": self.compile_seconds,
+                "arrays": [len(values), len(kept)]}
+        arrays = {f"v{i:04d}": v for i, v in enumerate(values)} | {f"k{i:04d}": v for i, v in enumerate(kept)}
         text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         bundles.write_file(path, lambda file: np.savez(file, meta=text, **arrays))
 
@@ -231,8 +238,8 @@ def _read_state(path):
     try:
         with np.load(path, allow_pickle=False) as file:  # every member has a checksum, tested on reading
             meta = json.loads(file["meta"].tobytes())
-            return meta, *([file[k] for k in sorted(file.files) if k[0] == first and k != "meta"] for first in "vk")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            return meta, *([file[f"{first}{i:04d}"] for i in range(n)] for first, n in zip("vk", meta["arrays"]))
+    except Exception as error:  # a damaged archive raises nearly anything
         raise InputError(f"{path}: damaged state file ({reason(error)[:150]}); --overwrite starts over") from None
 
 
@@ -266,7 +273,8 @@ def train(recipe, dataset, output, *, rung, seed=0, limit=None, overwrite=False,
         tensorboard: folder for TensorBoard's logs, or None.
         command: what the user typed, for the card.
         notice: called with lines for the user.
-        callbacks: further keras.callbacks.Callback objects.
+        callbacks: further keras.callbacks.Callback objects. Counters of theirs are not in the state file: a
+            resumed run starts them anew.
 
     Returns:
         (card, finished_before): the card as a dict, and whether the bundle was there already.
@@ -281,6 +289,7 @@ def train(recipe, dataset, output, *, rung, seed=0, limit=None, overwrite=False,
            "data_sha256": dataset.train_sha256(), "backend": keras.backend.backend()}
     bundles.prepare(output, bytes_needed=0)
     with bundles.locked(output):
+        bundles.recover(output)
         return _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command, notice, callbacks)
 
 
@@ -321,8 +330,7 @@ def _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command
             if not earlier:
                 trainer.save_state(state, run)
             notice(f"compiled in {trainer.compile_seconds:.1f} s")
-            watchers = _OneRun([keras.callbacks.History(), Progress(trainer, notice), interrupt, *board, *callbacks],
-                               model=trainer.model)
+            watchers = trainer.watchers(notice, interrupt, *board, *callbacks)
             watchers.begin()
             while len(trainer.history) < recipe.epochs and not trainer.model.stop_training:
                 trainer.run_epoch(watchers)
@@ -370,10 +378,12 @@ def _run_of(card):
 
 def _refuse_changes(path, before, now):
     """InputError where a run to be resumed was started with other settings."""
+    words = ("promise", "idea")  # about a recipe: they decide nothing
+    before, now = ({**r, "recipe": {k: v for k, v in r["recipe"].items() if k not in words}} for r in (before, now))
     for key in ("rung", "seed", "limit", "backend", "recipe", "data_sha256"):
         if key not in before or before[key] == now[key]:
             continue
-        if key == "recipe" and isinstance(before[key], dict):
+        if key == "recipe":
             field = next((f for f in now[key] if before[key].get(f) != now[key][f]), "fields")
             raise InputError(f"{path}: --resume with another recipe: {field} was {before[key].get(field)!r}, "
                              f"is now {now[key].get(field)!r}; --overwrite starts over")
@@ -443,23 +453,14 @@ def _tensorboard(folder):
 
 
 class Progress(keras.callbacks.Callback):
-    """A line an epoch, and on a terminal a line that counts the steps between."""
+    """A line an epoch. notice: called with it; `notice.live`, where there is one, draws a line that the next replaces."""
 
     def __init__(self, trainer, notice):
         super().__init__()
         self.trainer, self.notice = trainer, notice
-        self.live = getattr(notice, "live", None)  # draws a line that the next one replaces; None in a log
 
     def on_epoch_begin(self, epoch, logs=None):
         self.start = self.shown = time.perf_counter()
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.live and time.perf_counter() - self.shown > 0.5:
-            self.shown = time.perf_counter()
-            done, steps = batch + 1, self.trainer.steps_per_epoch
-            left = (self.shown - self.start) / done * (steps - done)
-            self.live(f"epoch {len(self.trainer.history) + 1:>3}/{self.trainer.recipe.epochs}  step {done}/{steps}  "
-                      f"loss {float(logs['loss']):.4f}  accuracy {float(logs['accuracy']):.4f}  epoch ends in {_clock(left)}")
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.perf_counter() - self.start
@@ -469,6 +470,19 @@ class Progress(keras.callbacks.Callback):
         self.notice(f"epoch {epoch + 1:>3}/{total}  loss {logs['loss']:.4f}  accuracy {logs['accuracy']:.4f}  "
                     f"val_loss {logs['val_loss']:.4f}  val_accuracy {logs['val_accuracy']:.4f}  "
                     f"{seconds:.1f} s  left {_clock(left)}")
+
+
+class LiveProgress(Progress):
+    """Also a line that counts the steps, for a terminal."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if time.perf_counter() - self.shown > 0.5:
+            self.shown = time.perf_counter()
+            done, steps = batch + 1, self.trainer.steps_per_epoch
+            left = (self.shown - self.start) / done * (steps - done)
+            self.notice.live(
+                f"epoch {len(self.trainer.history) + 1:>3}/{self.trainer.recipe.epochs}  step {done}/{steps}  "
+                f"loss {float(logs['loss']):.4f}  accuracy {float(logs['accuracy']):.4f}  epoch ends in {_clock(left)}")
 
 
 def _clock(seconds):

@@ -130,6 +130,9 @@ def test_a_folder_of_ones_own(photos, tmp_path):
     assert run_json("evaluate.py", out, "--data", other)["images"] == 12
     shutil.copytree(photos / "r", other / "purple")
     assert_refused(run("evaluate.py", out, "--data", other), "'purple' is not a class of the model")
+    (photos / "r" / "1.jpg").rename(photos / "r" / "0.jpg")  # the fifth that was kept can no longer be told
+    (photos / "r" / "2.png").unlink()
+    assert_refused(run("evaluate.py", out), "has changed since")
 
 
 def test_the_main_job_on_the_embedded_data(tmp_path):
@@ -189,6 +192,11 @@ REQUESTS = {
     "evaluate nothing": (["evaluate.py"], ["RUNG_OR_BUNDLE"]),
     "evaluate what is not there": (["evaluate.py", "{tmp}/none"], ["neither a rung"]),
     "evaluate a folder without a card": (["evaluate.py", "{fashion}"], ["card.json", "cannot be read"]),
+    "evaluate a path too long": (["evaluate.py", "x" * 300], ["error"]),
+    "evaluate an empty name": (["evaluate.py", ""], ["must be a rung"]),
+    "output is a mount point": (["train.py", "cifar10-74", "--data", "synthetic", "--output", "/"], ["mount point"]),
+    "departed run to another rung's place": (["train.py", "cifar10-74", "--epochs", "1", "--output",
+                                              "{root}/saved_models/cifar10-79"], ["rung's own place"]),
     "views 3": (["evaluate.py", "cifar10-74", "--views", "3"], ["--views"]),
 }
 

@@ -143,7 +143,7 @@ IDX_DAMAGE = {
     "empty": ("train-labels-idx1-ubyte", lambda b: b"", "too few for an IDX header"),
     "label 11": ("train-labels-idx1-ubyte", lambda b: b[:-1] + b"\x0b", "label 11 at record 199"),
     "fewer labels": ("t10k-labels-idx1-ubyte", lambda b: b[:4] + struct.pack(">I", 69) + b[8:-1], "69 labels for 70 images"),
-    "wrong size": ("t10k-images-idx3-ubyte", lambda b: b[:8] + struct.pack(">II", 14, 56) + b[16:], "must be 28 x 28, are 14 x 56"),
+    "wrong size": ("t10k-images-idx3-ubyte", lambda b: b[:8] + struct.pack(">II", 14, 56) + b[16:], "must be 28 x 28 bytes, are 14 x 56"),
     "no items": ("t10k-labels-idx1-ubyte", lambda b: b[:4] + struct.pack(">I", 0), "holds no items"),
 }
 
@@ -173,8 +173,28 @@ def test_keras_cache_is_used_and_checked(tmp_path, monkeypatch):
     write_fashion(tmp_path / "datasets" / "fashion-mnist")
     assert len(data.load("fashion-mnist").train_labels) == 200
     x, y = np.zeros((20, 28, 28), np.uint8), np.arange(20) % 10
-    np.savez(tmp_path / "datasets" / "mnist.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    npz = tmp_path / "datasets" / "mnist.npz"
+    np.savez(npz, x_train=x, y_train=y, x_test=x, y_test=y)
     assert data.load("mnist").train_images.shape == (20, 28, 28, 1)
+    for wrong, words in (({"y_test": y[:10]}, "10 labels for 20 images"), ({"x_train": x / 255}, "must be 28 x 28 bytes"),
+                         ({"x_train": x.reshape(20, 784)}, "must be 28 x 28 bytes"), ({"y_train": y * 0}, "1 of 10 classes")):
+        np.savez(npz, **{**dict(x_train=x, y_train=y, x_test=x, y_test=y), **wrong})
+        assert "delete it" in refused(words, "mnist", None)
+
+
+def test_an_interrupted_download_is_started_again(tmp_path, monkeypatch, capsys):
+    keras = pytest.importorskip("keras")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    folder = write_fashion(tmp_path / "datasets" / "fashion-mnist")
+    (folder / "t10k-labels-idx1-ubyte.gz").unlink()
+    x, y = np.zeros((20, 28, 28), np.uint8), np.arange(20) % 10
+
+    def load_data():
+        print("Downloading data from a server")  # as Keras does, on stdout
+        return (x, y), (x, y)
+    monkeypatch.setattr(keras.datasets.fashion_mnist, "load_data", load_data)
+    assert data.load("fashion-mnist").train_images.shape == (20, 28, 28, 1)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_failed_download_says_what_to_do(monkeypatch):

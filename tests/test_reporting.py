@@ -27,9 +27,9 @@ def bundle_with(card, folder):
 
 def test_runs_are_recorded_once_each_and_summarised(tmp_path):
     for i, accuracy in enumerate((0.74, 0.75, 0.76)):
-        bundle = bundle_with(card_of(seed=i, test_accuracy=accuracy, model_sha256=f"m{i}"), tmp_path / f"b{i}")
-        reporting.record(bundle, tmp_path)
-        reporting.record(bundle, tmp_path)
+        for again in "ab":  # the same seed a second time: another file, not another run
+            bundle = bundle_with(card_of(seed=i, test_accuracy=accuracy, model_sha256=f"m{i}{again}"), tmp_path / f"b{i}{again}")
+            reporting.record(bundle, tmp_path)
     s = reporting.summary("cifar10-74", tmp_path)
     assert s["n"] == 3 and s["mean"] == pytest.approx(0.75) and s["sd"] == pytest.approx(0.01)
     assert reporting.measured(s) == "75.00 +- 1.00 % (n = 3)"
@@ -45,6 +45,12 @@ def test_departed_runs_are_not_results(tmp_path, changes, words):
     with pytest.raises(InputError, match=words):
         reporting.record(bundle_with(card_of(**changes), tmp_path / "b"), tmp_path)
     assert not list(tmp_path.glob("*.json"))
+
+
+def test_another_copy_of_the_data_is_no_result_of_the_same_rung(tmp_path):
+    reporting.record(bundle_with(card_of(), tmp_path / "a"), tmp_path)
+    with pytest.raises(InputError, match="another copy of cifar10"):
+        reporting.record(bundle_with(card_of(seed=1, data_sha256="y"), tmp_path / "b"), tmp_path)
 
 
 def test_a_changed_recipe_is_noticed(tmp_path):
