@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from . import backend, bundles, data, evaluation, optimizers, recipes, reporting
+from . import backend, bundles, data, evaluation, recipes, reporting
 from .errors import InputError, reason
 
 VALIDATION_BATCH = 500
@@ -120,7 +120,7 @@ class Trainer:
             indices = keras.Input((), dtype="int32", name="index")
             # under the policy too: Keras scales the loss of a model that is itself mixed_float16
             self.model = keras.Model(indices, self.network(self.lookup(indices)), name="training")
-        self.optimizer = optimizers.FusedAdam(self._learning_rate())
+        self.optimizer = keras.optimizers.Adam(self._learning_rate())
         on_cpu_tensorflow = keras.backend.backend() == "tensorflow" and backend.device()[0] == "CPU"
         self.model.compile(
             self.optimizer, keras.losses.CategoricalCrossentropy(),
