@@ -108,12 +108,12 @@ def _train(argv):
     if args.epochs:
         recipe = recipes.changed(recipe, {"epochs": args.epochs}, "--epochs")
     data_name = args.data or recipe.data
-    if os.path.isdir(data_name) and data_name != recipe.data:
+    from . import backend, bundles, data
+    if data_name.split(":")[0] not in data.NAMES and os.path.isdir(data_name):
         data_name = os.path.abspath(data_name)  # the card says where it was, from anywhere
     if args.show:
         return _show(args, recipe, data_name)
 
-    from . import backend, bundles, data
     notice = _Notice()
     departed = recipe.sha256() != rung_recipe.sha256() or args.limit or data_name != rung_recipe.data
     if args.output == "":
@@ -141,9 +141,10 @@ def _train(argv):
         return OK
     if finished_before:
         print("this run is finished already")
-    print(f"saved in {output}: test accuracy {card['test_accuracy']:.2%}, validation accuracy {card['val_accuracy']:.2%} "
+    shown = os.path.relpath(output) if output.is_relative_to(Path.cwd()) else output
+    print(f"saved in {shown}: test accuracy {card['test_accuracy']:.2%}, validation accuracy {card['val_accuracy']:.2%} "
           f"(epoch {card['epoch']}), trained in {card['seconds']:.0f} s + {card['compile_seconds']:.0f} s of compilation")
-    print(f"test it forward only: python evaluate.py {args.rung if output == bundles.home() / 'saved_models' / args.rung else shlex.quote(str(output))}")
+    print(f"test it forward only: python evaluate.py {args.rung if output == bundles.home() / 'saved_models' / args.rung else shlex.quote(str(shown))}")
     return OK
 
 
@@ -180,7 +181,7 @@ def _list(as_json):
 
 def _show(args, recipe, data_name):
     from . import backend, data
-    if os.path.isdir(data_name) and data_name not in data.NAMES:
+    if os.path.isabs(data_name) and os.path.isdir(data_name):
         num_classes = len(data.folder_classes(data_name))
         if num_classes < 2:
             raise InputError(f"{data_name}: needs one subfolder a class and at least two classes, has {num_classes}")
