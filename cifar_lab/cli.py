@@ -109,7 +109,7 @@ def _train(argv):
         recipe = recipes.changed(recipe, {"epochs": args.epochs}, "--epochs")
     data_name = args.data or recipe.data
     from . import backend, bundles, data
-    if data_name.split(":")[0] not in data.NAMES and os.path.isdir(data_name):
+    if data.is_folder(data_name):
         data_name = os.path.abspath(data_name)  # the card says where it was, from anywhere
     if args.show:
         return _show(args, recipe, data_name)
@@ -181,14 +181,11 @@ def _list(as_json):
 
 def _show(args, recipe, data_name):
     from . import backend, data
-    if os.path.isabs(data_name) and os.path.isdir(data_name):
+    num_classes = 10
+    if data.is_folder(data_name):
         num_classes = len(data.folder_classes(data_name))
         if num_classes < 2:
             raise InputError(f"{data_name}: needs one subfolder a class and at least two classes, has {num_classes}")
-    elif data_name.split(":")[0] in data.NAMES:
-        num_classes = 10
-    else:
-        raise InputError(f"data {data_name!r}: must be one of {', '.join(data.NAMES)}, or a folder of images")
     backend.start()
     model = recipes.build(recipe, num_classes)
     rows = [{"layer": layer.name, "kind": type(layer).__name__, "output_shape": list(layer.output.shape[1:]),
@@ -232,9 +229,11 @@ def _evaluate(argv):
                         help="also average over N views of each image: 2 adds the mirror image, 6 shifts as well")
     args = parser.parse_args(argv)
 
-    from . import backend, bundles
+    from . import backend, bundles, data
     folder = bundles.find(args.bundle)
-    bundles.read_card(folder)  # before the seconds that Keras takes to start
+    bundles.read_card(folder)  # this and the next before the seconds that Keras takes to start
+    if args.data:
+        data.is_folder(args.data)
     notice = _Notice()
     backend.start()
     model, card = bundles.load(folder)
@@ -259,7 +258,7 @@ def _test_images(args, card, input_shape, notice):
     name = args.data or own.get("name")
     if not isinstance(name, str):
         raise InputError(f"card.json does not say what {card['rung']} was trained on; name the data with --data")
-    if name.split(":")[0] not in data.NAMES and os.path.isdir(name):
+    if data.is_folder(name):
         return _folder_images(os.path.abspath(name), own, card, input_shape, notice)
     dataset = data.load(name, args.data_dir, input_shape, notice)
     if list(dataset.classes) != card["classes"]:

@@ -88,19 +88,26 @@ def load(name, data_dir=None, input_shape=None, notice=lambda line: None):
     Raises:
         InputError: no such data, or a file that is damaged; the line names it.
     """
+    if is_folder(name):
+        return _load_folder(name, input_shape, notice)
     if name.split(":")[0] == "synthetic":
         dataset = Dataset(name, synthetic.CLASSES, *synthetic.load(dials=synthetic.parse_dials(name)))
-    elif name in DOWNLOAD_MB:
-        dataset = _load_real(name, data_dir, notice)
-    elif os.path.isdir(name):
-        return _load_folder(name, input_shape, notice)
     else:
-        raise InputError(f"data {name!r}: must be one of {', '.join(NAMES)}, or a folder of images with one "
-                         "subfolder a class; there is no such folder")
+        dataset = _load_real(name, data_dir, notice)
     if input_shape is not None:
         dataset = replace(dataset, train_images=fit_images(dataset.train_images, input_shape),
                           test_images=fit_images(dataset.test_images, input_shape))
     return dataset
+
+
+def is_folder(name):
+    """Whether a data name is that of a folder; False for one of `NAMES`. InputError where it is neither."""
+    if name in DOWNLOAD_MB or name.split(":")[0] == "synthetic":
+        return False
+    if not os.path.isdir(name):
+        raise InputError(f"data {name!r}: must be one of {', '.join(NAMES)}, or a folder of images with one "
+                         "subfolder a class; there is no such folder")
+    return True
 
 
 def _load_real(name, data_dir, notice):

@@ -120,10 +120,9 @@ class Trainer:
             indices = keras.Input((), dtype="int32", name="index")
             # under the policy too: Keras scales the loss of a model that is itself mixed_float16
             self.model = keras.Model(indices, self.network(self.lookup(indices)), name="training")
-        self.optimizer = keras.optimizers.Adam(self._learning_rate())
         on_cpu_tensorflow = keras.backend.backend() == "tensorflow" and backend.device()[0] == "CPU"
         self.model.compile(
-            self.optimizer, keras.losses.CategoricalCrossentropy(),
+            keras.optimizers.Adam(self._learning_rate()), keras.losses.CategoricalCrossentropy(),
             metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
             # XLA makes convolutions on TensorFlow's CPU many times slower
             jit_compile=False if on_cpu_tensorflow else "auto")
