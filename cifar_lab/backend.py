@@ -55,6 +55,25 @@ def device():
     return "CPU", f"CPU: {_cpu_name()}, {cores()} cores"
 
 
+def precision(recipe):
+    """The dtype policy that a recipe trains with here."""
+    import keras
+    if device()[0] == "GPU":
+        return recipe.gpu_precision
+    fast = recipe.cpu_precision != "mixed_bfloat16" or keras.backend.backend() == "tensorflow" and has_bfloat16()
+    return recipe.cpu_precision if fast else "float32"
+
+
+def has_bfloat16():
+    """Whether the processor multiplies bfloat16 by itself (AVX512_BF16 or AMX); False where that cannot be told."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = next(line for line in file if line.startswith("flags")).split()
+    except (OSError, StopIteration):
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
 def cores():
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -1,5 +1,7 @@
 """Results and what is made from them: the ladder's table, its place in the README, learning curves."""
+import csv
 import json
+import math
 import statistics
 from pathlib import Path
 
@@ -101,6 +103,24 @@ def update_readme(path, folder=None):
     bundles.write_file(path, lambda file: file.write(new.encode()))
 
 
+def multiply_adds(network):
+    """Multiply-adds of convolutions and dense layers for one image, by layer name. network: built keras.Model."""
+    from keras import layers
+    counts = {}
+    for layer in network.layers:
+        if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)):
+            places = math.prod(layer.output.shape[1:-1])  # of the output, without its channels
+            counts[layer.name] = places * math.prod(layer.kernel.shape)
+    return counts
+
+
+def training_multiply_adds(network):
+    """Multiply-adds of a training step for one image: forward, and the gradients by kernels and by inputs, each as
+    much again; the first layer's input needs none."""
+    counts = list(multiply_adds(network).values())
+    return 3 * sum(counts) - counts[0]
+
+
 def draw_dials(path):
     """A picture of the embedded data set: a row a class, a column with all dials at 0, a column a dial at 1,
     and three at the default setting. PNG, twice the size."""
@@ -116,6 +136,73 @@ def draw_dials(path):
             for label in range(len(synthetic.CLASSES))]
     picture = Image.fromarray(np.concatenate(rows))
     picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(path, optimize=True)
+
+
+def draw_augmentations(path):
+    """A picture of one image of the embedded set (a row a class) under each augmentation: PNG, twice the size.
+
+    Columns: the image; rotation, shifts, shear, zoom, each at its end; mirrored; padded crop; cutout; and four draws of
+    the recipe of cifar10-88.
+    """
+    import numpy as np
+    from keras import ops
+    from PIL import Image
+
+    from . import augment, synthetic
+    zero = dict.fromkeys(synthetic.DIAL_NAMES, 0)
+    dials = synthetic.Dials(**{**zero, "clutter": 0.4, "illumination": 0.3})
+    images = np.stack([synthetic.draw(label, np.random.default_rng(label), dials)
+                       for label in (4, 7, 9)]).astype("float32")  # square, arrow, hourglass
+    n = len(images)
+
+    def affine(**geometry):
+        return augment.transform(images, augment.affine_matrices(**geometry, height=32, width=32) + np.zeros((n, 1, 1), "float32"))
+    drawn = augment.Augment(recipes.get("cifar10-88").augmentation, n, seed=1)
+    columns = [images, affine(theta=15.0), affine(tx=6.0, ty=6.0), affine(shear=20.0), affine(zx=0.7, zy=0.7),
+               augment.flip(images, np.ones(n, bool)), augment.shifted_crop(images, np.full(n, 4), np.full(n, -4)),
+               augment.cutout(images, np.full(n, 12), np.full(n, 20), 12),
+               *[drawn(images, np.arange(n), training=True) for _ in range(4)]]
+    pixels = [np.pad(ops.convert_to_numpy(c), ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255) for c in columns]
+    rows = np.concatenate([np.concatenate(list(c), 0) for c in pixels], 1)
+    picture = Image.fromarray(np.round(rows).clip(0, 255).astype(np.uint8))
+    picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(path, optimize=True)
+
+
+LECTURE = ("cifar10-74", "cifar10-79", "cifar10-84", "cifar10-88")
+
+
+def read_history(folder):
+    """history.csv of a bundle: a dict of numbers an epoch."""
+    with open(Path(folder) / "history.csv", newline="") as file:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def draw_progression(path, models=None, results=None):
+    """The lecture's four rungs as one picture: validation accuracy by epoch (the committed runs), and test accuracy of
+    every measured run with mean and standard deviation. models, results: folders, by default the checkout's."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(9, 3.8), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    curves, bars = figure.subplots(1, 2, width_ratios=(2, 1))
+    for i, rung in enumerate(LECTURE):
+        history = read_history((Path(models) if models else bundles.home() / "saved_models") / rung)
+        line, = curves.plot([r["epoch"] for r in history], [100 * r["val_accuracy"] for r in history], label=rung)
+        accuracies = [100 * r["test_accuracy"] for r in read_results(rung, results)]
+        s = summary(rung, results)
+        bars.errorbar(i, 100 * s["mean"], yerr=100 * (s["sd"] or 0), fmt="s", color=line.get_color(), capsize=6)
+        bars.plot([i] * len(accuracies), accuracies, ".", color="0.3", zorder=3)
+        bars.annotate(f"{100 * s['mean']:.1f}\nn = {s['n']}", (i, 100 * s["mean"]), textcoords="offset points",
+                      xytext=(9, -12), fontsize=8)
+        bars.hlines(100 * recipes.get(rung).promise, i - 0.3, i + 0.3, color="0.6", linestyle=":")
+    curves.set(xlabel="epoch", ylabel="validation accuracy, %", ylim=(50, None), title="learning, seed 0")
+    curves.legend(loc="lower right")
+    curves.grid(alpha=0.3)
+    bars.set(title="test accuracy, %", xlim=(-0.5, len(LECTURE) - 0.2), xticks=range(len(LECTURE)))
+    bars.set_xticklabels([r.removeprefix("cifar10-") for r in LECTURE])
+    bars.set_xlabel("rung (dotted: its promise)")
+    bars.grid(alpha=0.3, axis="y")
+    figure.savefig(path, metadata={"Software": None})
 
 
 def draw_learning_curve(history, path, title, chosen_epoch):

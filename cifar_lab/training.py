@@ -22,7 +22,9 @@ import numpy as np
 from keras import layers, ops
 
 from . import backend, bundles, data, evaluation, recipes, reporting
+from .augment import Augment
 from .errors import InputError, reason
+from .fused import with_fused_normalization
 
 VALIDATION_BATCH = 500
 HISTORY_FIELDS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
@@ -111,15 +113,20 @@ class Trainer:
             part.astype("int32")
             for part in data.stratified_split(dataset.train_labels, recipe.validation_fraction, seed))
         self.one_hot = np.eye(len(dataset.classes), dtype="float32")[dataset.train_labels]
-        self.precision = recipe.gpu_precision if backend.device()[0] == "GPU" else "float32"
+        self.precision = backend.precision(recipe)
 
         keras.utils.set_random_seed(seed)
         with _dtype_policy(self.precision):
-            self.network = recipes.build(recipe, len(dataset.classes))
+            self.network = with_fused_normalization(recipes.build(recipe, len(dataset.classes)))
             self.lookup = DatasetLookup(dataset.train_images, name="lookup", dtype="float32")
             indices = keras.Input((), dtype="int32", name="index")
+            images = self.lookup(indices)
+            self.augment = None
+            if recipe.augmentation.changes():
+                self.augment = Augment(recipe.augmentation, len(dataset.train_labels), seed, name="augment")
+                images = self.augment(images, indices)
             # under the policy too: Keras scales the loss of a model that is itself mixed_float16
-            self.model = keras.Model(indices, self.network(self.lookup(indices)), name="training")
+            self.model = keras.Model(indices, self.network(images), name="training")
         on_cpu_tensorflow = keras.backend.backend() == "tensorflow" and backend.device()[0] == "CPU"
         self.model.compile(
             keras.optimizers.Adam(self._learning_rate()), keras.losses.CategoricalCrossentropy(),
@@ -185,6 +192,8 @@ class Trainer:
     def run_epoch(self, callbacks=None):
         """Train the next epoch, validate, and add a row to the history, which is returned."""
         epoch, start = len(self.history), time.perf_counter()
+        if self.augment:
+            self.augment.epoch.assign(epoch)
         logs = {k: float(v[-1]) for k, v in self._fit(self.order(epoch), epoch, callbacks).history.items()}
         row = {"epoch": epoch + 1, **{k: logs[k] for k in HISTORY_FIELDS[1:5]},
                "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
@@ -378,7 +387,8 @@ def _run_of(card):
 def _refuse_changes(path, before, now):
     """InputError where a run to be resumed was started with other settings."""
     words = ("promise", "idea")  # about a recipe: they decide nothing
-    before, now = ({**r, "recipe": {k: v for k, v in r["recipe"].items() if k not in words}} for r in (before, now))
+    before, now = ({**r, "recipe": {k: v for k, v in recipes.completed(r["recipe"]).items() if k not in words}}
+                   for r in (before, now))
     for key in ("rung", "seed", "limit", "backend", "recipe", "data_sha256"):
         if key not in before or before[key] == now[key]:
             continue

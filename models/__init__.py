@@ -5,5 +5,6 @@ class probabilities, float32 (N, num_classes). Nothing here knows a recipe or a 
 """
 from .cifar10_cnn import cifar10_cnn
 from .fashion_mnist_cnn import fashion_mnist_cnn
+from .vgg import vgg
 
-__all__ = ["cifar10_cnn", "fashion_mnist_cnn"]
+__all__ = ["cifar10_cnn", "fashion_mnist_cnn", "vgg"]

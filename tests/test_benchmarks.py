@@ -1,17 +1,27 @@
-"""The benchmark's statistics, and that it runs."""
+"""The benchmarks' statistics, and that they run."""
 import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, command_env
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 
+def benchmark(name, *args, **env):
+    return subprocess.run([sys.executable, str(ROOT / "benchmarks" / name), *map(str, args)], env=command_env(**env),
+                          capture_output=True, text=True)
+
+
+def lines_of(done):
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
 def test_the_interval_covers_the_median_as_often_as_it_says():
-    from lecture_74 import median_with_interval
+    from engines import median_with_interval
     rng = np.random.default_rng(0)
     samples = rng.standard_cauchy((2000, 20))  # heavy tails, true median 0
     hits = sum(low <= 0 <= high for _, low, high in map(median_with_interval, samples))
@@ -21,9 +31,44 @@ def test_the_interval_covers_the_median_as_often_as_it_says():
         median_with_interval([1, 2])
 
 
-def test_the_benchmark_runs(real_data):
-    done = subprocess.run([sys.executable, str(ROOT / "benchmarks" / "lecture_74.py"), "--data-dir", str(real_data),
-                           "--pairs", "6", "--images", "64"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
-    assert result["pairs"] == 6 and 0.2 < result["low"] <= result["ratio"] <= result["high"] < 5
+def test_engines_take_turns(cifar10):
+    pytest.importorskip("scipy")
+    done = benchmark("engines.py", "--data-dir", cifar10, "--case", "88", "--rounds", 6, "--images", 64,
+                     "--engines", "lecture", "ours:batch=32")
+    lecture, ours, machine = lines_of(done)
+    assert lecture["ratio"] == lecture["low"] == lecture["high"] == 1
+    assert ours["engine"] == "ours:batch=32" and ours["rounds"] == 6
+    assert 0.2 < ours["low"] <= ours["ratio"] <= ours["high"] < 20
+    assert 0 < ours["share_of_matmul_rate"] < 1.5 and "versions" in machine
+
+
+@pytest.mark.parametrize("args, words", [
+    (["--rounds", "3"], "at least 6"), (["--engines", "caffe"], "one of lecture, ours, torch"),
+    (["--engines", "ours:speed=9"], "option 'speed=9'"), (["--case", "88", "--engines", "torch"], "no case 88")])
+def test_wrong_requests_of_the_engines(args, words):
+    done = benchmark("engines.py", *args)
+    assert done.returncode == 2 and words in done.stderr
+
+
+def test_multiply_adds_of_the_first_network():
+    from cifar_lab import reporting
+    from cifar_lab.models import cifar10_cnn
+    network = cifar10_cnn()
+    assert reporting.multiply_adds(network) == {
+        "conv1": 30 * 30 * 27 * 32, "conv2": 30 * 30 * 288 * 32, "conv3": 15 * 15 * 288 * 64, "poolhidden": 3136 * 512,
+        "output": 5120}
+    assert reporting.training_multiply_adds(network) == 3 * (777_600 + 8_294_400 + 4_147_200 + 1_605_632 + 5_120) - 777_600
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_the_ladder_over_seeds(tmp_path, fashion, backend):
+    """A few steps a run; again, it finds them finished."""
+    pytest.importorskip(backend)
+    args = ("--data-dir", fashion, "--output", tmp_path / "out", "--rungs", "fashion-mnist-92", "--seeds", 2, "--first-seed", 3,
+            "--epochs", 1)
+    first = lines_of(benchmark("ladder.py", *args, KERAS_BACKEND=backend))
+    assert [line["seed"] for line in first[:2]] == [3, 4] and first[0]["backend"] == backend
+    assert first[2]["n"] == 2 and first[2]["mean"] == pytest.approx(np.mean([r["test_accuracy"] for r in first[:2]]))
+    assert first[2]["whole_recipe"] is False and not list((tmp_path / "out" / "results").iterdir())
+    if backend == "tensorflow":
+        assert lines_of(benchmark("ladder.py", *args, KERAS_BACKEND=backend)) == first

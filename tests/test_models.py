@@ -3,21 +3,27 @@ import keras
 import numpy as np
 import pytest
 
-from cifar_lab.models import cifar10_cnn, fashion_mnist_cnn
+from cifar_lab import fused
+from cifar_lab.models import cifar10_cnn, fashion_mnist_cnn, vgg
 
 BUILDERS = {
     "cifar10_cnn": (cifar10_cnn, {}, (32, 32, 3)),
     "cifar10_cnn_bn": (cifar10_cnn, {"batch_normalization": True}, (32, 32, 3)),
     "fashion_mnist_cnn": (fashion_mnist_cnn, {}, (28, 28, 1)),
+    "vgg": (vgg, {}, (32, 32, 3)),
 }
-TOTALS = {"cifar10_cnn": 1_639_914, "cifar10_cnn_bn": 1_640_182, "fashion_mnist_cnn": 412_778}
+TOTALS = {"cifar10_cnn": 1_639_914, "cifar10_cnn_bn": 1_640_182, "fashion_mnist_cnn": 412_778,
+          "vgg": 308_842}
 LAYERS = {
     "cifar10_cnn": {"conv1": 896, "conv2": 9_248, "conv3": 18_496, "poolhidden": 1_606_144, "output": 5_130},
     "cifar10_cnn_bn": {"norm_input": 12, "conv1": 896, "norm2": 128, "conv2": 9_248, "norm3": 128, "conv3": 18_496,
                        "poolhidden": 1_606_144, "output": 5_130},
     "fashion_mnist_cnn": {"conv1": 320, "conv2": 8_224, "poolhidden": 401_664, "output": 2_570},
+    "vgg": {"conv1_1": 864, "norm1_1": 128, "conv1_2": 9_216, "norm1_2": 128, "conv2_1": 18_432, "norm2_1": 256,
+            "conv2_2": 36_864, "norm2_2": 256, "conv3_1": 73_728, "norm3_1": 512, "conv3_2": 147_456, "norm3_2": 512,
+            "output": 20_490},
 }
-BUILT_IN = {"InputLayer", "Rescaling", "Conv2D", "Dropout", "BatchNormalization", "MaxPooling2D", "Flatten", "Dense"}
+BUILT_IN = {"InputLayer", "Rescaling", "Conv2D", "Dropout", "BatchNormalization", "ReLU", "MaxPooling2D", "Flatten", "Dense"}
 
 
 @pytest.fixture(params=BUILDERS)
@@ -70,7 +76,7 @@ def test_raw_pixels_in(case):
 
 
 NO_DROPOUT = {"cifar10_cnn": {"dropout": 0.0}, "cifar10_cnn_bn": {"dropout": 0.0},
-              "fashion_mnist_cnn": {"conv_dropout": 0.0, "hidden_dropout": 0.0}}
+              "fashion_mnist_cnn": {"conv_dropout": 0.0, "hidden_dropout": 0.0}, "vgg": {"dropout": (0, 0, 0), "l2": 0}}
 
 
 def test_overfits_one_batch(case):
@@ -97,3 +103,70 @@ def test_saved_and_reloaded_model_is_equal(case, tmp_path):
     np.testing.assert_array_equal(model.predict(x, verbose=0), again.predict(x, verbose=0))
     assert not again.compiled
     assert {v.dtype for v in again.weights} == {"float32"}
+
+
+def test_vgg_regularises_every_convolution_and_nothing_else():
+    """Keras' convention: l2 * sum(kernel ** 2) is added to the loss."""
+    model = vgg(l2=1e-3)
+    kernels = [l.kernel for l in model.layers if isinstance(l, keras.layers.Conv2D)]
+    assert len(kernels) == 6 and len(model.losses) == 6
+    expected = sum(1e-3 * float((np.asarray(k) ** 2).sum()) for k in kernels)
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_vgg_grows_as_told():
+    model = vgg(filters=(8, 16), convolutions=3, dropout=(0.1, 0.2))
+    assert [l.filters for l in model.layers if isinstance(l, keras.layers.Conv2D)] == [8, 8, 8, 16, 16, 16]
+    assert [l.rate for l in model.layers if isinstance(l, keras.layers.Dropout)] == [0.1, 0.2]
+    with pytest.raises(ValueError, match="dropout: must have a rate a stage"):
+        vgg(dropout=(0.1,))
+
+
+# --- fused batch normalisation ---
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the fused kernel is TensorFlow's")
+@pytest.mark.parametrize("shape", [(6, 5, 7, 4), (9, 4)])
+def test_fused_normalisation_is_keras_own(shape):
+    """Output, moving statistics after three batches, gradients, and the output in use."""
+    import tensorflow as tf
+    rng = np.random.default_rng(0)
+    own, ours = keras.layers.BatchNormalization(momentum=0.9), fused.FusedBatchNormalization(momentum=0.9)
+    for layer in (own, ours):
+        layer.build(shape)
+        layer.gamma.assign(np.linspace(0.5, 1.5, 4))
+        layer.beta.assign(np.linspace(-1, 1, 4))
+    for _ in range(3):
+        x = tf.constant(rng.normal(2, 3, shape), "float32")
+        weight = tf.constant(rng.normal(0, 1, shape), "float32")
+        results = []
+        for layer in (own, ours):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = layer(x, training=True)
+                loss = tf.reduce_sum(y * weight)
+            results.append([y, *tape.gradient(loss, [x, layer.gamma.value, layer.beta.value])])
+        for a, b in zip(*results):
+            np.testing.assert_allclose(a, b, atol=2e-5)
+    for a, b in zip(own.get_weights(), ours.get_weights()):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+    np.testing.assert_allclose(own(x, training=False), ours(x, training=False), atol=1e-5)
+    ours.trainable = False
+    before = ours.get_weights()
+    np.testing.assert_allclose(own(x, training=False), ours(x, training=True), atol=1e-5)  # frozen: as in use
+    for a, b in zip(before, ours.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the fused kernel is TensorFlow's")
+def test_a_network_with_fused_normalisation_is_the_same_network():
+    keras.utils.set_random_seed(3)
+    model = vgg(filters=(8, 8), dropout=(0.1, 0.1))
+    again = fused.with_fused_normalization(model)
+    assert [type(l).__name__ for l in again.layers].count("FusedBatchNormalization") == 4
+    assert [l.name for l in again.layers] == [l.name for l in model.layers] and len(again.losses) == 4
+    for a, b in zip(model.get_weights(), again.get_weights()):
+        np.testing.assert_array_equal(a, b)
+    x, _ = batch((32, 32, 3))
+    np.testing.assert_allclose(model.predict(x, verbose=0), again.predict(x, verbose=0), atol=1e-5)
+    plain = cifar10_cnn()
+    assert fused.with_fused_normalization(plain) is plain

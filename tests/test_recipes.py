@@ -30,16 +30,24 @@ def test_the_hash_is_of_what_decides_a_run():
     for field in dataclasses.fields(recipe):
         value = {"builder": "fashion_mnist_cnn", "data": "mnist", "input_shape": (28, 28, 1), "builder_options": {"dropout": 0.1},
                  "schedule": "cosine", "keep": "last", "gpu_precision": "float32", "batch_size": 33, "epochs": 26,
-                 "learning_rate": 0.002, "validation_fraction": 0.2}.get(field.name)
+                 "learning_rate": 0.002, "validation_fraction": 0.2, "cpu_precision": "mixed_bfloat16",
+                 "augmentation": {"horizontal_flip": True}}.get(field.name)
         if value is not None:
             assert dataclasses.replace(recipe, **{field.name: value}).sha256() != recipe.sha256(), field.name
+
+
+def test_a_field_at_its_default_leaves_the_hash_as_it_was():
+    """So that a field that comes later does not disown what was measured before. If this fails: a default changed."""
+    assert recipes.get("cifar10-74").sha256() == "659c196b52d71d46cb8e3e21261529606e4c0929dfa60ff1980dff1cb6a98e83"
+    assert dataclasses.replace(recipes.get("cifar10-74"), augmentation=recipes.Augmentation(), cpu_precision="float32").sha256() == (
+        recipes.get("cifar10-74").sha256())
 
 
 @pytest.mark.parametrize("field, value", [
     ("epochs", 0), ("epochs", 2.5), ("epochs", True), ("batch_size", -1), ("learning_rate", 0), ("learning_rate", "x"),
     ("learning_rate", float("nan")), ("validation_fraction", 1), ("schedule", "steps"), ("keep", "worst"),
-    ("builder", "vgg"), ("builder_options", []), ("input_shape", [32, 32]), ("input_shape", [32, 32, 4]),
-    ("gpu_precision", "int8"), ("promise", 74), ("data", None)])
+    ("builder", "alexnet"), ("builder_options", []), ("input_shape", [32, 32]), ("input_shape", [32, 32, 4]),
+    ("gpu_precision", "int8"), ("cpu_precision", 16), ("promise", 74), ("data", None)])
 def test_wrong_values_are_refused_by_name(field, value):
     with pytest.raises(InputError, match=f"test: recipe field {field}: must be .*received"):
         recipes.changed(recipes.get("cifar10-74"), {field: value}, "test")

@@ -1,0 +1,321 @@
+"""Images per second of training: the lecture's script, this package, PyTorch, in turns.
+
+    python benchmarks/engines.py --data-dir DIR [--case 74|84|88] [--rounds 20] [--engines A B ...]
+
+The same network, batch size, optimizer (Adam) and data; the engines take turns, each in a process of its own that
+sleeps while the others work, and the order turns from round to round. A turn is one pass over --images train images,
+after everything is compiled. Printed: each round, and for each engine the median of its images per second and of the
+ratio to the first engine, with a 95 % interval from order statistics (exact for any distribution: a shared machine
+that halves its rate for a second spoils a mean), and the share of the processor's own matrix-product rate, measured
+in the same turns, that the training step reaches (multiply-adds of convolutions and matrix products, forward and
+backward; the first layer's images need no gradient).
+
+Cases: 74, the lecture's first network; 84, its last network; 88, the same with augmentation, for which the lecture's
+script has ImageDataGenerator.flow (needs SciPy). PyTorch runs channels-last, eager, and not case 88.
+
+Engines: lecture, ours, torch, each with options after colons: precision=mixed_bfloat16, batch=128, threads=1 (both
+of the backend's thread pools), onednn=0, fpmath=bf16 (oneDNN computes float32 convolutions in bfloat16), backend=jax,
+fused=0 (Keras' own batch normalisation). Default: lecture ours torch, and ours in bfloat16 for 84 and 88; torch is
+left out where it is not installed. Example: --engines ours ours:batch=128 ours:batch=128:precision=mixed_bfloat16
+"""
+import argparse
+import importlib.util
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+CASES = {"74": "cifar10-74", "84": "cifar10-84", "88": "cifar10-88"}
+OPTIONS = ("precision", "batch", "threads", "onednn", "fpmath", "backend", "fused")
+
+
+def median_with_interval(values, confidence=0.95):
+    """(median, low, high): the k-th smallest and k-th largest value bound the median with at least `confidence`."""
+    values, n = sorted(values), len(values)
+    tail, k = 0.0, 0
+    while tail + math.comb(n, k) / 2**n <= (1 - confidence) / 2:
+        tail += math.comb(n, k) / 2**n
+        k += 1
+    if k == 0:
+        raise ValueError(f"values: at least 6 are needed for an interval, received {n}")
+    return statistics.median(values), values[k - 1], values[n - k]
+
+
+# --- the engines, each in its process: a function of (case, data directory, options) -> fit(number of images) ---------
+
+def lecture(case, data_dir, options):
+    """The lecture's script: images as floats in 0-1, one-hot labels, plain layers, compile, fit."""
+    import keras
+    from keras import layers
+
+    from cifar_lab import data, recipes
+    dataset = data.load("cifar10", data_dir)
+    x_train = dataset.train_images.astype("float32") / 255.0
+    y_train = keras.utils.to_categorical(dataset.train_labels, 10)
+    keras.config.set_dtype_policy(options["precision"])
+    batch_size = options["batch"]
+    inputs = keras.Input(shape=(32, 32, 3))
+    if case == "74":
+        x = layers.Conv2D(32, (3, 3), activation="relu")(inputs)
+        x = layers.Dropout(0.2)(x)
+        x = layers.Conv2D(32, (3, 3), activation="relu", padding="same")(x)
+        x = layers.MaxPooling2D((2, 2))(x)
+        x = layers.Conv2D(64, (3, 3), activation="relu", padding="same")(x)
+        x = layers.MaxPooling2D((2, 2))(x)
+        x = layers.Flatten()(x)
+        x = layers.Dropout(0.2)(x)
+        x = layers.Dense(512, activation="relu")(x)
+        x = layers.Dropout(0.2)(x)
+    else:
+        x, settings = inputs, recipes.get(CASES[case]).builder_options
+        for filters, dropout in zip((32, 64, 128), settings["dropout"]):
+            for _ in range(2):
+                x = layers.Conv2D(filters, (3, 3), padding="same", use_bias=False,
+                                  kernel_regularizer=keras.regularizers.l2(settings["l2"]))(x)
+                x = layers.BatchNormalization()(x)
+                x = layers.Activation("relu")(x)
+            x = layers.MaxPooling2D((2, 2))(x)
+            x = layers.Dropout(dropout)(x)
+        x = layers.Flatten()(x)
+    outputs = layers.Dense(10, activation="softmax", dtype="float32")(x)
+    model = keras.Model(inputs, outputs)
+    assert model.count_params() == {"74": 1_639_914}.get(case, 308_842)
+    model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
+    if case != "88":
+        return lambda n: model.fit(x_train[:n], y_train[:n], batch_size=batch_size, epochs=1, verbose=0)
+    from tensorflow.keras.preprocessing.image import ImageDataGenerator
+    augmentation = recipes.get("cifar10-88").augmentation
+    datagen = ImageDataGenerator(**augmentation.changes())
+    return lambda n: model.fit(datagen.flow(x_train[:n], y_train[:n], batch_size=batch_size), epochs=1, verbose=0)
+
+
+def ours(case, data_dir, options):
+    """The package's own trainer, with the callbacks of train.py."""
+    from cifar_lab import backend, data, recipes, training
+    recipe = recipes.changed(recipes.get(CASES[case]), {"batch_size": options["batch"]}, "benchmark")
+    backend.precision = lambda recipe: options["precision"]  # chosen here, not by the machine
+    if options["fused"] == "0":
+        training.with_fused_normalization = lambda network: network
+    trainer = training.Trainer(recipe, data.load("cifar10", data_dir), seed=0)
+    watchers = trainer.watchers(lambda line: None, training._Interrupt())
+    # train.py's fit but for validation, which the lecture's fit leaves out here too, and the line that tells of it
+    watchers.callbacks = [c for c in watchers.callbacks if not isinstance(c, training.Progress)]
+    watchers.begin()
+
+    def fit(n):
+        order = trainer.order(0)[:n]
+        trainer.model.fit(order, trainer.one_hot[order], batch_size=options["batch"], shuffle=False, verbose=0,
+                          callbacks=watchers)
+    return fit
+
+
+def torch(case, data_dir, options):
+    """The same network in PyTorch, channels-last, eager; images on hand as floats in 0-1, shuffled each pass."""
+    import contextlib
+
+    import torch
+    from torch import nn
+
+    from cifar_lab import data, recipes
+    if "threads" in options:
+        torch.set_num_threads(options["threads"])
+    dataset = data.load("cifar10", data_dir)
+    x_train = torch.from_numpy(dataset.train_images).permute(0, 3, 1, 2).float().div(255).contiguous(
+        memory_format=torch.channels_last)
+    y_train = torch.from_numpy(dataset.train_labels).long()
+    l2 = 0.0
+    if case == "74":
+        net = nn.Sequential(
+            nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Dropout(0.2), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(),
+            nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.2),
+            nn.Linear(7 * 7 * 64, 512), nn.ReLU(), nn.Dropout(0.2), nn.Linear(512, 10))
+    else:
+        settings, parts, before = recipes.get(CASES[case]).builder_options, [], 3
+        l2 = settings["l2"]
+        for filters, dropout in zip((32, 64, 128), settings["dropout"]):
+            for channels in (before, filters):
+                parts += [nn.Conv2d(channels, filters, 3, padding=1, bias=False),
+                          nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01), nn.ReLU()]
+            parts += [nn.MaxPool2d(2), nn.Dropout(dropout)]
+            before = filters
+        net = nn.Sequential(*parts, nn.Flatten(), nn.Linear(4 * 4 * 128, 10))
+    net = net.to(memory_format=torch.channels_last)
+    decayed = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d)] if l2 else []
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, eps=1e-7)
+    loss_function = nn.CrossEntropyLoss()
+    low = contextlib.nullcontext if options["precision"] == "float32" else (
+        lambda: torch.autocast("cpu", dtype=torch.bfloat16))
+
+    def fit(n):
+        net.train()
+        total = correct = 0.0
+        order = torch.randperm(n)
+        for i in range(0, n, options["batch"]):
+            index = order[i:i + options["batch"]]
+            labels = y_train[index]
+            with low():
+                logits = net(x_train[index].contiguous(memory_format=torch.channels_last))
+            loss = loss_function(logits.float(), labels)
+            for weight in decayed:
+                loss = loss + l2 * weight.square().sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += float(loss.detach()) * len(index)
+            correct += int((logits.argmax(1) == labels).sum())
+    return fit
+
+
+# --- one process an engine ------------------------------------------------------------------------------------------
+
+def work(spec):
+    """Answer lines of standard input on standard output: a number of images -> seconds; "matmul" -> FLOP/s."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    options = spec["options"]
+    if spec["engine"] != "torch":
+        import keras
+        if keras.backend.backend() == "tensorflow" and "threads" in options:
+            import tensorflow as tf
+            tf.config.threading.set_intra_op_parallelism_threads(options["threads"])
+            tf.config.threading.set_inter_op_parallelism_threads(options["threads"])
+    fit = globals()[spec["engine"]](spec["case"], spec["data_dir"], options)
+    fit(2 * options["batch"])
+    fit(4 * options["batch"])
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        if line.strip() == "matmul":
+            answer = matmul_flops(spec["engine"], options)
+        else:
+            start = time.perf_counter()
+            fit(int(line))
+            answer = time.perf_counter() - start
+        print(answer, file=answers, flush=True)
+
+
+def matmul_flops(engine, options, size=1536, repeats=4):
+    """FLOP/s of a product of two square matrices in the engine's own library and precision."""
+    low = options["precision"] == "mixed_bfloat16"
+    if engine == "torch":
+        import torch
+        a = torch.rand(size, size, dtype=torch.bfloat16 if low else torch.float32)
+
+        def product():
+            return a @ a
+    else:
+        import keras
+        a = keras.ops.cast(keras.random.uniform((size, size)), "bfloat16" if low else "float32")
+
+        def product():
+            return keras.ops.convert_to_numpy(keras.ops.matmul(a, a)[0, 0])
+    product()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        product()
+    return 2 * size**3 * repeats / (time.perf_counter() - start)
+
+
+def parse_engine(text, case):
+    """("lecture", options) of "lecture:batch=64"; ValueError for what is not known."""
+    from cifar_lab import recipes
+    engine, *pairs = text.split(":")
+    if engine not in ("lecture", "ours", "torch"):
+        raise ValueError(f"engine {engine!r}: must be one of lecture, ours, torch")
+    options = {"precision": "float32", "batch": recipes.get(CASES[case]).batch_size, "fused": "1"}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if name not in OPTIONS or not value:
+            raise ValueError(f"engine {text!r}: option {pair!r} must be one of {', '.join(o + '=...' for o in OPTIONS)}")
+        options[name] = int(value) if name in ("batch", "threads") else value
+    return engine, options
+
+
+class Worker:
+    def __init__(self, text, case, data_dir):
+        self.name = text
+        engine, options = parse_engine(text, case)
+        self.options = options
+        env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": options.get("backend", "tensorflow")}
+        if "onednn" in options:
+            env["TF_ENABLE_ONEDNN_OPTS"] = options["onednn"]
+        if "fpmath" in options:
+            env["ONEDNN_DEFAULT_FPMATH_MODE"] = options["fpmath"].upper()
+        spec = {"engine": engine, "case": case, "data_dir": data_dir, "options": options}
+        self.process = subprocess.Popen([sys.executable, __file__, "--worker", json.dumps(spec)], env=env, text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        if self.process.stdout.readline().strip() != "ready":
+            raise SystemExit(f"engine {text} did not start: see above")
+
+    def ask(self, question):
+        print(question, file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"engine {self.name} stopped: see above")
+        time.sleep(0.25)  # its threads spin for a while before they sleep
+        return float(answer)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir")
+    parser.add_argument("--case", choices=CASES, default="74")
+    parser.add_argument("--rounds", type=int, default=20, help="at least 6")
+    parser.add_argument("--images", type=int, default=1600, help="images a turn")
+    parser.add_argument("--engines", nargs="+", metavar="ENGINE")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        return work(json.loads(args.worker))
+    if args.rounds < 6:
+        parser.error(f"--rounds: must be at least 6, received {args.rounds}")
+    if not args.engines:
+        args.engines = ["lecture", "ours"] + (["ours:precision=mixed_bfloat16"] if args.case != "74" else [])
+        if importlib.util.find_spec("torch") and args.case != "88":
+            args.engines.append("torch")
+    try:
+        for text in args.engines:
+            engine, _ = parse_engine(text, args.case)
+            if engine == "torch" and args.case == "88":
+                raise ValueError("engine 'torch': has no case 88")
+    except ValueError as error:
+        parser.error(str(error))
+
+    from cifar_lab import backend, recipes, reporting
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    workers = [Worker(text, args.case, args.data_dir) for text in args.engines]
+    speeds, ratios, peaks = ({w.name: [] for w in workers} for _ in range(3))
+    for round_ in range(args.rounds):
+        turn = round_ % len(workers)
+        order = workers[turn:] + workers[:turn]
+        for w in order:
+            peaks[w.name].append(w.ask("matmul"))
+            speeds[w.name].append(args.images / w.ask(args.images))
+        for w in workers:
+            ratios[w.name].append(speeds[w.name][-1] / speeds[args.engines[0]][-1])
+        print(f"round {round_ + 1:>2}: " + ", ".join(f"{w.name} {speeds[w.name][-1]:.0f}" for w in workers) + " images/s",
+              flush=True)
+    for w in workers:
+        w.process.stdin.close()
+        w.process.wait()
+    backend.start()
+    step = reporting.training_multiply_adds(recipes.build(recipes.get(CASES[args.case]), 10))
+    for w in workers:
+        ratio, low, high = median_with_interval(ratios[w.name])
+        share = [2 * step * s / p for s, p in zip(speeds[w.name], peaks[w.name])]
+        print(json.dumps({
+            "case": args.case, "engine": w.name, "images_per_second": round(statistics.median(speeds[w.name]), 1),
+            "against": args.engines[0], "ratio": round(ratio, 3), "low": round(low, 3), "high": round(high, 3),
+            "rounds": args.rounds, "images_a_turn": args.images,
+            "matmul_gflops": round(statistics.median(peaks[w.name]) / 1e9, 1),
+            "share_of_matmul_rate": round(statistics.median(share), 3)}))
+    print(json.dumps({"device": backend.device()[1], "versions": backend.versions()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Every rung over n seeds on this machine, a line a run: what to run where a GPU is at hand.
+
+    python benchmarks/ladder.py --data-dir DIR --output OUT [--rungs cifar10-74 ...] [--seeds 5] [--first-seed 0]
+
+Runs on every backend, also where TensorFlow is not installed: KERAS_BACKEND=jax python benchmarks/ladder.py ...
+Each run is trained by the path of train.py (compilation apart, the whole recipe), leaves its bundle in OUT/RUNG-seedS,
+prints one JSON object on a line, and adds its row to OUT/results/RUNG.json, in the form of the repository's results/;
+`python -m cifar_lab record OUT/RUNG-seedS` adds it there. Killed and started again, it goes on where it was: what is
+finished is printed, not trained again. After each rung a line with n, mean and standard deviation.
+
+--epochs N and --limit N make it a rehearsal: such runs print their lines and enter no results.
+"""
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from cifar_lab import backend, recipes  # noqa: E402
+from cifar_lab.errors import InputError  # noqa: E402
+
+KEYS = ("rung", "seed", "test_accuracy", "val_accuracy", "seconds", "compile_seconds", "epoch", "backend", "device", "precision")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir")
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--rungs", nargs="+", choices=recipes.LADDER, default=list(recipes.LADDER), metavar="RUNG")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--limit", type=int)
+    args = parser.parse_args()
+    for name in ("seeds", "epochs", "limit"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name}: must be at least 1, received {value}")
+    try:
+        run(args)
+    except InputError as error:
+        print(f"ladder.py: error: {error}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def run(args):
+    from cifar_lab import data
+    backend.start()
+    from cifar_lab import reporting, training
+    output = Path(args.output).resolve()
+    (output / "results").mkdir(parents=True, exist_ok=True)
+    whole = args.epochs is None and args.limit is None
+    for rung in args.rungs:
+        recipe = recipes.get(rung)
+        if args.epochs:
+            recipe = recipes.changed(recipe, {"epochs": args.epochs}, "--epochs")
+        dataset = data.load(recipe.data, args.data_dir, recipe.input_shape)
+        cards = []
+        for seed in range(args.first_seed, args.first_seed + args.seeds):
+            bundle = output / f"{rung}-seed{seed}"
+            card, _ = training.train(recipe, dataset, bundle, rung=rung, seed=seed, limit=args.limit, resume=True,
+                                     command="python benchmarks/ladder.py " + " ".join(sys.argv[1:]),
+                                     notice=lambda line: print(line, file=sys.stderr, flush=True))
+            if whole:
+                reporting.record(bundle, output / "results")
+            print(json.dumps({k: card[k] for k in KEYS}), flush=True)
+            cards.append(card)
+        tests, seconds = [c["test_accuracy"] for c in cards], [c["seconds"] for c in cards]
+        print(json.dumps({
+            "rung": rung, "n": len(cards), "mean": statistics.fmean(tests),
+            "sd": statistics.stdev(tests) if len(tests) > 1 else None, "median_seconds": statistics.median(seconds),
+            "promise": recipe.promise, "whole_recipe": whole, "versions": cards[-1]["versions"]}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

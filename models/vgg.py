@@ -1,0 +1,45 @@
+"""A small network in the manner of VGG: stages of 3 x 3 convolutions, a pooling after each."""
+import keras
+from keras import layers, regularizers
+
+
+def vgg(input_shape=(32, 32, 3), num_classes=10, *, filters=(32, 64, 128), convolutions=2, dropout=(0.2, 0.3, 0.4),
+        l2=1e-4):
+    """Stages of convolution, batch normalisation and relu, as in Simonyan and Zisserman (2015), without hidden layers.
+
+    Args:
+        input_shape: (height, width, channels); both sides at least 2 ** number of stages.
+        num_classes: number of outputs.
+        filters: channels of each stage.
+        convolutions: convolutions in each stage.
+        dropout: rate after each stage's pooling, 0 <= rate < 1; as many as stages.
+        l2: factor of the L2 regularisation of every convolution's kernel, which adds l2 * sum(kernel ** 2) to the
+            loss (Keras' convention: twice this is the weight decay of plain SGD).
+
+    Returns:
+        keras.Model, float32 (N, *input_shape) in 0-255 -> float32 (N, num_classes) that sum
+        to 1. 308,842 parameters at the defaults.
+
+    Raises:
+        ValueError: the images are too small for the poolings, or a stage lacks its dropout.
+    """
+    if len(dropout) != len(filters):
+        raise ValueError(f"dropout: must have a rate a stage ({len(filters)}), received {list(dropout)}")
+    if min(input_shape[:2]) < 2 ** len(filters):
+        raise ValueError(f"input_shape: height and width must be at least {2 ** len(filters)}, received {input_shape}")
+
+    inputs = keras.Input(input_shape, name="pixels")
+    x = layers.Rescaling(1 / 255, name="rescale")(inputs)
+    for stage, (channels, rate) in enumerate(zip(filters, dropout), 1):
+        for i in range(1, convolutions + 1):
+            # no bias: the normalisation that follows would take it out
+            x = layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"conv{stage}_{i}",
+                              kernel_regularizer=regularizers.L2(l2) if l2 else None)(x)
+            x = layers.BatchNormalization(name=f"norm{stage}_{i}")(x)
+            x = layers.ReLU(name=f"relu{stage}_{i}")(x)
+        x = layers.MaxPooling2D(2, name=f"pool{stage}")(x)
+        x = layers.Dropout(rate, name=f"dropout{stage}")(x)
+    x = layers.Flatten(name="flatten")(x)
+    # float32 whatever the precision of training: a softmax in 16 bits loses small probabilities
+    outputs = layers.Dense(num_classes, activation="softmax", dtype="float32", name="output")(x)
+    return keras.Model(inputs, outputs, name="vgg")
