@@ -15,7 +15,7 @@ script has ImageDataGenerator.flow (needs SciPy). PyTorch runs channels-last, ea
 
 Engines: lecture, ours, torch, each with options after colons: precision=mixed_bfloat16, batch=128, threads=1 (both
 of the backend's thread pools), onednn=0, fpmath=bf16 (oneDNN computes float32 convolutions in bfloat16), backend=jax,
-fused=0 (Keras' own batch normalisation). Default: lecture ours torch, and ours in bfloat16 for 84 and 88; torch is
+fused=0 (Keras' own batch normalisation and dropout), steps=1 (steps that the compiled function takes at a time). Default: lecture ours torch, and ours in bfloat16 for 84 and 88; torch is
 left out where it is not installed. Example: --engines ours ours:batch=128 ours:batch=128:precision=mixed_bfloat16
 """
 import argparse
@@ -32,7 +32,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 CASES = {"74": "cifar10-74", "84": "cifar10-84", "88": "cifar10-88"}
-OPTIONS = ("precision", "batch", "threads", "onednn", "fpmath", "backend", "fused")
+OPTIONS = ("precision", "batch", "threads", "onednn", "fpmath", "backend", "fused", "steps")
 
 
 def median_with_interval(values, confidence=0.95):
@@ -101,7 +101,9 @@ def ours(case, data_dir, options):
     recipe = recipes.changed(recipes.get(CASES[case]), {"batch_size": options["batch"]}, "benchmark")
     backend.precision = lambda recipe: options["precision"]  # chosen here, not by the machine
     if options["fused"] == "0":
-        training.with_fused_normalization = lambda network: network
+        training.fused.rebuilt = lambda network: network
+    if "steps" in options:
+        training.steps_per_execution = lambda batch_size: options["steps"]
     trainer = training.Trainer(recipe, data.load("cifar10", data_dir), seed=0)
     watchers = trainer.watchers(lambda line: None, training._Interrupt())
     # train.py's fit but for validation, which the lecture's fit leaves out here too, and the line that tells of it
@@ -109,9 +111,7 @@ def ours(case, data_dir, options):
     watchers.begin()
 
     def fit(n):
-        order = trainer.order(0)[:n]
-        trainer.model.fit(order, trainer.one_hot[order], batch_size=options["batch"], shuffle=False, verbose=0,
-                          callbacks=watchers)
+        trainer.fit(trainer.order(0)[:n], 0, watchers, validate=False)
     return fit
 
 
@@ -213,7 +213,7 @@ def matmul_flops(engine, options, size=1536, repeats=4):
         a = keras.ops.cast(keras.random.uniform((size, size)), "bfloat16" if low else "float32")
 
         def product():
-            return keras.ops.convert_to_numpy(keras.ops.matmul(a, a)[0, 0])
+            return float(keras.ops.matmul(a, a)[0, 0])
     product()
     start = time.perf_counter()
     for _ in range(repeats):
@@ -232,7 +232,7 @@ def parse_engine(text, case):
         name, _, value = pair.partition("=")
         if name not in OPTIONS or not value:
             raise ValueError(f"engine {text!r}: option {pair!r} must be one of {', '.join(o + '=...' for o in OPTIONS)}")
-        options[name] = int(value) if name in ("batch", "threads") else value
+        options[name] = int(value) if name in ("batch", "threads", "steps") else value
     return engine, options
 
 

@@ -99,6 +99,24 @@ def use_gpu_memory_as_needed():
                 pass
 
 
+def batched(x, y, batch_size):
+    """Arguments for `fit` and `predict` on arrays: {"x", "y", "batch_size"}, or on TensorFlow {"x": a tf.data.Dataset}.
+
+    Keras' own batching on TensorFlow tunes itself in a thread that sleeps 10 ms, 20 ms, 40 ms ..., and each pass waits for
+    its last sleep: up to as long again as the pass took (docs/log.md). The data set given here does not tune itself.
+
+    x, y: arrays of one length, or y None. batch_size: the last batch is as small as it must be.
+    """
+    import keras
+    if keras.backend.backend() != "tensorflow":
+        return {"x": x, "batch_size": batch_size} | ({} if y is None else {"y": y})
+    import tensorflow as tf
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    dataset = tf.data.Dataset.from_tensor_slices(x if y is None else (x, y))
+    return {"x": dataset.batch(batch_size).prefetch(2).with_options(options)}
+
+
 def versions():
     """Versions of what decides a figure: {"python": "3.11.7", "keras": ..., ...}."""
     import keras

@@ -291,16 +291,20 @@ def _folder_images(name, own, card, input_shape, notice):
 # --- record, and the one entry point of an installed copy ---------------------------------------------
 
 def _record(argv):
-    parser = _Parser(prog="cifar-lab record", description="Add finished runs to results/ and renew the README's table and picture.")
+    parser = _Parser(prog="cifar-lab record", description="Add finished runs to results/ and renew the README's table and pictures.")
     parser.add_argument("bundles", nargs="*", metavar="RUNG_OR_BUNDLE")
     args = parser.parse_args(argv)
-    from . import bundles, reporting
+    from . import backend, bundles, reporting
     if bundles.CHECKOUT is None:
         raise InputError("record: works in a checkout of cifar_lab alone")
     for bundle in args.bundles:
         reporting.record(bundle)
     reporting.update_readme(bundles.CHECKOUT / "README.md")
-    reporting.draw_dials(bundles.CHECKOUT / "docs" / "synthetic.png")
+    backend.start()
+    docs = bundles.CHECKOUT / "docs"
+    reporting.draw_dials(docs / "synthetic.png")
+    reporting.draw_augmentations(docs / "augmentation.png")
+    reporting.draw_progression(docs / "progression.png")
     return OK
 
 

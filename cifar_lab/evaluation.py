@@ -1,6 +1,7 @@
 """Exact metrics over every test image, forward only: no optimizer, no training code."""
 import numpy as np
 
+from . import backend
 from .errors import InputError
 
 VIEWS = (1, 2, 6)
@@ -12,7 +13,7 @@ def probabilities(model, images, batch_size=256):
 
     Every image is passed once; the last batch is as small as it must be.
     """
-    return np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float64)
+    return np.asarray(model.predict(**backend.batched(images, None, batch_size), verbose=0), np.float64)
 
 
 def evaluate(model, images, labels, classes, views=1):

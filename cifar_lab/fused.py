@@ -1,15 +1,17 @@
-"""Batch normalisation as one TensorFlow kernel, for training.
+"""Layers that compute what Keras' own do with fewer or cheaper kernels, for training with TensorFlow.
 
-Keras composes batch normalisation of a dozen operations, in float32 whatever the precision. XLA fuses them; where it
-is off, as on TensorFlow's CPU, they cost a third of a small network's training step. A saved network has Keras' own
-layer; only the graph that trains is rebuilt with this one.
+A saved network has Keras' layers; only the graph that trains is rebuilt with these. What they save on two CPU cores is
+in docs/log.md.
 """
 import keras
 from keras import layers
 
 
 class FusedBatchNormalization(layers.BatchNormalization):
-    """keras.layers.BatchNormalization over the last axis of 4-D inputs, the same up to rounding, on TensorFlow.
+    """keras.layers.BatchNormalization over the last axis of 4-D inputs, the same up to rounding, as one kernel.
+
+    Keras composes it of a dozen operations, in float32 whatever the precision. XLA fuses them; where it is off, as on
+    TensorFlow's CPU, they cost a third of a small network's training step.
 
     Call: (N, height, width, channels), float32, float16 or bfloat16 -> the same shape and dtype; statistics are
     float32. Other inputs take Keras' own path.
@@ -35,18 +37,40 @@ class FusedBatchNormalization(layers.BatchNormalization):
         return outputs
 
 
-def with_fused_normalization(network):
-    """`network` rebuilt so that its batch normalisation is fused; the same weights, in the same order.
+class CheapDropout(layers.Dropout):
+    """keras.layers.Dropout that draws 16 random bits an element, where Keras draws 32 and makes floats of them.
 
-    network: keras.Model. Returned as it is on another backend than TensorFlow, and where there is nothing to fuse.
+    The rate is rounded to a multiple of 1 / 65,536, and the scale is that of the rounded rate: the mean is kept exactly.
+    Seeded and stepped like Keras' own, with other draws.
     """
-    if keras.backend.backend() != "tensorflow" or not any(type(l) is layers.BatchNormalization for l in network.layers):
+
+    def call(self, inputs, training=False):
+        threshold = round(self.rate * 65536)
+        if not training or not 0 < threshold < 65536:
+            return super().call(inputs, training=training)
+        import tensorflow as tf
+        shape = tf.shape(inputs)
+        seed = tf.cast(self.seed_generator.next(), "int32")
+        words = tf.random.stateless_uniform([(tf.size(inputs) + 3) // 4], seed, minval=None, maxval=None, dtype="uint64")
+        bits = tf.reshape(tf.reshape(tf.bitcast(words, "uint16"), [-1])[:tf.size(inputs)], shape)
+        scale = tf.cast(65536 / (65536 - threshold), inputs.dtype)
+        return tf.where(bits >= threshold, inputs * scale, tf.zeros([], inputs.dtype))
+
+
+def rebuilt(network):
+    """`network` with its batch normalisation and dropout replaced by the above; the same weights, in the same order.
+
+    network: keras.Model. Returned as it is on another backend than TensorFlow, and where there is nothing to replace.
+    """
+    replacements = {layers.BatchNormalization: FusedBatchNormalization, layers.Dropout: CheapDropout}
+    if keras.backend.backend() != "tensorflow" or not any(type(l) in replacements for l in network.layers):
         return network
 
-    def rebuilt(layer):
-        if type(layer) is layers.BatchNormalization:
-            return FusedBatchNormalization.from_config(layer.get_config())
-        return layer.__class__.from_config(layer.get_config())
-    clone = keras.models.clone_model(network, clone_function=rebuilt)
+    def again(layer):
+        kind = replacements.get(type(layer), type(layer))
+        if kind is CheapDropout and layer.noise_shape is not None:
+            kind = type(layer)
+        return kind.from_config(layer.get_config())
+    clone = keras.models.clone_model(network, clone_function=again)
     clone.set_weights(network.get_weights())
     return clone

@@ -21,13 +21,19 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from . import backend, bundles, data, evaluation, recipes, reporting
+from . import backend, bundles, data, evaluation, fused, recipes, reporting
 from .augment import Augment
 from .errors import InputError, reason
-from .fused import with_fused_normalization
 
 VALIDATION_BATCH = 500
 HISTORY_FIELDS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
+
+
+def steps_per_execution(batch_size):
+    """Steps that Keras' compiled function takes before it returns to Python: about 1,000 images' worth on TensorFlow
+    (8 % faster at batches of 32, docs/log.md), and 1 elsewhere, where Keras loops in Python all the same. Callbacks
+    see a batch's beginning and end only so often, and so does Ctrl-C."""
+    return max(1, 1024 // batch_size) if keras.backend.backend() == "tensorflow" else 1
 
 
 class DatasetLookup(layers.Layer):
@@ -117,7 +123,7 @@ class Trainer:
 
         keras.utils.set_random_seed(seed)
         with _dtype_policy(self.precision):
-            self.network = with_fused_normalization(recipes.build(recipe, len(dataset.classes)))
+            self.network = fused.rebuilt(recipes.build(recipe, len(dataset.classes)))
             self.lookup = DatasetLookup(dataset.train_images, name="lookup", dtype="float32")
             indices = keras.Input((), dtype="int32", name="index")
             images = self.lookup(indices)
@@ -131,6 +137,7 @@ class Trainer:
         self.model.compile(
             keras.optimizers.Adam(self._learning_rate()), keras.losses.CategoricalCrossentropy(),
             metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
+            steps_per_execution=steps_per_execution(recipe.batch_size),
             # XLA makes convolutions on TensorFlow's CPU many times slower
             jit_compile=False if on_cpu_tensorflow else "auto")
         self.model.optimizer.build(self.model.trainable_variables)
@@ -169,16 +176,19 @@ class Trainer:
         start, before = time.perf_counter(), self.values()
         size = min(len(self.train_indices),
                    self.recipe.batch_size + len(self.train_indices) % self.recipe.batch_size)
-        self._fit(self.train_indices[:size], 0, None)
+        self.fit(self.train_indices[:size], 0, None)
         self.assign(before)
         self.compile_seconds += time.perf_counter() - start
 
-    def _fit(self, order, epoch, callbacks):
+    def fit(self, order, epoch, callbacks, validate=True):
+        """One pass of Keras' `fit` over the images of these indices, int32 (N,), in this order: its History."""
+        validation = backend.batched(self.val_indices, self.one_hot[self.val_indices], VALIDATION_BATCH)
+        if validate:
+            validate = {"validation_data": (validation["x"], validation["y"]) if "y" in validation else validation["x"],
+                        "validation_batch_size": validation.get("batch_size")}
         return self.model.fit(
-            order, self.one_hot[order], batch_size=self.recipe.batch_size, shuffle=False, verbose=0,
-            initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks,
-            validation_data=(self.val_indices, self.one_hot[self.val_indices]),
-            validation_batch_size=VALIDATION_BATCH)
+            **backend.batched(order, self.one_hot[order], self.recipe.batch_size), **(validate or {}), shuffle=False,
+            verbose=0, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks)
 
     def watchers(self, notice, *more):
         """The callbacks of a training: History, progress, and `more`; begin() and end() are the caller's."""
@@ -194,11 +204,13 @@ class Trainer:
         epoch, start = len(self.history), time.perf_counter()
         if self.augment:
             self.augment.epoch.assign(epoch)
-        logs = {k: float(v[-1]) for k, v in self._fit(self.order(epoch), epoch, callbacks).history.items()}
+        logs = {k: float(v[-1]) for k, v in self.fit(self.order(epoch), epoch, callbacks).history.items()}
         row = {"epoch": epoch + 1, **{k: logs[k] for k in HISTORY_FIELDS[1:5]},
                "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
                "seconds": time.perf_counter() - start}
-        if not (math.isfinite(row["loss"]) and math.isfinite(row["val_loss"])):
+        # the weights too: kernels that take a maximum, or the loss that is clipped, can hide a NaN
+        if not (math.isfinite(row["loss"]) and math.isfinite(row["val_loss"])
+                and all(np.isfinite(w).all() for w in self.network.get_weights())):
             raise InputError(f"training diverged: loss {row['loss']}, validation loss {row['val_loss']} in epoch "
                              f"{epoch + 1}; lower the recipe's learning_rate ({self.recipe.learning_rate})")
         best = max((r["val_accuracy"] for r in self.history), default=-1.0)

@@ -14,6 +14,16 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+# Python code: from here on TensorFlow is not installed
+WITHOUT_TENSORFLOW = """
+import sys
+class NotInstalled:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, NotInstalled())
+"""
+
 
 def command_env(**changes):
     env = {k: v for k, v in os.environ.items() if k not in ("CIFAR_LAB_DATA", "KERAS_BACKEND")}

@@ -161,12 +161,36 @@ def test_fused_normalisation_is_keras_own(shape):
 def test_a_network_with_fused_normalisation_is_the_same_network():
     keras.utils.set_random_seed(3)
     model = vgg(filters=(8, 8), dropout=(0.1, 0.1))
-    again = fused.with_fused_normalization(model)
+    again = fused.rebuilt(model)
     assert [type(l).__name__ for l in again.layers].count("FusedBatchNormalization") == 4
     assert [l.name for l in again.layers] == [l.name for l in model.layers] and len(again.losses) == 4
     for a, b in zip(model.get_weights(), again.get_weights()):
         np.testing.assert_array_equal(a, b)
     x, _ = batch((32, 32, 3))
     np.testing.assert_allclose(model.predict(x, verbose=0), again.predict(x, verbose=0), atol=1e-5)
-    plain = cifar10_cnn()
-    assert fused.with_fused_normalization(plain) is plain
+    assert [type(l).__name__ for l in again.layers].count("CheapDropout") == 2
+    plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    assert fused.rebuilt(plain) is plain
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the cheap kernels are TensorFlow's")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_cheap_dropout_drops_its_rate_and_keeps_the_mean(dtype):
+    import tensorflow as tf
+    x = tf.ones((501, 333), dtype)  # a number of elements that four does not divide
+    layer, same = (fused.CheapDropout(0.3, seed=4, dtype=keras.DTypePolicy(dtype)) for _ in range(2))
+    first, second = layer(x, training=True), layer(x, training=True)
+    assert first.dtype == x.dtype
+    np.testing.assert_array_equal(first, same(x, training=True))
+    first, second = np.asarray(first, "float32"), np.asarray(second, "float32")
+    kept = np.unique(first)[1:]
+    assert len(kept) == 1 and kept[0] == pytest.approx(1 / 0.7, rel=1e-4 if dtype == "float32" else 4e-3)
+    assert (first == 0).mean() == pytest.approx(0.3, abs=0.005)
+    both = ((first == 0) & (second == 0)).mean()
+    assert both == pytest.approx(0.09, abs=0.005)  # batches, and neighbours, are independent
+    assert ((first[:, 1:] == 0) & (first[:, :-1] == 0)).mean() == pytest.approx(0.09, abs=0.005)
+    np.testing.assert_array_equal(layer(x, training=False), x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x, training=True)
+    np.testing.assert_array_equal(tape.gradient(y, x), y)  # of ones: what is dropped has no gradient

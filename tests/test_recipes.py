@@ -13,6 +13,13 @@ def test_the_lectures_settings():
     assert (base.batch_size, base.epochs, base.validation_fraction, base.learning_rate, base.schedule) == (
         32, 25, 0.1, 0.001, "constant")
     assert bn.builder == base.builder and bn.builder_options["batch_normalization"] is True
+    more, most = recipes.get("cifar10-84"), recipes.get("cifar10-88")
+    assert more.builder == "vgg" and more.builder_options["l2"] == 1e-4
+    assert most.augmentation.changes() == {"rotation_range": 15, "width_shift_range": 0.1, "height_shift_range": 0.1,
+                                           "horizontal_flip": True}
+    # the same network: only this separates the two
+    assert dataclasses.replace(most, augmentation=recipes.Augmentation(), epochs=more.epochs, idea=more.idea,
+                               promise=more.promise) == more
     assert fashion.data == "fashion-mnist" and fashion.input_shape == (28, 28, 1)
 
 

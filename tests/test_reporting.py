@@ -99,5 +99,14 @@ def test_committed_bundles_are_the_first_seeds_recorded_runs(rung):
     assert len(history) == 1 + recipes.get(rung).epochs and (folder / "learning_curve.png").is_file()
 
 
+def test_the_progression_shows_the_rungs_that_were_measured(tmp_path):
+    reporting.draw_progression(tmp_path / "p.png")
+    from PIL import Image
+    with Image.open(tmp_path / "p.png") as picture:
+        assert picture.size == (900, 380) and len(picture.convert("RGB").getcolors(100_000)) > 100
+    history = reporting.read_history(ROOT / "saved_models" / "cifar10-84")
+    assert [row["epoch"] for row in history] == list(range(1, 25)) and max(row["val_accuracy"] for row in history) > 0.84
+
+
 def test_committed_models_stay_small():
     assert sum(p.stat().st_size for p in (ROOT / "saved_models").rglob("*")) < 36e6

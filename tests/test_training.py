@@ -12,7 +12,7 @@ import time
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, command_env, run
+from conftest import ROOT, WITHOUT_TENSORFLOW, command_env, run
 
 from cifar_lab import bundles, data, recipes, synthetic, training
 from cifar_lab.errors import InputError
@@ -95,7 +95,7 @@ def test_same_seed_same_weights_other_seed_others(dataset):
     assert any((x != y).any() for x, y in zip(a, c))
 
 
-@pytest.mark.parametrize("rung", ["fashion-mnist-92", "cifar10-79"])
+@pytest.mark.parametrize("rung", ["fashion-mnist-92", "cifar10-79", "cifar10-88"])
 def test_state_out_and_in_is_exact(rung, tmp_path):
     """2 epochs, state to a file, a new trainer, 2 more: bit for bit the 4 epochs in one go."""
     recipe = recipes.changed(recipes.get(rung), {"epochs": 4}, "test")
@@ -241,6 +241,29 @@ def test_one_training_at_a_time(dataset, tmp_path):
             training.train(small(), dataset, tmp_path / "out", rung="test")
 
 
+def test_cpu_precision_needs_a_processor_that_has_it(dataset, monkeypatch):
+    recipe = small(cpu_precision="mixed_bfloat16")
+    for has_it, expected in ((True, "mixed_bfloat16"), (False, "float32")):
+        monkeypatch.setattr(training.backend, "has_bfloat16", lambda: has_it)
+        trainer = Trainer(recipe, dataset, 0)
+        assert trainer.precision == expected
+        assert trainer.network.get_layer("conv1").compute_dtype == ("bfloat16" if has_it else "float32")
+    assert Trainer(small(), dataset, 0).precision == "float32"
+
+
+def test_augmented_images_are_trained_on_and_plain_ones_validated(dataset):
+    """A cutout larger than the image leaves nothing: the loss cannot fall below chance, and validation sees images."""
+    trainer = Trainer(small(augmentation={"cutout_size": 200}), dataset, 0)
+    plain = Trainer(small(), dataset, 0)
+    for _ in range(4):
+        blind, seeing = trainer.run_epoch(), plain.run_epoch()
+    assert blind["loss"] > 2.0 and seeing["loss"] < 1.5
+    assert float(trainer.augment.epoch) == 3
+    images = dataset.train_images[trainer.val_indices].astype("float32")
+    loss = keras.losses.CategoricalCrossentropy()(trainer.one_hot[trainer.val_indices], trainer.network(images))
+    assert blind["val_loss"] == pytest.approx(float(loss), rel=1e-4)
+
+
 def test_mixed_precision_is_saved_as_float32(dataset, tmp_path, monkeypatch):
     """What a GPU would do, with its words but on the CPU."""
     monkeypatch.setattr(training.backend, "device", lambda: ("GPU", "GPU: none really"))
@@ -357,14 +380,6 @@ def test_the_same_command_trains_on_jax(tmp_path, fashion):
 
 def test_another_backend_needs_no_tensorflow(tmp_path, fashion):
     pytest.importorskip("jax")
-    code = """if True:
-        import sys
-        class NotInstalled:  # a machine without TensorFlow
-            def find_spec(self, name, path=None, target=None):
-                if name.partition(".")[0] == "tensorflow":
-                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        sys.meta_path.insert(0, NotInstalled())
-        import cifar_lab.cli
-        raise SystemExit(cifar_lab.cli.train(sys.argv[1:]))"""
+    code = f"{WITHOUT_TENSORFLOW}\nimport cifar_lab.cli; raise SystemExit(cifar_lab.cli.train(sys.argv[1:]))"
     subprocess.run([sys.executable, "-c", code, "fashion-mnist-92", "--data-dir", str(fashion), "--epochs", "1",
                     "--output", str(tmp_path / "out")], cwd=ROOT, env=command_env(KERAS_BACKEND="jax"), check=True)
