@@ -14,9 +14,11 @@ Cases: 74, the lecture's first network; 84, its last network; 88, the same with 
 script has ImageDataGenerator.flow (needs SciPy). PyTorch runs channels-last, eager, and not case 88.
 
 Engines: lecture, ours, torch, each with options after colons: precision=mixed_bfloat16, batch=128, threads=1 (both
-of the backend's thread pools), onednn=0, fpmath=bf16 (oneDNN computes float32 convolutions in bfloat16), backend=jax,
-fused=0 (Keras' own batch normalisation and dropout), steps=1 (steps that the compiled function takes at a time). Default: lecture ours torch, and ours in bfloat16 for 84 and 88; torch is
-left out where it is not installed. Example: --engines ours ours:batch=128 ours:batch=128:precision=mixed_bfloat16
+of TensorFlow's thread pools), onednn=0, fpmath=bf16 (oneDNN computes float32 convolutions in bfloat16), backend=jax;
+ours: fused=0 (Keras' own batch normalisation and dropout), steps=1 (steps that the compiled function takes at a time);
+lecture: wait=0 (fed with a data set that does not tune itself, see backend.batched: Keras' own may sleep at the end of a
+pass, which weighs the more the shorter the turns are). Default: lecture, lecture:wait=0, ours, in bfloat16 too for 84 and
+88, and torch where it is installed. Example: --engines ours ours:batch=128 ours:batch=128:precision=mixed_bfloat16
 """
 import argparse
 import importlib.util
@@ -32,7 +34,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 CASES = {"74": "cifar10-74", "84": "cifar10-84", "88": "cifar10-88"}
-OPTIONS = ("precision", "batch", "threads", "onednn", "fpmath", "backend", "fused", "steps")
+OPTIONS = {  # name: (the engines that have it, what it may be)
+    "precision": (("lecture", "ours", "torch"), ("float32", "mixed_bfloat16")), "batch": (("lecture", "ours", "torch"), int),
+    "threads": (("lecture", "ours", "torch"), int), "onednn": (("lecture", "ours"), ("0", "1")),
+    "fpmath": (("lecture", "ours"), ("bf16", "strict")), "backend": (("lecture", "ours"), ("tensorflow", "jax", "torch")),
+    "fused": (("ours",), ("0", "1")), "steps": (("ours",), int), "wait": (("lecture",), ("0", "1"))}
 
 
 def median_with_interval(values, confidence=0.95):
@@ -87,12 +93,27 @@ def lecture(case, data_dir, options):
     model = keras.Model(inputs, outputs)
     assert model.count_params() == {"74": 1_639_914}.get(case, 308_842)
     model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
+    if case != "88" and options["wait"] == "0":
+        from cifar_lab import backend
+        return lambda n: model.fit(**backend.batched(x_train[:n], y_train[:n], batch_size), epochs=1, verbose=0)
     if case != "88":
         return lambda n: model.fit(x_train[:n], y_train[:n], batch_size=batch_size, epochs=1, verbose=0)
     from tensorflow.keras.preprocessing.image import ImageDataGenerator
-    augmentation = recipes.get("cifar10-88").augmentation
-    datagen = ImageDataGenerator(**augmentation.changes())
-    return lambda n: model.fit(datagen.flow(x_train[:n], y_train[:n], batch_size=batch_size), epochs=1, verbose=0)
+    a = recipes.get("cifar10-88").augmentation
+    datagen = ImageDataGenerator(rotation_range=a.rotation_range, width_shift_range=a.width_shift_range,
+                                 height_shift_range=a.height_shift_range, horizontal_flip=a.horizontal_flip)
+    if options["wait"] == "1":
+        return lambda n: model.fit(datagen.flow(x_train[:n], y_train[:n], batch_size=batch_size), epochs=1, verbose=0)
+
+    def fit(n):  # what Keras does with the generator but for the self-tuning: its batches, one ahead
+        import tensorflow as tf
+        flow = datagen.flow(x_train[:n], y_train[:n], batch_size=batch_size)
+        untuned = tf.data.Options()
+        untuned.autotune.enabled = False
+        signature = (tf.TensorSpec((None, 32, 32, 3)), tf.TensorSpec((None, 10)))
+        batches = tf.data.Dataset.from_generator(lambda: (flow[i] for i in range(len(flow))), output_signature=signature)
+        model.fit(batches.prefetch(2).with_options(untuned), epochs=1, verbose=0)
+    return fit
 
 
 def ours(case, data_dir, options):
@@ -103,7 +124,7 @@ def ours(case, data_dir, options):
     if options["fused"] == "0":
         training.fused.rebuilt = lambda network: network
     if "steps" in options:
-        training.steps_per_execution = lambda batch_size: options["steps"]
+        training.steps_per_execution = lambda batch_size, input_shape: options["steps"]
     trainer = training.Trainer(recipe, data.load("cifar10", data_dir), seed=0)
     watchers = trainer.watchers(lambda line: None, training._Interrupt())
     # train.py's fit but for validation, which the lecture's fit leaves out here too, and the line that tells of it
@@ -146,8 +167,11 @@ def torch(case, data_dir, options):
             before = filters
         net = nn.Sequential(*parts, nn.Flatten(), nn.Linear(4 * 4 * 128, 10))
     net = net.to(memory_format=torch.channels_last)
-    decayed = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d)] if l2 else []
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, eps=1e-7)
+    decayed = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d)]
+    kept = {id(weight) for weight in decayed}
+    optimizer = torch.optim.Adam(  # its weight decay is the gradient of l2 * sum(weight ** 2)
+        [{"params": decayed, "weight_decay": 2 * l2}, {"params": [p for p in net.parameters() if id(p) not in kept]}],
+        lr=1e-3, eps=1e-7, fused=True)
     loss_function = nn.CrossEntropyLoss()
     low = contextlib.nullcontext if options["precision"] == "float32" else (
         lambda: torch.autocast("cpu", dtype=torch.bfloat16))
@@ -162,8 +186,6 @@ def torch(case, data_dir, options):
             with low():
                 logits = net(x_train[index].contiguous(memory_format=torch.channels_last))
             loss = loss_function(logits.float(), labels)
-            for weight in decayed:
-                loss = loss + l2 * weight.square().sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -188,7 +210,9 @@ def work(spec):
     fit = globals()[spec["engine"]](spec["case"], spec["data_dir"], options)
     fit(2 * options["batch"])
     fit(4 * options["batch"])
-    print("ready", file=answers, flush=True)
+    from importlib import metadata
+    library = {"torch": "torch"}.get(spec["engine"], options.get("backend", "tensorflow"))
+    print(f"ready {library} {metadata.version(library)}", file=answers, flush=True)
     for line in sys.stdin:
         if line.strip() == "matmul":
             answer = matmul_flops(spec["engine"], options)
@@ -227,12 +251,17 @@ def parse_engine(text, case):
     engine, *pairs = text.split(":")
     if engine not in ("lecture", "ours", "torch"):
         raise ValueError(f"engine {engine!r}: must be one of lecture, ours, torch")
-    options = {"precision": "float32", "batch": recipes.get(CASES[case]).batch_size, "fused": "1"}
+    options = {"precision": "float32", "batch": recipes.get(CASES[case]).batch_size, "fused": "1", "wait": "1"}
+    mine = [name for name, (engines, _) in OPTIONS.items() if engine in engines]
     for pair in pairs:
         name, _, value = pair.partition("=")
-        if name not in OPTIONS or not value:
-            raise ValueError(f"engine {text!r}: option {pair!r} must be one of {', '.join(o + '=...' for o in OPTIONS)}")
-        options[name] = int(value) if name in ("batch", "threads", "steps") else value
+        if name not in mine:
+            raise ValueError(f"engine {text!r}: option {pair!r} must be one of {', '.join(o + '=...' for o in mine)}")
+        allowed = OPTIONS[name][1]
+        if value not in allowed if allowed is not int else not (value.isdecimal() and int(value) > 0):
+            words = "a whole number of at least 1" if allowed is int else f"one of {', '.join(allowed)}"
+            raise ValueError(f"engine {text!r}: {name} must be {words}, received {value!r}")
+        options[name] = int(value) if allowed is int else value
     return engine, options
 
 
@@ -249,7 +278,8 @@ class Worker:
         spec = {"engine": engine, "case": case, "data_dir": data_dir, "options": options}
         self.process = subprocess.Popen([sys.executable, __file__, "--worker", json.dumps(spec)], env=env, text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        if self.process.stdout.readline().strip() != "ready":
+        ready, _, self.library = self.process.stdout.readline().strip().partition(" ")
+        if ready != "ready":
             raise SystemExit(f"engine {text} did not start: see above")
 
     def ask(self, question):
@@ -274,19 +304,28 @@ def main():
         return work(json.loads(args.worker))
     if args.rounds < 6:
         parser.error(f"--rounds: must be at least 6, received {args.rounds}")
+    if not 1 <= args.images <= 45_000:  # ours keeps a tenth for validation
+        parser.error(f"--images: must be from 1 to 45000, received {args.images}")
     if not args.engines:
-        args.engines = ["lecture", "ours"] + (["ours:precision=mixed_bfloat16"] if args.case != "74" else [])
+        args.engines = ["lecture", "lecture:wait=0", "ours"]
+        args.engines += ["ours:precision=mixed_bfloat16"] if args.case != "74" else []
         if importlib.util.find_spec("torch") and args.case != "88":
             args.engines.append("torch")
+    from cifar_lab import backend, data, recipes, reporting
     try:
         for text in args.engines:
             engine, _ = parse_engine(text, args.case)
             if engine == "torch" and args.case == "88":
                 raise ValueError("engine 'torch': has no case 88")
-    except ValueError as error:
+            if engine == "torch" and not importlib.util.find_spec("torch"):
+                raise ValueError("engine 'torch': PyTorch is not installed")
+            if engine == "lecture" and args.case == "88" and not importlib.util.find_spec("scipy"):
+                raise ValueError("engine 'lecture': ImageDataGenerator needs SciPy, which is not installed")
+        if len(set(args.engines)) < len(args.engines):
+            raise ValueError(f"--engines: must differ, received {' '.join(args.engines)}")
+        data.load("cifar10", args.data_dir)  # there and whole, before it is loaded in every process
+    except (ValueError, OSError) as error:
         parser.error(str(error))
-
-    from cifar_lab import backend, recipes, reporting
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     workers = [Worker(text, args.case, args.data_dir) for text in args.engines]
     speeds, ratios, peaks = ({w.name: [] for w in workers} for _ in range(3))
@@ -309,7 +348,8 @@ def main():
         ratio, low, high = median_with_interval(ratios[w.name])
         share = [2 * step * s / p for s, p in zip(speeds[w.name], peaks[w.name])]
         print(json.dumps({
-            "case": args.case, "engine": w.name, "images_per_second": round(statistics.median(speeds[w.name]), 1),
+            "case": args.case, "engine": w.name, "library": w.library,
+            "images_per_second": round(statistics.median(speeds[w.name]), 1),
             "against": args.engines[0], "ratio": round(ratio, 3), "low": round(low, 3), "high": round(high, 3),
             "rounds": args.rounds, "images_a_turn": args.images,
             "matmul_gflops": round(statistics.median(peaks[w.name]) / 1e9, 1),

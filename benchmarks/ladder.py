@@ -38,11 +38,16 @@ def main():
         value = getattr(args, name)
         if value is not None and value < 1:
             parser.error(f"--{name}: must be at least 1, received {value}")
+    if not 0 <= args.first_seed < 2**32 - args.seeds:
+        parser.error(f"--first-seed: must be from 0 to below 2 ** 32 - seeds, received {args.first_seed}")
     try:
         run(args)
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f"ladder.py: error: {error}", file=sys.stderr)
         raise SystemExit(2)
+    except KeyboardInterrupt:
+        print("ladder.py: interrupted; the same command goes on", file=sys.stderr)
+        raise SystemExit(130)
 
 
 def run(args):

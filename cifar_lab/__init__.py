@@ -5,7 +5,7 @@ Importing the package imports neither Keras nor TensorFlow. The network builders
 """
 from pathlib import Path
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _ROOT = Path(__file__).resolve().parent.parent
 if not (_ROOT / "cifar_lab" / "models").exists() and (_ROOT / "models" / "__init__.py").is_file():

@@ -100,10 +100,10 @@ def use_gpu_memory_as_needed():
 
 
 def batched(x, y, batch_size):
-    """Arguments for `fit` and `predict` on arrays: {"x", "y", "batch_size"}, or on TensorFlow {"x": a tf.data.Dataset}.
+    """Arguments for Keras' `fit` and `predict` on arrays: {"x", "y", "batch_size"}, or on TensorFlow {"x": a tf.data.Dataset}.
 
-    Keras' own batching on TensorFlow tunes itself in a thread that sleeps 10 ms, 20 ms, 40 ms ..., and each pass waits for
-    its last sleep: up to as long again as the pass took (docs/log.md). The data set given here does not tune itself.
+    Keras' own batching on TensorFlow tunes itself in a thread that sleeps 10 ms, 20 ms, 40 ms ..., and each pass may wait
+    for its last sleep: up to as long again as the pass took (docs/log.md). The data set given here does not tune itself.
 
     x, y: arrays of one length, or y None. batch_size: the last batch is as small as it must be.
     """

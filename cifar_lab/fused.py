@@ -40,7 +40,8 @@ class FusedBatchNormalization(layers.BatchNormalization):
 class CheapDropout(layers.Dropout):
     """keras.layers.Dropout that draws 16 random bits an element, where Keras draws 32 and makes floats of them.
 
-    The rate is rounded to a multiple of 1 / 65,536, and the scale is that of the rounded rate: the mean is kept exactly.
+    The rate is rounded to a multiple of 1 / 65,536, and the scale is that of the rounded rate, so that the mean is kept
+    (as exactly as the dtype holds the scale).
     Seeded and stepped like Keras' own, with other draws.
     """
 
@@ -60,7 +61,7 @@ class CheapDropout(layers.Dropout):
 def rebuilt(network):
     """`network` with its batch normalisation and dropout replaced by the above; the same weights, in the same order.
 
-    network: keras.Model. Returned as it is on another backend than TensorFlow, and where there is nothing to replace.
+    network: functional keras.Model; models nested in it stay as they are. Returned as it is on another backend than TensorFlow, and where there is nothing to replace.
     """
     replacements = {layers.BatchNormalization: FusedBatchNormalization, layers.Dropout: CheapDropout}
     if keras.backend.backend() != "tensorflow" or not any(type(l) in replacements for l in network.layers):

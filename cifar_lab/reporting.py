@@ -185,8 +185,11 @@ def draw_progression(path, models=None, results=None):
     figure = Figure(figsize=(9, 3.8), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     curves, bars = figure.subplots(1, 2, width_ratios=(2, 1))
-    for i, rung in enumerate(r for r in LECTURE if read_results(r, results)):
-        history = read_history((Path(models) if models else bundles.home() / "saved_models") / rung)
+    for i, rung in enumerate(LECTURE):
+        folder = (Path(models) if models else bundles.home() / "saved_models") / rung
+        if not read_results(rung, results) or not (folder / "history.csv").is_file():
+            continue
+        history = read_history(folder)
         line, = curves.plot([r["epoch"] for r in history], [100 * r["val_accuracy"] for r in history], label=rung)
         accuracies = [100 * r["test_accuracy"] for r in read_results(rung, results)]
         s = summary(rung, results)

@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from . import backend, bundles, data, evaluation, fused, recipes, reporting
+from . import __version__, backend, bundles, data, evaluation, fused, recipes, reporting
 from .augment import Augment
 from .errors import InputError, reason
 
@@ -29,11 +29,12 @@ VALIDATION_BATCH = 500
 HISTORY_FIELDS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
 
 
-def steps_per_execution(batch_size):
-    """Steps that Keras' compiled function takes before it returns to Python: about 1,000 images' worth on TensorFlow
-    (8 % faster at batches of 32, docs/log.md), and 1 elsewhere, where Keras loops in Python all the same. Callbacks
+def steps_per_execution(batch_size, input_shape):
+    """Steps that Keras' compiled function takes before it returns to Python: about 1,000 images of 32 x 32 pixels' worth
+    on TensorFlow (what it buys is in docs/log.md), and 1 elsewhere, where Keras loops in Python all the same. Callbacks
     see a batch's beginning and end only so often, and so does Ctrl-C."""
-    return max(1, 1024 // batch_size) if keras.backend.backend() == "tensorflow" else 1
+    images = 1024 * 32 * 32 // (input_shape[0] * input_shape[1])
+    return max(1, images // batch_size) if keras.backend.backend() == "tensorflow" else 1
 
 
 class DatasetLookup(layers.Layer):
@@ -110,7 +111,7 @@ class Trainer:
     Args:
         recipe: recipes.Recipe.
         dataset: data.Dataset whose images have the recipe's input shape; the test split is not looked at.
-        seed: decides the initial weights, the validation split, dropout and the order of images.
+        seed: decides the initial weights, the validation split, dropout, augmentation and the order of images.
     """
 
     def __init__(self, recipe, dataset, seed):
@@ -128,7 +129,7 @@ class Trainer:
             indices = keras.Input((), dtype="int32", name="index")
             images = self.lookup(indices)
             self.augment = None
-            if recipe.augmentation.changes():
+            if recipe.augmentation.as_dict():
                 self.augment = Augment(recipe.augmentation, len(dataset.train_labels), seed, name="augment")
                 images = self.augment(images, indices)
             # under the policy too: Keras scales the loss of a model that is itself mixed_float16
@@ -137,7 +138,7 @@ class Trainer:
         self.model.compile(
             keras.optimizers.Adam(self._learning_rate()), keras.losses.CategoricalCrossentropy(),
             metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
-            steps_per_execution=steps_per_execution(recipe.batch_size),
+            steps_per_execution=steps_per_execution(recipe.batch_size, recipe.input_shape),
             # XLA makes convolutions on TensorFlow's CPU many times slower
             jit_compile=False if on_cpu_tensorflow else "auto")
         self.model.optimizer.build(self.model.trainable_variables)
@@ -182,13 +183,12 @@ class Trainer:
 
     def fit(self, order, epoch, callbacks, validate=True):
         """One pass of Keras' `fit` over the images of these indices, int32 (N,), in this order: its History."""
-        validation = backend.batched(self.val_indices, self.one_hot[self.val_indices], VALIDATION_BATCH)
+        given = backend.batched(order, self.one_hot[order], self.recipe.batch_size)
         if validate:
-            validate = {"validation_data": (validation["x"], validation["y"]) if "y" in validation else validation["x"],
-                        "validation_batch_size": validation.get("batch_size")}
-        return self.model.fit(
-            **backend.batched(order, self.one_hot[order], self.recipe.batch_size), **(validate or {}), shuffle=False,
-            verbose=0, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks)
+            held_out = backend.batched(self.val_indices, self.one_hot[self.val_indices], VALIDATION_BATCH)
+            given.update(validation_data=(held_out["x"], held_out["y"]) if "y" in held_out else held_out["x"],
+                         validation_batch_size=held_out.get("batch_size"))
+        return self.model.fit(**given, shuffle=False, verbose=0, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks)
 
     def watchers(self, notice, *more):
         """The callbacks of a training: History, progress, and `more`; begin() and end() are the caller's."""
@@ -306,7 +306,8 @@ def train(recipe, dataset, output, *, rung, seed=0, limit=None, overwrite=False,
     if limit is not None:
         dataset = data.limited(dataset, limit, seed)
     run = {"rung": rung, "recipe": recipe.as_dict(), "seed": seed, "limit": limit,
-           "data_sha256": dataset.train_sha256(), "backend": keras.backend.backend()}
+           "data_sha256": dataset.train_sha256(), "backend": keras.backend.backend(), "precision": backend.precision(recipe),
+           "version": __version__}
     bundles.prepare(output, bytes_needed=0)
     with bundles.locked(output):
         bundles.recover(output)
@@ -401,7 +402,7 @@ def _refuse_changes(path, before, now):
     words = ("promise", "idea")  # about a recipe: they decide nothing
     before, now = ({**r, "recipe": {k: v for k, v in recipes.completed(r["recipe"]).items() if k not in words}}
                    for r in (before, now))
-    for key in ("rung", "seed", "limit", "backend", "recipe", "data_sha256"):
+    for key in ("rung", "seed", "limit", "backend", "precision", "version", "recipe", "data_sha256"):
         if key not in before or before[key] == now[key]:
             continue
         if key == "recipe":
@@ -499,7 +500,8 @@ class LiveProgress(Progress):
     def on_train_batch_end(self, batch, logs=None):
         if time.perf_counter() - self.shown > 0.5:
             self.shown = time.perf_counter()
-            done, steps = batch + 1, self.trainer.steps_per_epoch
+            steps = self.trainer.steps_per_epoch
+            done = min(batch + 1, steps)  # several steps a call: Keras names the last of a whole call
             left = (self.shown - self.start) / done * (steps - done)
             self.notice.live(
                 f"epoch {len(self.trainer.history) + 1:>3}/{self.trainer.recipe.epochs}  step {done}/{steps}  "

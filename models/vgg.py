@@ -23,6 +23,11 @@ def vgg(input_shape=(32, 32, 3), num_classes=10, *, filters=(32, 64, 128), convo
     Raises:
         ValueError: the images are too small for the poolings, or a stage lacks its dropout.
     """
+    if not filters or convolutions < 1:
+        raise ValueError(f"filters and convolutions: must be at least one stage of one convolution, received "
+                         f"{list(filters)} and {convolutions}")
+    if not all(0 <= rate < 1 for rate in dropout):
+        raise ValueError(f"dropout: must be rates from 0 to below 1, received {list(dropout)}")
     if len(dropout) != len(filters):
         raise ValueError(f"dropout: must have a rate a stage ({len(filters)}), received {list(dropout)}")
     if min(input_shape[:2]) < 2 ** len(filters):

@@ -34,7 +34,7 @@ def test_the_interval_covers_the_median_as_often_as_it_says():
 def test_engines_take_turns(cifar10):
     pytest.importorskip("scipy")
     done = benchmark("engines.py", "--data-dir", cifar10, "--case", "88", "--rounds", 6, "--images", 64,
-                     "--engines", "lecture", "ours:batch=32")
+                     "--engines", "lecture:wait=0", "ours:batch=32")
     lecture, ours, machine = lines_of(done)
     assert lecture["ratio"] == lecture["low"] == lecture["high"] == 1
     assert ours["engine"] == "ours:batch=32" and ours["rounds"] == 6
@@ -44,7 +44,10 @@ def test_engines_take_turns(cifar10):
 
 @pytest.mark.parametrize("args, words", [
     (["--rounds", "3"], "at least 6"), (["--engines", "caffe"], "one of lecture, ours, torch"),
-    (["--engines", "ours:speed=9"], "option 'speed=9'"), (["--case", "88", "--engines", "torch"], "no case 88")])
+    (["--engines", "ours:speed=9"], "option 'speed=9'"), (["--case", "88", "--engines", "torch"], "no case 88"),
+    (["--engines", "ours:batch=0"], "batch must be a whole number"), (["--engines", "ours", "ours"], "must differ"),
+    (["--engines", "ours:wait=0"], "option 'wait=0'"), (["--images", "50000"], "from 1 to 45000"),
+    (["--engines", "lecture:precision=int8"], "one of float32, mixed_bfloat16"), (["--data-dir", "/nowhere"], "/nowhere")])
 def test_wrong_requests_of_the_engines(args, words):
     done = benchmark("engines.py", *args)
     assert done.returncode == 2 and words in done.stderr

@@ -95,7 +95,7 @@ def test_same_seed_same_weights_other_seed_others(dataset):
     assert any((x != y).any() for x, y in zip(a, c))
 
 
-@pytest.mark.parametrize("rung", ["fashion-mnist-92", "cifar10-79", "cifar10-88"])
+@pytest.mark.parametrize("rung", ["fashion-mnist-92", "cifar10-88"])
 def test_state_out_and_in_is_exact(rung, tmp_path):
     """2 epochs, state to a file, a new trainer, 2 more: bit for bit the 4 epochs in one go."""
     recipe = recipes.changed(recipes.get(rung), {"epochs": 4}, "test")
@@ -344,7 +344,7 @@ def test_killed_twenty_times(tmp_path, fashion):
     assert_equal_outcomes(*kill_campaign(tmp_path, fashion, 20, random.Random(1)))
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.13, 0.31])
+@pytest.mark.parametrize("moment", [0.0, 0.2])
 def test_ctrl_c_keeps_the_state_and_exits_130(tmp_path, fashion, moment):
     output = tmp_path / "out"
     process = subprocess.Popen(
@@ -376,6 +376,30 @@ def test_the_same_command_trains_on_jax(tmp_path, fashion):
     labels = data.load("fashion-mnist", str(fashion)).test_labels
     found = (model.predict(images, verbose=0).argmax(1) == labels).mean()
     assert found == pytest.approx(card["test_accuracy"], abs=0.02)
+
+
+def test_augmentation_resumes_exactly_on_jax():
+    """1 epoch, state out and in, 1 more: bit for bit the 2 epochs in one go."""
+    pytest.importorskip("jax")
+    code = """if True:
+        import numpy as np
+        from cifar_lab import data, recipes, synthetic
+        from cifar_lab.training import Trainer
+        recipe = recipes.changed(recipes.get("cifar10-88"), {
+            "epochs": 2, "batch_size": 32, "builder_options": {"filters": [4], "dropout": [0.3], "convolutions": 1},
+            "augmentation": {"rotation_range": 9, "alternating_flip": True, "crop_padding": 2, "cutout_size": 5}}, "test")
+        ds = data.Dataset("synthetic", synthetic.CLASSES, *synthetic.load(100, 10))
+        whole, first, second = (Trainer(recipe, ds, seed) for seed in (0, 0, 9))
+        whole.run_epoch(), whole.run_epoch(), first.run_epoch()
+        second.seed, second.train_indices, second.val_indices = 0, first.train_indices, first.val_indices
+        second.assign(first.values())
+        second.history = first.history
+        second.run_epoch()
+        assert all((a == b).all() for a, b in zip(whole.values(), second.values()))
+        assert any((a != b).any() for a, b in zip(whole.values(), first.values()))"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=command_env(KERAS_BACKEND="jax"), capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_another_backend_needs_no_tensorflow(tmp_path, fashion):
