@@ -231,11 +231,13 @@ CIFAR10_84 = replace(
     builder="vgg", builder_options={"dropout": [0.2, 0.3, 0.4], "l2": 1e-4},
     batch_size=64, learning_rate=0.002, cpu_precision="mixed_bfloat16")
 
-# + augmentation, each image drawn anew every epoch, and twice the epochs: with it the network no longer
-# learns its train images by heart. 15 degrees, a tenth of the sides, mirrored. Promises 88 %.
+# + augmentation, each image drawn anew every epoch, and more epochs. With it the network no longer learns its
+# train images by heart, and needs less dropout: with that of cifar10-84 (and 15 degrees) it underfitted, 87.9 %
+# on validation after 50 epochs (docs/log.md). 10 degrees, a tenth of the sides, mirrored. Promises 88 %.
 CIFAR10_88 = replace(
-    CIFAR10_84, promise=0.88, idea="images turned, shifted and mirrored, and more epochs", epochs=50,
-    augmentation=Augmentation(rotation_range=15, width_shift_range=0.1, height_shift_range=0.1, horizontal_flip=True))
+    CIFAR10_84, promise=0.88, idea="images turned, shifted and mirrored (and less dropout)", epochs=26,
+    builder_options={"dropout": [0.0, 0.1, 0.2], "l2": 1e-4},
+    augmentation=Augmentation(rotation_range=10, width_shift_range=0.1, height_shift_range=0.1, horizontal_flip=True))
 
 # The lecture's second data set and network. It does not give the epochs: at a constant rate ten give
 # 90.8 %; chosen on validation data: 40 epochs of a cosine to zero, batches of 64. Promises 92.0 %.

@@ -15,12 +15,13 @@ def test_the_lectures_settings():
     assert bn.builder == base.builder and bn.builder_options["batch_normalization"] is True
     more, most = recipes.get("cifar10-84"), recipes.get("cifar10-88")
     assert more.builder == "vgg" and more.builder_options["l2"] == 1e-4
-    assert most.augmentation == recipes.Augmentation(rotation_range=15, width_shift_range=0.1, height_shift_range=0.1,
+    assert most.augmentation == recipes.Augmentation(rotation_range=10, width_shift_range=0.1, height_shift_range=0.1,
                                                      horizontal_flip=True)
     assert most.as_dict()["augmentation"]["fill_mode"] == "nearest" and more.as_dict()["augmentation"] == {}
-    # the same network: only this separates the two
-    assert dataclasses.replace(most, augmentation=recipes.Augmentation(), epochs=more.epochs, idea=more.idea,
-                               promise=more.promise) == more
+    # the same network: only this and its dropout separate the two
+    assert dataclasses.replace(most, augmentation=recipes.Augmentation(), epochs=more.epochs, idea=more.idea, promise=more.promise,
+                               builder_options=more.builder_options) == more
+    assert most.epochs > more.epochs
     assert fashion.data == "fashion-mnist" and fashion.input_shape == (28, 28, 1)
 
 
