@@ -4,8 +4,8 @@
 
 The same network, batch size, optimizer (Adam) and data; the engines take turns, each in a process of its own that
 sleeps while the others work, and the order turns from round to round. A turn is one pass over --images train images,
-after everything is compiled. Printed: each round, and for each engine the median of its images per second and of the
-ratio to the first engine, with a 95 % interval from order statistics (exact for any distribution: a shared machine
+after everything is compiled. Printed: each round, and for each engine the median of its images per second and of its
+ratio to each other engine, with a 95 % interval from order statistics (exact for any distribution: a shared machine
 that halves its rate for a second spoils a mean), and the share of the processor's own matrix-product rate, measured
 in the same turns, that the training step reaches (multiply-adds of convolutions and matrix products, forward and
 backward; the first layer's images need no gradient).
@@ -328,15 +328,13 @@ def main():
         parser.error(str(error))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     workers = [Worker(text, args.case, args.data_dir) for text in args.engines]
-    speeds, ratios, peaks = ({w.name: [] for w in workers} for _ in range(3))
+    speeds, peaks = ({w.name: [] for w in workers} for _ in range(2))
     for round_ in range(args.rounds):
         turn = round_ % len(workers)
         order = workers[turn:] + workers[:turn]
         for w in order:
             peaks[w.name].append(w.ask("matmul"))
             speeds[w.name].append(args.images / w.ask(args.images))
-        for w in workers:
-            ratios[w.name].append(speeds[w.name][-1] / speeds[args.engines[0]][-1])
         print(f"round {round_ + 1:>2}: " + ", ".join(f"{w.name} {speeds[w.name][-1]:.0f}" for w in workers) + " images/s",
               flush=True)
     for w in workers:
@@ -345,13 +343,13 @@ def main():
     backend.start()
     step = reporting.training_multiply_adds(recipes.build(recipes.get(CASES[args.case]), 10))
     for w in workers:
-        ratio, low, high = median_with_interval(ratios[w.name])
+        ratios = {other: [round(v, 3) for v in median_with_interval([a / b for a, b in zip(speeds[w.name], speeds[other])])]
+                  for other in speeds if other != w.name}
         share = [2 * step * s / p for s, p in zip(speeds[w.name], peaks[w.name])]
         print(json.dumps({
             "case": args.case, "engine": w.name, "library": w.library,
             "images_per_second": round(statistics.median(speeds[w.name]), 1),
-            "against": args.engines[0], "ratio": round(ratio, 3), "low": round(low, 3), "high": round(high, 3),
-            "rounds": args.rounds, "images_a_turn": args.images,
+            "ratio_median_low_high": ratios, "rounds": args.rounds, "images_a_turn": args.images,
             "matmul_gflops": round(statistics.median(peaks[w.name]) / 1e9, 1),
             "share_of_matmul_rate": round(statistics.median(share), 3)}))
     print(json.dumps({"device": backend.device()[1], "versions": backend.versions()}))
