@@ -305,6 +305,7 @@ def _record(argv):
     reporting.draw_dials(docs / "synthetic.png")
     reporting.draw_augmentations(docs / "augmentation.png")
     reporting.draw_progression(docs / "progression.png")
+    reporting.draw_minutes(docs / "minutes.png")
     return OK
 
 

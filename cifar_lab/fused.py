@@ -19,7 +19,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         fits = (len(inputs.shape) == 4 and self.axis in (-1, 3) and mask is None and not (self.renorm or self.synchronized)
-                and self.scale and self.center and self.variable_dtype == "float32")
+                and self.variable_dtype == "float32")
         if not fits or keras.backend.standardize_dtype(inputs.dtype) not in ("float32", "float16", "bfloat16"):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
@@ -27,7 +27,8 @@ class FusedBatchNormalization(layers.BatchNormalization):
         # statistics are inputs of the kernel where it does not compute them
         given = (0.0 * self.moving_mean.value[:0],) * 2 if training else (self.moving_mean.value, self.moving_variance.value)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs, scale=tf.convert_to_tensor(self.gamma.value), offset=tf.convert_to_tensor(self.beta.value),
+            x=inputs, scale=tf.convert_to_tensor(self.gamma.value) if self.scale else tf.ones_like(self.moving_mean.value),
+            offset=tf.convert_to_tensor(self.beta.value) if self.center else tf.zeros_like(self.moving_mean.value),
             mean=given[0], variance=given[1], epsilon=self.epsilon, is_training=training)
         if training:
             count = tf.cast(tf.size(inputs) // inputs.shape[-1], "float32")

@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from . import __version__, backend, bundles, data, evaluation, fused, recipes, reporting
+from . import __version__, backend, bundles, data, evaluation, fused, initialisation, optimizers, recipes, reporting
 from .augment import Augment
 from .errors import InputError, reason
 
@@ -125,36 +125,65 @@ class Trainer:
         keras.utils.set_random_seed(seed)
         with _dtype_policy(self.precision):
             self.network = fused.rebuilt(recipes.build(recipe, len(dataset.classes)))
+            if recipe.whitening:
+                initialisation.whiten(self.network, dataset.train_images[self.train_indices[:5000]])
+            if recipe.dirac:
+                initialisation.dirac(self.network)
             self.lookup = DatasetLookup(dataset.train_images, name="lookup", dtype="float32")
-            indices = keras.Input((), dtype="int32", name="index")
-            images = self.lookup(indices)
             self.augment = None
             if recipe.augmentation.as_dict():
                 self.augment = Augment(recipe.augmentation, len(dataset.train_labels), seed, name="augment")
-                images = self.augment(images, indices)
-            # under the policy too: Keras scales the loss of a model that is itself mixed_float16
-            self.model = keras.Model(indices, self.network(images), name="training")
-        on_cpu_tensorflow = keras.backend.backend() == "tensorflow" and backend.device()[0] == "CPU"
-        self.model.compile(
-            keras.optimizers.Adam(self._learning_rate()), keras.losses.CategoricalCrossentropy(),
-            metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
-            steps_per_execution=steps_per_execution(recipe.batch_size, recipe.input_shape),
-            # XLA makes convolutions on TensorFlow's CPU many times slower
-            jit_compile=False if on_cpu_tensorflow else "auto")
+        optimizer = optimizers.build(recipe, self.steps_per_epoch * recipe.epochs)
+        self.model = self._training_model(None, optimizer)
         self.model.optimizer.build(self.model.trainable_variables)
+        # the same layers and the same optimizer behind smaller images
+        self.models = {side: self._training_model(side, self.model.optimizer) for _, side in recipe.small_images}
         self.history = []  # a dict an epoch, see HISTORY_FIELDS
         self.kept = None  # weights of the best epoch so far, where the recipe keeps them
         self.compile_seconds = 0.0
 
+    def _training_model(self, side, optimizer):
+        """The compiled graph from indices to probabilities, at images of side x side (None: as they are)."""
+        recipe = self.recipe
+        with _dtype_policy(self.precision):
+            indices = keras.Input((), dtype="int32", name="index")
+            images, network = self.lookup(indices), self.network
+            if self.augment:
+                images = self.augment(images, indices)
+            if side:
+                images = layers.Resizing(side, side, antialias=True, dtype="float32")(images)
+                network = self._network_for(side)
+            # under the policy too: Keras scales the loss of a model that is itself mixed_float16
+            model = keras.Model(indices, network(images), name="training")
+        on_cpu_tensorflow = keras.backend.backend() == "tensorflow" and backend.device()[0] == "CPU"
+        model.compile(
+            optimizer, keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+            metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
+            steps_per_execution=steps_per_execution(recipe.batch_size, recipe.input_shape),
+            # XLA makes convolutions on TensorFlow's CPU many times slower
+            jit_compile=False if on_cpu_tensorflow else "auto")
+        return model
+
+    def _network_for(self, side):
+        """The layers of the network behind an input of side x side pixels."""
+        inputs = keras.Input((side, side, self.recipe.input_shape[2]))
+        try:
+            return keras.models.clone_model(self.network, input_tensors=inputs, clone_function=lambda layer: layer)
+        except ValueError as error:
+            raise InputError(f"recipe field small_images: {self.recipe.builder} does not take {side} x {side} pixels with the "
+                             f"weights of {self.recipe.input_shape} ({reason(error)[:120]})") from None
+
+    def _model_of(self, epoch):
+        """The training model of an epoch, 0 the first."""
+        for epochs, side in self.recipe.small_images:
+            if epoch < epochs:
+                return self.models[side]
+            epoch -= epochs
+        return self.model
+
     @property
     def steps_per_epoch(self):
         return math.ceil(len(self.train_indices) / self.recipe.batch_size)
-
-    def _learning_rate(self):
-        if self.recipe.schedule == "cosine":
-            return keras.optimizers.schedules.CosineDecay(
-                self.recipe.learning_rate, self.steps_per_epoch * self.recipe.epochs)
-        return self.recipe.learning_rate
 
     def _variables(self):
         """All that a later epoch depends on: weights, seed generators, and the optimizer's own."""
@@ -173,22 +202,25 @@ class Trainer:
             variable.assign(value)
 
     def compile_step(self):
-        """Run one short epoch, so that training finds its steps compiled, and put everything back."""
+        """Run one short epoch at each image size, so that training finds its steps compiled, and put everything back."""
         start, before = time.perf_counter(), self.values()
         size = min(len(self.train_indices),
                    self.recipe.batch_size + len(self.train_indices) % self.recipe.batch_size)
-        self.fit(self.train_indices[:size], 0, None)
+        for model in (*self.models.values(), self.model):
+            self.fit(self.train_indices[:size], 0, None, model=model)
         self.assign(before)
         self.compile_seconds += time.perf_counter() - start
 
-    def fit(self, order, epoch, callbacks, validate=True):
-        """One pass of Keras' `fit` over the images of these indices, int32 (N,), in this order: its History."""
+    def fit(self, order, epoch, callbacks, validate=True, model=None):
+        """One pass of Keras' `fit` over the images of these indices, int32 (N,), in this order: its History.
+
+        model: by default the training model of that epoch."""
         given = backend.batched(order, self.one_hot[order], self.recipe.batch_size)
         if validate:
             held_out = backend.batched(self.val_indices, self.one_hot[self.val_indices], VALIDATION_BATCH)
             given.update(validation_data=(held_out["x"], held_out["y"]) if "y" in held_out else held_out["x"],
                          validation_batch_size=held_out.get("batch_size"))
-        return self.model.fit(**given, shuffle=False, verbose=0, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks)
+        return (model or self._model_of(epoch)).fit(**given, shuffle=False, verbose=0, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks)
 
     def watchers(self, notice, *more):
         """The callbacks of a training: History, progress, and `more`; begin() and end() are the caller's."""

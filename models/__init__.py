@@ -3,8 +3,9 @@
 Every network takes raw pixels, float32 (N, height, width, channels) in 0-255, and returns
 class probabilities, float32 (N, num_classes). Nothing here knows a recipe or a data set.
 """
+from .airbench import airbench
 from .cifar10_cnn import cifar10_cnn
 from .fashion_mnist_cnn import fashion_mnist_cnn
 from .vgg import vgg
 
-__all__ = ["cifar10_cnn", "fashion_mnist_cnn", "vgg"]
+__all__ = ["airbench", "cifar10_cnn", "fashion_mnist_cnn", "vgg"]

@@ -75,3 +75,46 @@ def test_the_ladder_over_seeds_without_tensorflow(tmp_path, fashion):
     assert [line["seed"] for line in first[:2]] == [3, 4] and first[0]["backend"] == "jax"
     assert first[2]["n"] == 2 and first[2]["mean"] == pytest.approx(np.mean([r["test_accuracy"] for r in first[:2]]))
     assert first[2]["whole_recipe"] is False and not list((tmp_path / "out" / "results").iterdir())
+
+
+def test_ablation_leaves_one_idea_out_and_goes_on_where_it_was(tmp_path, cifar10):
+    """A few steps a run."""
+    from ablation import variants
+    from cifar_lab import recipes
+    whole = recipes.get("cifar10-90")
+    found = variants(whole)
+    assert found.pop("everything") == whole and len(found) == 10
+    assert len({recipe.sha256() for recipe in found.values()} | {whole.sha256()}) == 11
+    assert found["shifted crops"].augmentation.alternating_flip and not found["shifted crops"].augmentation.crop_padding
+    assert "any flip" not in variants(recipes.get("cifar10-84"))
+
+    results = tmp_path / "rows.jsonl"
+    args = ("--data-dir", cifar10, "--epochs", 1, "--seeds", 1, "--limit", 300, "--results", results,
+            "--ideas", "label smoothing", "any flip")
+    first = lines_of(benchmark("ablation.py", *args))
+    assert [r["left_out"] for r in first] == ["everything", "label smoothing", "any flip"]
+    kept = results.read_text().splitlines()[:-1]  # as if it had been killed before the last
+    results.write_text("\n".join(kept) + "\n")
+    done = benchmark("ablation.py", *args)
+    again = lines_of(done)
+    assert {**again[0], "seconds": 0} == {**first[-1], "seconds": 0} and len(again) == 1  # the same seed, another process
+    assert "| (nothing left out) |" in done.stdout and done.stdout.count("(n = 1)") == 3
+
+
+def test_the_table_of_an_ablation(tmp_path):
+    from ablation import table
+    rows = [{"rung": "r", "epochs": 4, "left_out": name, "seed": seed, "val_accuracy": accuracy}
+            for name, runs in {"everything": (0.9, 0.92), "a": (0.89, 0.9), "b": (0.8, 0.9)}.items()
+            for seed, accuracy in enumerate(runs)]
+    lines = table([{**rows[0], "epochs": 9, "val_accuracy": 0.1}, *rows]).splitlines()
+    assert lines[2] == "| (nothing left out) | 91.00 +- 1.41 % (n = 2) | |"
+    assert lines[3] == "| b | 85.00 +- 7.07 % (n = 2) | -6.00 (-10.00, -2.00) |"
+    assert lines[4] == "| a | 89.50 +- 0.71 % (n = 2) | -1.50 (-1.00, -2.00) |"
+
+
+@pytest.mark.parametrize("args, words", [
+    (["--table", "--results", "/nowhere/x"], "holds no runs"), (["--seeds", "0"], "at least 1"),
+    (["--data-dir", "/nowhere"], "/nowhere")])
+def test_wrong_requests_of_the_ablation(args, words):
+    done = benchmark("ablation.py", *args)
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 
 from cifar_lab import fused
-from cifar_lab.models import cifar10_cnn, fashion_mnist_cnn, vgg
+from cifar_lab.models import airbench, cifar10_cnn, fashion_mnist_cnn, vgg
 
 BUILDERS = {
     "cifar10_cnn": (cifar10_cnn, {}, (32, 32, 3)),
     "cifar10_cnn_bn": (cifar10_cnn, {"batch_normalization": True}, (32, 32, 3)),
     "fashion_mnist_cnn": (fashion_mnist_cnn, {}, (28, 28, 1)),
     "vgg": (vgg, {}, (32, 32, 3)),
+    "airbench": (airbench, {}, (32, 32, 3)),
 }
 TOTALS = {"cifar10_cnn": 1_639_914, "cifar10_cnn_bn": 1_640_182, "fashion_mnist_cnn": 412_778,
-          "vgg": 308_842}
+          "vgg": 308_842, "airbench": 1_973_944}
 LAYERS = {
     "cifar10_cnn": {"conv1": 896, "conv2": 9_248, "conv3": 18_496, "poolhidden": 1_606_144, "output": 5_130},
     "cifar10_cnn_bn": {"norm_input": 12, "conv1": 896, "norm2": 128, "conv2": 9_248, "norm3": 128, "conv3": 18_496,
@@ -22,8 +23,12 @@ LAYERS = {
     "vgg": {"conv1_1": 864, "norm1_1": 128, "conv1_2": 9_216, "norm1_2": 128, "conv2_1": 18_432, "norm2_1": 256,
             "conv2_2": 36_864, "norm2_2": 256, "conv3_1": 73_728, "norm3_1": 512, "conv3_2": 147_456, "norm3_2": 512,
             "output": 20_490},
+    "airbench": {"whiten": 312, "conv1_1": 13_824, "norm1_1": 192, "conv1_2": 36_864, "norm1_2": 192, "conv2_1": 147_456,
+                 "norm2_1": 768, "conv2_2": 589_824, "norm2_2": 768, "conv3_1": 589_824, "norm3_1": 768, "conv3_2": 589_824,
+                 "norm3_2": 768, "output": 2_560},
 }
-BUILT_IN = {"InputLayer", "Rescaling", "Conv2D", "Dropout", "BatchNormalization", "ReLU", "MaxPooling2D", "Flatten", "Dense"}
+BUILT_IN = {"InputLayer", "Rescaling", "Conv2D", "Dropout", "BatchNormalization", "ReLU", "MaxPooling2D", "Flatten", "Dense",
+            "Activation", "GlobalMaxPooling2D", "Softmax"}
 
 
 @pytest.fixture(params=BUILDERS)
@@ -76,7 +81,7 @@ def test_raw_pixels_in(case):
 
 
 NO_DROPOUT = {"cifar10_cnn": {"dropout": 0.0}, "cifar10_cnn_bn": {"dropout": 0.0},
-              "fashion_mnist_cnn": {"conv_dropout": 0.0, "hidden_dropout": 0.0}, "vgg": {"dropout": (0, 0, 0), "l2": 0}}
+              "fashion_mnist_cnn": {"conv_dropout": 0.0, "hidden_dropout": 0.0}, "vgg": {"dropout": (0, 0, 0), "l2": 0}, "airbench": {}}
 
 
 def test_overfits_one_batch(case):
@@ -194,3 +199,10 @@ def test_cheap_dropout_drops_its_rate_and_keeps_the_mean(dtype):
         tape.watch(x)
         y = layer(x, training=True)
     np.testing.assert_array_equal(tape.gradient(y, x), y)  # of ones: what is dropped has no gradient
+
+
+def test_airbench_grows_as_told():
+    model = airbench(widths=(8, 16), convolutions=3, activation="relu")
+    assert [l.filters for l in model.layers if isinstance(l, keras.layers.Conv2D)] == [24, 8, 8, 8, 16, 16, 16]
+    assert [tuple(l.output.shape[1:3]) for l in model.layers if isinstance(l, keras.layers.MaxPooling2D)] == [(15, 15), (7, 7)]
+    assert model.get_layer("act1_1").activation is keras.activations.relu

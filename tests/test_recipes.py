@@ -40,7 +40,9 @@ def test_the_hash_is_of_what_decides_a_run():
         value = {"builder": "fashion_mnist_cnn", "data": "mnist", "input_shape": (28, 28, 1), "builder_options": {"dropout": 0.1},
                  "schedule": "cosine", "keep": "last", "gpu_precision": "float32", "batch_size": 33, "epochs": 26,
                  "learning_rate": 0.002, "validation_fraction": 0.2, "cpu_precision": "mixed_bfloat16",
-                 "augmentation": {"horizontal_flip": True}}.get(field.name)
+                 "augmentation": {"horizontal_flip": True}, "optimizer": "sgd", "momentum": 0.8, "weight_decay": 0.1,
+                 "bias_rate_factor": 2, "label_smoothing": 0.1, "warmup_fraction": 0.3, "whitening": True,
+                 "dirac": True, "small_images": [[1, 16]]}.get(field.name)
         if value is not None:
             assert dataclasses.replace(recipe, **{field.name: value}).sha256() != recipe.sha256(), field.name
 
@@ -56,7 +58,9 @@ def test_a_later_field_at_its_neutral_value_leaves_the_hash_as_it_was():
     ("epochs", 0), ("epochs", 2.5), ("epochs", True), ("batch_size", -1), ("learning_rate", 0), ("learning_rate", "x"),
     ("learning_rate", float("nan")), ("validation_fraction", 1), ("schedule", "steps"), ("keep", "worst"),
     ("builder", "alexnet"), ("builder_options", []), ("input_shape", [32, 32]), ("input_shape", [32, 32, 4]),
-    ("gpu_precision", "int8"), ("cpu_precision", "mixed_float16"), ("promise", 74), ("data", None)])
+    ("gpu_precision", "int8"), ("cpu_precision", "mixed_float16"), ("promise", 74), ("data", None),
+    ("optimizer", "rmsprop"), ("momentum", 1), ("weight_decay", -1), ("bias_rate_factor", "8"), ("label_smoothing", 1),
+    ("warmup_fraction", 2), ("whitening", 1), ("dirac", None), ("small_images", [[1, 4]]), ("small_images", [3]), ("small_images", 3)])
 def test_wrong_values_are_refused_by_name(field, value):
     with pytest.raises(InputError, match=f"test: recipe field {field}: must be .*received"):
         recipes.changed(recipes.get("cifar10-74"), {field: value}, "test")

@@ -21,6 +21,7 @@ def card_of(rung="cifar10-74", **changes):
 
 def bundle_with(card, folder):
     folder.mkdir()
+    (folder / "history.csv").write_text("epoch,val_accuracy,seconds\n1,0.81,20\n2,0.79,20\n3,0.9,20.5\n")
     (folder / "card.json").write_text(json.dumps(card))
     return str(folder)
 
@@ -35,6 +36,7 @@ def test_runs_are_recorded_once_each_and_summarised(tmp_path):
     assert reporting.measured(s) == "75.00 +- 1.00 % (n = 3)"
     assert "| `cifar10-74` | 74 % | 75.00 +- 1.00 % (n = 3) | 1.0 min |" in reporting.ladder_markdown(tmp_path)
     assert not reporting.drifted("cifar10-74", tmp_path)
+    assert reporting.read_results("cifar10-74", tmp_path)[0]["seconds_to"] == {"0.8": 20.0, "0.85": 60.5, "0.88": 60.5, "0.9": 60.5}
 
 
 @pytest.mark.parametrize("changes, words", [
@@ -94,7 +96,8 @@ def test_committed_bundles_are_the_first_seeds_recorded_runs(rung):
     card = bundles.read_card(folder)
     row = reporting.read_results(rung)[0]
     assert card["seed"] == 0 == row["seed"]
-    assert {k: card[k] for k in reporting.ROW_KEYS} == row
+    assert {k: card[k] for k in reporting.ROW_KEYS} == {k: row[k] for k in reporting.ROW_KEYS}
+    assert row["seconds_to"] == reporting.seconds_to(reporting.read_history(folder))
     assert bundles.file_sha256(folder / "model.keras") == card["model_sha256"]
     # a card keeps the words of its day, and lacks the fields that came later
     assert recipes.Recipe(**card["recipe"]).sha256() == recipes.get(rung).sha256() == card["recipe_sha256"]
@@ -109,6 +112,13 @@ def test_the_progression_shows_the_rungs_that_were_measured(tmp_path):
         assert picture.size == (900, 380) and len(picture.convert("RGB").getcolors(100_000)) > 100
     history = reporting.read_history(ROOT / "saved_models" / "cifar10-84")
     assert [row["epoch"] for row in history] == list(range(1, 25)) and max(row["val_accuracy"] for row in history) > 0.84
+
+
+def test_the_picture_of_minutes(tmp_path):
+    reporting.draw_minutes(tmp_path / "m.png")
+    from PIL import Image
+    with Image.open(tmp_path / "m.png") as picture:
+        assert picture.size == (900, 420) and len(picture.convert("RGB").getcolors(100_000)) > 100
 
 
 def test_committed_models_stay_small():

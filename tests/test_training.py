@@ -76,8 +76,31 @@ def test_cosine_schedule_ends_at_zero(dataset):
     assert rows[1]["learning_rate"] == pytest.approx(0.0, abs=1e-7)
 
 
-def test_compiling_changes_nothing(dataset):
-    trainer = Trainer(small(), dataset, 0)
+SMALL = {"builder": "airbench", "builder_options": {"widths": [8, 16]}}
+
+
+def test_small_images_come_first_and_share_everything(dataset):
+    trainer = Trainer(small(epochs=4, small_images=[[2, 14], [1, 20]], learning_rate=0.02, **SMALL), dataset, 0)
+    seen = []
+    for epoch in range(4):
+        model = trainer._model_of(epoch)
+        seen.append(next((l.height for l in model.layers if isinstance(l, keras.layers.Resizing)), 28))
+        assert model.optimizer is trainer.model.optimizer
+        assert {id(v) for v in model.trainable_variables} == {id(v) for v in trainer.model.trainable_variables}
+    assert seen == [14, 14, 20, 28]
+    rows = [trainer.run_epoch() for _ in range(4)]
+    assert rows[-1]["loss"] < rows[0]["loss"] and int(trainer.model.optimizer.iterations) == 4 * trainer.steps_per_epoch
+    assert trainer.bare_network().input_shape == (None, 28, 28, 1)
+
+
+def test_small_images_need_a_network_that_takes_them(dataset):
+    with pytest.raises(InputError, match="small_images: fashion_mnist_cnn does not take 14 x 14"):
+        Trainer(small(small_images=[[2, 14]]), dataset, 0)
+
+
+@pytest.mark.parametrize("fields", [{}, {"small_images": [[1, 14]], **SMALL}])
+def test_compiling_changes_nothing(dataset, fields):
+    trainer = Trainer(small(**fields), dataset, 0)
     before = trainer.values()
     trainer.compile_step()
     assert trainer.compile_seconds > 0 and trainer.history == []
@@ -95,10 +118,12 @@ def test_same_seed_same_weights_other_seed_others(dataset):
     assert any((x != y).any() for x, y in zip(a, c))
 
 
-@pytest.mark.parametrize("rung", ["fashion-mnist-92", "cifar10-88"])
-def test_state_out_and_in_is_exact(rung, tmp_path):
+@pytest.mark.parametrize("rung, fields", [
+    ("fashion-mnist-92", {}), ("cifar10-88", {}),
+    ("cifar10-90", {"small_images": [[1, 16], [2, 24]], "builder_options": {"widths": [8, 16]}})])
+def test_state_out_and_in_is_exact(rung, fields, tmp_path):
     """2 epochs, state to a file, a new trainer, 2 more: bit for bit the 4 epochs in one go."""
-    recipe = recipes.changed(recipes.get(rung), {"epochs": 4}, "test")
+    recipe = recipes.changed(recipes.get(rung), {"epochs": 4, "keep": "best", **fields}, "test")
     ds = data.Dataset("synthetic", synthetic.CLASSES, *synthetic.load(200, 20))
     ds = dataclasses.replace(ds, train_images=data.fit_images(ds.train_images, recipe.input_shape))
     whole = Trainer(recipe, ds, 0)
@@ -378,25 +403,27 @@ def test_the_same_command_trains_on_jax(tmp_path, fashion):
     assert found == pytest.approx(card["test_accuracy"], abs=0.02)
 
 
-def test_augmentation_resumes_exactly_on_jax():
-    """1 epoch, state out and in, 1 more: bit for bit the 2 epochs in one go."""
+def test_resume_is_exact_on_jax():
+    """1 epoch, state out and in, 1 more: bit for bit the 2 epochs in one go. Dropout, augmentation, two image sizes, SGD."""
     pytest.importorskip("jax")
     code = """if True:
         import numpy as np
         from cifar_lab import data, recipes, synthetic
         from cifar_lab.training import Trainer
-        recipe = recipes.changed(recipes.get("cifar10-88"), {
-            "epochs": 2, "batch_size": 32, "builder_options": {"filters": [4], "dropout": [0.3], "convolutions": 1},
-            "augmentation": {"rotation_range": 9, "alternating_flip": True, "crop_padding": 2, "cutout_size": 5}}, "test")
         ds = data.Dataset("synthetic", synthetic.CLASSES, *synthetic.load(100, 10))
-        whole, first, second = (Trainer(recipe, ds, seed) for seed in (0, 0, 9))
-        whole.run_epoch(), whole.run_epoch(), first.run_epoch()
-        second.seed, second.train_indices, second.val_indices = 0, first.train_indices, first.val_indices
-        second.assign(first.values())
-        second.history = first.history
-        second.run_epoch()
-        assert all((a == b).all() for a, b in zip(whole.values(), second.values()))
-        assert any((a != b).any() for a, b in zip(whole.values(), first.values()))"""
+        for rung, fields in {
+                "cifar10-88": {"builder_options": {"filters": [4], "dropout": [0.3], "convolutions": 1}, "augmentation": {
+                    "rotation_range": 9, "alternating_flip": True, "crop_padding": 2, "cutout_size": 5}},
+                "cifar10-90": {"builder_options": {"widths": [4, 8]}, "small_images": [[1, 16]]}}.items():
+            recipe = recipes.changed(recipes.get(rung), {"epochs": 2, "batch_size": 32, **fields}, "test")
+            whole, first, second = (Trainer(recipe, ds, seed) for seed in (0, 0, 9))
+            whole.run_epoch(), whole.run_epoch(), first.run_epoch()
+            second.seed, second.train_indices, second.val_indices = 0, first.train_indices, first.val_indices
+            second.assign(first.values())
+            second.history = first.history
+            second.run_epoch()
+            assert all((a == b).all() for a, b in zip(whole.values(), second.values())), rung
+            assert any((a != b).any() for a, b in zip(whole.values(), first.values())), rung"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=command_env(KERAS_BACKEND="jax"), capture_output=True,
                           text=True)
     assert done.returncode == 0, done.stderr

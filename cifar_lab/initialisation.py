@@ -1,0 +1,42 @@
+"""First weights that are computed rather than drawn."""
+import numpy as np
+
+from .errors import InputError
+
+
+def whiten(network, images, epsilon=3e-5):
+    """Set the layer "whiten" so that its outputs are uncorrelated and of unit variance on train patches, with both signs
+    (Page 2019, "How to train your ResNet 8"; Jordan 2024), and freeze it.
+
+    network: keras.Model with a Conv2D "whiten" of 2 * kernel area * channels filters after a division by 255.
+    images: uint8 (N, height, width, channels).   epsilon: added to the variances (pixels 0-1).
+    Raises InputError where the network has no such layer.
+    """
+    try:
+        layer = network.get_layer("whiten")
+    except ValueError:
+        raise InputError(f"recipe field whitening: the network {network.name} has no layer \"whiten\"") from None
+    height, width, channels, filters = layer.kernel.shape
+    x = images.astype("float32") / 255
+    rows, columns = x.shape[1] - height + 1, x.shape[2] - width + 1
+    patches = np.stack([x[:, i:i + rows, j:j + columns] for i in range(height) for j in range(width)], 3)
+    patches = patches.reshape(-1, height * width * channels)
+    mean = patches.mean(0)
+    values, vectors = np.linalg.eigh(np.cov(patches, rowvar=False))
+    kernel = vectors / np.sqrt(values + epsilon)  # a column an output
+    kernel = np.concatenate([kernel, -kernel], 1)
+    layer.set_weights([kernel.reshape(height, width, channels, filters).astype("float32"), (-mean @ kernel).astype("float32")])
+    layer.trainable = False
+
+
+def dirac(network):
+    """Let each convolution but "whiten" pass its first channels on: output i is input i, for as many as it has of both
+    (Zagoruyko and Komodakis 2017, "DiracNets"; as Jordan 2024 has it). The other outputs stay as they were drawn."""
+    for layer in network.layers:
+        if type(layer).__name__ == "Conv2D" and layer.name != "whiten":
+            kernel = np.array(layer.get_weights()[0])
+            height, width, inputs, outputs = kernel.shape
+            n = min(inputs, outputs)
+            kernel[..., :n] = 0
+            kernel[height // 2, width // 2, range(n), range(n)] = 1
+            layer.set_weights([kernel, *layer.get_weights()[1:]])

@@ -1,0 +1,86 @@
+"""Optimizers, schedules and first weights: what one step, and one layer, computes."""
+import keras
+import numpy as np
+import pytest
+
+from cifar_lab import initialisation, optimizers, recipes, synthetic
+from cifar_lab.models import airbench
+
+
+def variables(**values):
+    return [keras.Variable(np.array(value, "float32"), name=name) for name, value in values.items()]
+
+
+def numpy(variable):
+    return keras.ops.convert_to_numpy(variable.value)
+
+
+def recipe(**fields):
+    return recipes.changed(recipes.get("cifar10-74"), fields, "test")
+
+
+def test_two_steps_of_nesterov_sgd():
+    """Kernels decay by rate * weight_decay and biases do not; biases have a rate of their own; the momentum is Nesterov's."""
+    optimizer = optimizers.build(recipe(optimizer="sgd", learning_rate=0.1, momentum=0.5, weight_decay=0.2, bias_rate_factor=4.0), 9)
+    kernel, bias, beta, gamma = variables(kernel=[1.0], bias=[1.0], beta=[1.0], gamma=[1.0])
+    optimizer.build([kernel, bias, beta, gamma])
+    gradient = keras.ops.ones((1,))
+    optimizer.apply([gradient] * 4)
+    # velocity 0.5 * 0 - rate * 1; step 0.5 * velocity - rate * 1 = -1.5 rate; kernel first times 1 - 0.1 * 0.2
+    for variable, expected in ((kernel, 0.98 - 0.15), (bias, 1 - 0.6), (beta, 1 - 0.6), (gamma, 1 - 0.15)):
+        np.testing.assert_allclose(numpy(variable), expected, rtol=1e-5, err_msg=variable.name)
+    optimizer.apply([gradient] * 4)
+    # velocity 0.5 * -rate - rate = -1.5 rate; step 0.5 * -1.5 rate - rate = -1.75 rate
+    np.testing.assert_allclose(numpy(kernel), 0.83 * 0.98 - 0.175, rtol=1e-5)
+    np.testing.assert_allclose(numpy(bias), 0.4 - 0.7, rtol=1e-5)
+
+
+def test_weight_decay_follows_the_schedule():
+    """As much decay at half the rate as half of the decay: it is decoupled, not part of the gradient."""
+    optimizer = optimizers.build(recipe(optimizer="sgd", schedule="cosine", learning_rate=0.2, momentum=0.0, weight_decay=0.5), 2)
+    kernel, = variables(kernel=[1.0])
+    optimizer.build([kernel])
+    seen = []
+    for _ in range(2):
+        optimizer.apply([keras.ops.zeros((1,))])
+        seen.append(float(numpy(kernel)[0]))
+    assert seen == pytest.approx([0.9, 0.9 * 0.95])
+
+
+def test_triangular_schedule():
+    schedule = optimizers.Triangular(2.0, 100, warmup_fraction=0.25)
+    rates = [float(schedule(step)) for step in (0, 25, 62.5, 100, 101)]
+    assert rates == pytest.approx([0.4, 2.0, 1.0, 0.0, 0.0], abs=1e-6)
+    assert float(optimizers.Triangular(2.0, 100, 0.0)(0)) == pytest.approx(2.0)
+    again = optimizers.Triangular.from_config(schedule.get_config())
+    assert float(again(10)) == float(schedule(10)) == pytest.approx(0.4 + 1.6 * 10 / 25, rel=1e-5)
+
+
+def test_the_first_fields_still_mean_keras_own_adam():
+    assert type(optimizers.build(recipe(), 10)) is keras.optimizers.Adam
+    assert float(optimizers.build(recipe(), 10).learning_rate) == pytest.approx(0.001)
+
+
+def test_whitening_decorrelates_train_patches():
+    network = airbench(widths=(4,))
+    images = synthetic.load(60, 1)[0][:60]
+    initialisation.whiten(network, images, epsilon=0.0)
+    layer = network.get_layer("whiten")
+    outputs = np.asarray(layer(images.astype("float32") / 255)).reshape(-1, 24)
+    first, negatives = outputs[:, :12], outputs[:, 12:]
+    np.testing.assert_allclose(negatives, -first, atol=1e-4)
+    np.testing.assert_allclose(first.mean(0), 0, atol=1e-2)
+    np.testing.assert_allclose(np.cov(first, rowvar=False), np.eye(12), atol=0.02)
+    assert not layer.trainable
+
+
+def test_dirac_passes_the_first_channels_on():
+    network = airbench(widths=(4, 30))
+    before = {l.name: np.array(l.get_weights()[0]) for l in network.layers if type(l).__name__ == "Conv2D"}
+    initialisation.dirac(network)
+    x = np.random.default_rng(0).normal(size=(2, 9, 9, 24)).astype("float32")
+    np.testing.assert_array_equal(np.asarray(network.get_layer("conv1_1")(x)), x[..., :4])  # narrower: the first four
+    wider = network.get_layer("conv2_1")
+    np.testing.assert_array_equal(np.asarray(wider(x[..., :4]))[..., :4], x[..., :4])
+    np.testing.assert_array_equal(wider.get_weights()[0][..., 4:], before["conv2_1"][..., 4:])  # the others as drawn
+    np.testing.assert_array_equal(network.get_layer("whiten").get_weights()[0], before["whiten"])
