@@ -33,6 +33,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from cifar_lab import cli  # noqa: E402
+from cifar_lab.errors import InputError  # noqa: E402
+
 CASES = {"74": "cifar10-74", "84": "cifar10-84", "88": "cifar10-88"}
 OPTIONS = {  # name: (the engines that have it, what it may be)
     "precision": (("lecture", "ours", "torch"), ("float32", "mixed_bfloat16")), "batch": (("lecture", "ours", "torch"), int),
@@ -280,32 +284,30 @@ class Worker:
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         ready, _, self.library = self.process.stdout.readline().strip().partition(" ")
         if ready != "ready":
-            raise SystemExit(f"engine {text} did not start: see above")
+            raise InputError(f"engine {text} did not start: see above")
 
     def ask(self, question):
         print(question, file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         if not answer:
-            raise SystemExit(f"engine {self.name} stopped: see above")
+            raise InputError(f"engine {self.name} stopped: see above")
         time.sleep(0.25)  # its threads spin for a while before they sleep
         return float(answer)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv):
+    parser = cli.Parser(prog="engines.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir")
     parser.add_argument("--case", choices=CASES, default="74")
-    parser.add_argument("--rounds", type=int, default=20, help="at least 6")
-    parser.add_argument("--images", type=int, default=1600, help="images a turn")
+    parser.add_argument("--rounds", type=cli.whole(6), default=20, help="at least 6")
+    # ours keeps a tenth for validation
+    parser.add_argument("--images", type=cli.whole(1, 45_000), default=1600, help="images a turn")
     parser.add_argument("--engines", nargs="+", metavar="ENGINE")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.worker:
-        return work(json.loads(args.worker))
-    if args.rounds < 6:
-        parser.error(f"--rounds: must be at least 6, received {args.rounds}")
-    if not 1 <= args.images <= 45_000:  # ours keeps a tenth for validation
-        parser.error(f"--images: must be from 1 to 45000, received {args.images}")
+        work(json.loads(args.worker))
+        return cli.OK
     if not args.engines:
         args.engines = ["lecture", "lecture:wait=0", "ours"]
         args.engines += ["ours:precision=mixed_bfloat16"] if args.case != "74" else []
@@ -314,11 +316,16 @@ def main():
     from cifar_lab import backend, data, recipes, reporting
     try:
         for text in args.engines:
-            engine, _ = parse_engine(text, args.case)
+            engine, options = parse_engine(text, args.case)
             if engine == "torch" and args.case == "88":
                 raise ValueError("engine 'torch': has no case 88")
             if engine == "torch" and not importlib.util.find_spec("torch"):
                 raise ValueError("engine 'torch': PyTorch is not installed")
+            library = options.get("backend", "tensorflow")
+            if not importlib.util.find_spec(library):
+                raise ValueError(f"engine {text!r}: {library} is not installed")
+            if "threads" in options and library != "tensorflow":
+                raise ValueError(f"engine {text!r}: threads is an option of TensorFlow and PyTorch's own engine")
             if engine == "lecture" and args.case == "88" and not importlib.util.find_spec("scipy"):
                 raise ValueError("engine 'lecture': ImageDataGenerator needs SciPy, which is not installed")
         if len(set(args.engines)) < len(args.engines):
@@ -353,7 +360,8 @@ def main():
             "matmul_gflops": round(statistics.median(peaks[w.name]) / 1e9, 1),
             "share_of_matmul_rate": round(statistics.median(share), 3)}))
     print(json.dumps({"device": backend.device()[1], "versions": backend.versions()}))
+    return cli.OK
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(cli.guarded("engines.py", main, sys.argv[1:]))

@@ -11,6 +11,7 @@ finished is printed, not trained again. After each rung a line with n, mean and 
 --epochs N and --limit N make it a rehearsal: such runs print their lines and enter no results.
 """
 import argparse
+import gc
 import json
 import statistics
 import sys
@@ -18,43 +19,33 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from cifar_lab import backend, recipes  # noqa: E402
+from cifar_lab import backend, cli, recipes  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
 
 KEYS = ("rung", "seed", "test_accuracy", "val_accuracy", "seconds", "compile_seconds", "epoch", "backend", "device", "precision")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv):
+    parser = cli.Parser(prog="ladder.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir")
     parser.add_argument("--output", required=True)
     parser.add_argument("--rungs", nargs="+", choices=recipes.LADDER, default=list(recipes.LADDER), metavar="RUNG")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--limit", type=int)
-    args = parser.parse_args()
-    for name in ("seeds", "epochs", "limit"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name}: must be at least 1, received {value}")
-    if not 0 <= args.first_seed < 2**32 - args.seeds:
-        parser.error(f"--first-seed: must be from 0 to below 2 ** 32 - seeds, received {args.first_seed}")
-    try:
-        run(args)
-    except (InputError, OSError) as error:
-        print(f"ladder.py: error: {error}", file=sys.stderr)
-        raise SystemExit(2)
-    except KeyboardInterrupt:
-        print("ladder.py: interrupted; the same command goes on", file=sys.stderr)
-        raise SystemExit(130)
+    parser.add_argument("--seeds", type=cli.whole(1), default=5)
+    parser.add_argument("--first-seed", type=cli.whole(0, 2**31), default=0)
+    parser.add_argument("--epochs", type=cli.whole(1))
+    parser.add_argument("--limit", type=cli.whole(1))
+    run(parser.parse_args(argv))
+    return cli.OK
 
 
 def run(args):
-    from cifar_lab import data
-    backend.start()
-    from cifar_lab import reporting, training
+    from cifar_lab import bundles, data
     output = Path(args.output).resolve()
+    if output == bundles.CHECKOUT:
+        raise InputError("--output: must not be the checkout itself, whose results/ takes runs through `python -m cifar_lab record`")
+    backend.start()
+    import keras
+    from cifar_lab import reporting, training
     (output / "results").mkdir(parents=True, exist_ok=True)
     whole = args.epochs is None and args.limit is None
     for rung in args.rungs:
@@ -64,6 +55,8 @@ def run(args):
         dataset = data.load(recipe.data, args.data_dir, recipe.input_shape)
         cards = []
         for seed in range(args.first_seed, args.first_seed + args.seeds):
+            keras.backend.clear_session()
+            gc.collect()
             bundle = output / f"{rung}-seed{seed}"
             card, _ = training.train(recipe, dataset, bundle, rung=rung, seed=seed, limit=args.limit, resume=True,
                                      command="python benchmarks/ladder.py " + " ".join(sys.argv[1:]),
@@ -80,4 +73,4 @@ def run(args):
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(cli.guarded("ladder.py", main, sys.argv[1:]))

@@ -1,5 +1,6 @@
 """What Keras runs on: backend, device, versions."""
 import contextlib
+import logging
 import os
 import platform
 import sys
@@ -14,6 +15,7 @@ def start():
     Raises InputError where KERAS_BACKEND names a backend that is not installed.
     """
     name = os.environ.get("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX: GPU memory as needed
     try:
         with _quiet_stderr():
             import keras  # noqa: F401
@@ -21,6 +23,7 @@ def start():
     except (ImportError, ValueError) as error:
         raise InputError(f"KERAS_BACKEND {name}: Keras does not start on it ({reason(error)[:200]})") from None
     use_gpu_memory_as_needed()
+    logging.getLogger("tensorflow").setLevel("ERROR")  # several training graphs in one process are meant
 
 
 @contextlib.contextmanager
@@ -53,6 +56,12 @@ def device():
     if names:
         return "GPU", f"GPU: {', '.join(names)}"
     return "CPU", f"CPU: {_cpu_name()}, {cores()} cores"
+
+
+def is_tensorflow_on_cpu():
+    """Where XLA is off, because it makes convolutions many times slower."""
+    import keras
+    return keras.backend.backend() == "tensorflow" and device()[0] == "CPU"
 
 
 def precision(recipe):

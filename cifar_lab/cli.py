@@ -16,7 +16,9 @@ from .errors import InputError, reason
 OK, WRONG, INTERRUPTED = 0, 2, 130
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """argparse's, whose complaints are InputErrors; `prog` is needed. The benchmarks use this and the next two as well."""
+
     def error(self, message):  # one line, where argparse prints the usage as well
         raise InputError(f"{message} (see {self.prog} --help)")
 
@@ -32,10 +34,9 @@ class _Notice:
         print(f"\r{line}\x1b[K" if hasattr(self, "live") else line, file=sys.stderr, flush=True)
 
 
-def _guarded(prog, command, argv):
+def guarded(prog, command, argv):
     """Run a command; turn what went wrong into a line and an exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up lines
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX: GPU memory as needed
     try:
         return command(argv)
     except InputError as error:
@@ -53,7 +54,8 @@ def _guarded(prog, command, argv):
         return WRONG
 
 
-def _whole(low, high=None):
+def whole(low, high=None):
+    """A type for add_argument: a whole number from low to high."""
     def parse(text):
         try:
             value = int(text)
@@ -78,18 +80,18 @@ def _add_data_flags(parser):
 
 def train(argv=None):
     """train.py: returns the exit code."""
-    return _guarded("train.py", _train, argv)
+    return guarded("train.py", _train, argv)
 
 
 def _train(argv):
-    parser = _Parser(prog="train.py", description="Train a rung of the ladder and save it as a bundle.")
+    parser = Parser(prog="train.py", description="Train a rung of the ladder and save it as a bundle.")
     parser.add_argument("rung", nargs="?", metavar="RUNG", help="name of a rung, see --list")
     parser.add_argument("--list", action="store_true", help="show the ladder: promises, measured figures, ideas")
     _add_data_flags(parser)
     parser.add_argument("--recipe", metavar="FILE", help="JSON file with recipe fields that replace the rung's")
-    parser.add_argument("--epochs", type=_whole(1), metavar="N", help="epochs instead of the recipe's")
-    parser.add_argument("--seed", type=_whole(0, 2**32 - 1), default=0, metavar="S", help="random seed (default 0)")
-    parser.add_argument("--limit", type=_whole(1), metavar="N", help="use N train images, stratified; the test set stays whole")
+    parser.add_argument("--epochs", type=whole(1), metavar="N", help="epochs instead of the recipe's")
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0, metavar="S", help="random seed (default 0)")
+    parser.add_argument("--limit", type=whole(1), metavar="N", help="use N train images, stratified; the test set stays whole")
     parser.add_argument("--output", metavar="DIR", help="folder of the bundle (default: saved_models/RUNG, or runs/... "
                         "for a run that departs from its rung)")
     parser.add_argument("--overwrite", action="store_true", help="replace the bundle or unfinished run that is there")
@@ -174,7 +176,7 @@ def _list(as_json):
         _print_json({"ladder": rows})
         return OK
     for row in rows:
-        time = "" if row["seconds"] is None else f"{row['seconds'] / 60:.1f} min"
+        time = ", ".join(f"{seconds / 60:.1f} min" for seconds in row["seconds"].values())
         print(f"{row['rung']:<18} promises {100 * row['promise']:g} %   measured {reporting.measured(row):<24} {time:>9}   {row['idea']}")
     return OK
 
@@ -218,11 +220,11 @@ def _print_json(value):
 
 def evaluate(argv=None):
     """evaluate.py: returns the exit code."""
-    return _guarded("evaluate.py", _evaluate, argv)
+    return guarded("evaluate.py", _evaluate, argv)
 
 
 def _evaluate(argv):
-    parser = _Parser(prog="evaluate.py", description="Test a saved model, forward only.")
+    parser = Parser(prog="evaluate.py", description="Test a saved model, forward only.")
     parser.add_argument("bundle", metavar="RUNG_OR_BUNDLE", help="name of a rung, or the folder of a bundle")
     _add_data_flags(parser)
     parser.add_argument("--views", type=int, choices=(1, 2, 6), default=1, metavar="N",
@@ -291,7 +293,7 @@ def _folder_images(name, own, card, input_shape, notice):
 # --- record, and the one entry point of an installed copy ---------------------------------------------
 
 def _record(argv):
-    parser = _Parser(prog="cifar-lab record", description="Add finished runs to results/ and renew the README's table and pictures.")
+    parser = Parser(prog="cifar-lab record", description="Add finished runs to results/ and renew the README's table and pictures.")
     parser.add_argument("bundles", nargs="*", metavar="RUNG_OR_BUNDLE")
     args = parser.parse_args(argv)
     from . import backend, bundles, reporting
@@ -314,12 +316,12 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     commands = {"train": _train, "evaluate": _evaluate, "record": _record}
     if argv and argv[0] in commands:
-        return _guarded(f"cifar-lab {argv[0]}", commands[argv[0]], argv[1:])
+        return guarded(f"cifar-lab {argv[0]}", commands[argv[0]], argv[1:])
 
     def none(argv):
-        parser = _Parser(prog="cifar-lab", description="Train, test and ship small image classifiers.",
+        parser = Parser(prog="cifar-lab", description="Train, test and ship small image classifiers.",
                          usage="cifar-lab {train,evaluate,record} ... (each has --help)")
         parser.add_argument("--version", action="version", version=__version__)
         parser.add_argument("command", choices=list(commands))
         parser.parse_args(argv)
-    return _guarded("cifar-lab", none, argv)
+    return guarded("cifar-lab", none, argv)

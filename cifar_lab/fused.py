@@ -6,6 +6,8 @@ in docs/log.md.
 import keras
 from keras import layers
 
+from . import backend
+
 
 class FusedBatchNormalization(layers.BatchNormalization):
     """keras.layers.BatchNormalization over the last axis of 4-D inputs, the same up to rounding, as one kernel.
@@ -62,10 +64,11 @@ class CheapDropout(layers.Dropout):
 def rebuilt(network):
     """`network` with its batch normalisation and dropout replaced by the above; the same weights, in the same order.
 
-    network: functional keras.Model; models nested in it stay as they are. Returned as it is on another backend than TensorFlow, and where there is nothing to replace.
+    network: functional keras.Model; models nested in it stay as they are. Returned as it is but on TensorFlow on a CPU, and
+    where there is nothing to replace.
     """
     replacements = {layers.BatchNormalization: FusedBatchNormalization, layers.Dropout: CheapDropout}
-    if keras.backend.backend() != "tensorflow" or not any(type(l) in replacements for l in network.layers):
+    if not backend.is_tensorflow_on_cpu() or not any(type(l) in replacements for l in network.layers):
         return network
 
     def again(layer):

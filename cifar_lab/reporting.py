@@ -1,4 +1,4 @@
-"""Results and what is made from them: the ladder's table, its place in the README, learning curves."""
+"""Results and what is made from them: the ladder's table, its place in the README, pictures; multiply-adds of a network."""
 import csv
 import json
 import math
@@ -61,15 +61,15 @@ def record(bundle, folder=None):
 
 
 def summary(rung, folder=None):
-    """Of a rung's runs: {"n", "mean", "sd" (None below n = 2), "seconds" (median), "devices"}; n = 0 without."""
+    """Of a rung's runs: {"n", "mean", "sd" (None below n = 2), "seconds" ({device: median})}; n = 0 without."""
     rows = read_results(rung, folder)
-    accuracies = [r["test_accuracy"] for r in rows]
     if not rows:
-        return {"n": 0, "mean": None, "sd": None, "seconds": None, "devices": []}
+        return {"n": 0, "mean": None, "sd": None, "seconds": {}}
+    accuracies = [r["test_accuracy"] for r in rows]
     return {"n": len(rows), "mean": statistics.fmean(accuracies),
             "sd": statistics.stdev(accuracies) if len(rows) > 1 else None,
-            "seconds": statistics.median(r["seconds"] for r in rows),
-            "devices": sorted({r["device"] for r in rows})}
+            "seconds": {device: statistics.median(r["seconds"] for r in rows if r["device"] == device)
+                        for device in sorted({r["device"] for r in rows})}}
 
 
 def measured(s):
@@ -83,13 +83,14 @@ def measured(s):
 def ladder_markdown(folder=None):
     """The README's table of the ladder."""
     lines = ["| rung | promise | test accuracy, mean +- sd | training | what this rung adds |", "| --- | --- | --- | --- | --- |"]
-    devices = set()
+    summaries = {rung: summary(rung, folder) for rung in recipes.LADDER}
+    devices = sorted({device for s in summaries.values() for device in s["seconds"]})
     for rung, recipe in recipes.LADDER.items():
-        s = summary(rung, folder)
-        devices |= set(s["devices"])
-        time = "" if s["seconds"] is None else f"{s['seconds'] / 60:.1f} min"
-        lines.append(f"| `{rung}` | {100 * recipe.promise:g} % | {measured(s)} | {time} | {recipe.idea} |")
-    lines += ["", f"Median training time, without compilation, on {'; '.join(sorted(devices)) or 'no machine yet'}."]
+        s = summaries[rung]
+        times = ", ".join(f"{seconds / 60:.1f} min ({devices.index(device) + 1})" for device, seconds in s["seconds"].items())
+        lines.append(f"| `{rung}` | {100 * recipe.promise:g} % | {measured(s)} | {times} | {recipe.idea} |")
+    machines = "; ".join(f"({i}) {device}" for i, device in enumerate(devices, 1)) or "no machine yet"
+    lines += ["", f"Median training time, without compilation, on {machines}."]
     return "\n".join(lines)
 
 
@@ -109,7 +110,7 @@ def multiply_adds(network):
     from keras import layers
     counts = {}
     for layer in network.layers:
-        if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)):
+        if isinstance(layer, (layers.Conv2D, layers.Dense)):
             places = math.prod(layer.output.shape[1:-1])  # of the output, without its channels
             counts[layer.name] = places * math.prod(layer.kernel.shape)
     return counts
@@ -194,16 +195,19 @@ def seconds_to(history, marks=MARKS):
 
 def draw_progression(path, models=None, results=None):
     """The lecture's four rungs as one picture: validation accuracy by epoch (the committed runs), and test accuracy of
-    every measured run with mean and standard deviation. models, results: folders, by default the checkout's."""
+    every measured run with mean and standard deviation. models, results: folders, by default the checkout's. Returns the
+    rungs drawn."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     figure = Figure(figsize=(9, 3.8), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     curves, bars = figure.subplots(1, 2, width_ratios=(2, 1))
+    drawn = []
     for i, rung in enumerate(LECTURE):
         folder = (Path(models) if models else bundles.home() / "saved_models") / rung
         if not read_results(rung, results) or not (folder / "history.csv").is_file():
             continue
+        drawn.append(rung)
         history = read_history(folder)
         line, = curves.plot([r["epoch"] for r in history], [100 * r["val_accuracy"] for r in history], label=rung)
         accuracies = [100 * r["test_accuracy"] for r in read_results(rung, results)]
@@ -221,19 +225,22 @@ def draw_progression(path, models=None, results=None):
     bars.set_xlabel("rung (dotted: its promise)")
     bars.grid(alpha=0.3, axis="y")
     figure.savefig(path, metadata={"Software": None})
+    return drawn
 
 
 def draw_minutes(path, models=None):
-    """Validation accuracy against minutes of training, a curve a rung (the committed runs). models: as draw_progression."""
+    """Validation accuracy against minutes of training, a curve a rung (the committed runs). models: as draw_progression.
+    Returns the rungs drawn."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     figure = Figure(figsize=(9, 4.2), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    axes, drawn = figure.subplots(), []
     for rung in recipes.LADDER:
         folder = (Path(models) if models else bundles.home() / "saved_models") / rung
         if not (folder / "history.csv").is_file():
             continue
+        drawn.append(rung)
         history = read_history(folder)
         minutes = [sum(r["seconds"] for r in history[:i + 1]) / 60 for i in range(len(history))]
         line, = axes.plot(minutes, [100 * r["val_accuracy"] for r in history], label=rung,
@@ -244,6 +251,7 @@ def draw_minutes(path, models=None):
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3, which="both")
     figure.savefig(path, metadata={"Software": None})
+    return drawn
 
 
 def draw_learning_curve(history, path, title, chosen_epoch):

@@ -71,7 +71,7 @@ class _OneRun(keras.callbacks.CallbackList):
 
 
 class _Interrupt(keras.callbacks.Callback):
-    """Ctrl-C, obeyed before the next step.
+    """Ctrl-C, obeyed before the next call of the compiled function, which takes steps_per_execution steps.
 
     A KeyboardInterrupt that Python raises wherever it happens to be can fall into a finalizer inside
     `fit`, where it is dropped and training goes on. So the signal is noted, and raised from here; a
@@ -125,10 +125,13 @@ class Trainer:
         keras.utils.set_random_seed(seed)
         with _dtype_policy(self.precision):
             self.network = fused.rebuilt(recipes.build(recipe, len(dataset.classes)))
+            start = time.perf_counter()
             if recipe.whitening:
-                initialisation.whiten(self.network, dataset.train_images[self.train_indices[:5000]])
+                some = np.random.default_rng(seed).permutation(self.train_indices)[:5000]
+                initialisation.whiten(self.network, dataset.train_images[some])
             if recipe.dirac:
                 initialisation.dirac(self.network)
+            self.initial_seconds = time.perf_counter() - start  # part of the first epoch's
             self.lookup = DatasetLookup(dataset.train_images, name="lookup", dtype="float32")
             self.augment = None
             if recipe.augmentation.as_dict():
@@ -137,7 +140,7 @@ class Trainer:
         self.model = self._training_model(None, optimizer)
         self.model.optimizer.build(self.model.trainable_variables)
         # the same layers and the same optimizer behind smaller images
-        self.models = {side: self._training_model(side, self.model.optimizer) for _, side in recipe.small_images}
+        self.small_models = {side: self._training_model(side, self.model.optimizer) for _, side in recipe.small_images}
         self.history = []  # a dict an epoch, see HISTORY_FIELDS
         self.kept = None  # weights of the best epoch so far, where the recipe keeps them
         self.compile_seconds = 0.0
@@ -155,13 +158,11 @@ class Trainer:
                 network = self._network_for(side)
             # under the policy too: Keras scales the loss of a model that is itself mixed_float16
             model = keras.Model(indices, network(images), name="training")
-        on_cpu_tensorflow = keras.backend.backend() == "tensorflow" and backend.device()[0] == "CPU"
         model.compile(
             optimizer, keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
             metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
             steps_per_execution=steps_per_execution(recipe.batch_size, recipe.input_shape),
-            # XLA makes convolutions on TensorFlow's CPU many times slower
-            jit_compile=False if on_cpu_tensorflow else "auto")
+            jit_compile=False if backend.is_tensorflow_on_cpu() else "auto")
         return model
 
     def _network_for(self, side):
@@ -175,11 +176,17 @@ class Trainer:
 
     def _model_of(self, epoch):
         """The training model of an epoch, 0 the first."""
-        for epochs, side in self.recipe.small_images:
-            if epoch < epochs:
-                return self.models[side]
-            epoch -= epochs
+        share = 0.0
+        for phase, side in self.recipe.small_images:
+            share += phase
+            if epoch < math.floor(share * self.recipe.epochs + 1e-9):
+                return self.small_models[side]
         return self.model
+
+    @property
+    def stopped(self):
+        """Whether a callback asked for the end."""
+        return any(m.stop_training for m in (self.model, *self.small_models.values()))
 
     @property
     def steps_per_epoch(self):
@@ -206,7 +213,7 @@ class Trainer:
         start, before = time.perf_counter(), self.values()
         size = min(len(self.train_indices),
                    self.recipe.batch_size + len(self.train_indices) % self.recipe.batch_size)
-        for model in (*self.models.values(), self.model):
+        for model in (*self.small_models.values(), self.model):
             self.fit(self.train_indices[:size], 0, None, model=model)
         self.assign(before)
         self.compile_seconds += time.perf_counter() - start
@@ -220,7 +227,10 @@ class Trainer:
             held_out = backend.batched(self.val_indices, self.one_hot[self.val_indices], VALIDATION_BATCH)
             given.update(validation_data=(held_out["x"], held_out["y"]) if "y" in held_out else held_out["x"],
                          validation_batch_size=held_out.get("batch_size"))
-        return (model or self._model_of(epoch)).fit(**given, shuffle=False, verbose=0, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks)
+        model = model or self._model_of(epoch)
+        if callbacks is not None and callbacks.model is not model:
+            callbacks.set_model(model)
+        return model.fit(**given, shuffle=False, verbose=0, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks)
 
     def watchers(self, notice, *more):
         """The callbacks of a training: History, progress, and `more`; begin() and end() are the caller's."""
@@ -239,7 +249,7 @@ class Trainer:
         logs = {k: float(v[-1]) for k, v in self.fit(self.order(epoch), epoch, callbacks).history.items()}
         row = {"epoch": epoch + 1, **{k: logs[k] for k in HISTORY_FIELDS[1:5]},
                "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
-               "seconds": time.perf_counter() - start}
+               "seconds": time.perf_counter() - start + (0 if self.history else self.initial_seconds)}
         # the weights too: kernels that take a maximum, or the loss that is clipped, can hide a NaN
         if not (math.isfinite(row["loss"]) and math.isfinite(row["val_loss"])
                 and all(np.isfinite(w).all() for w in self.network.get_weights())):
@@ -385,7 +395,7 @@ def _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command
             notice(f"compiled in {trainer.compile_seconds:.1f} s")
             watchers = trainer.watchers(notice, interrupt, *board, *callbacks)
             watchers.begin()
-            while len(trainer.history) < recipe.epochs and not trainer.model.stop_training:
+            while len(trainer.history) < recipe.epochs and not trainer.stopped:
                 trainer.run_epoch(watchers)
                 trainer.save_state(state, run)
                 interrupt.check()

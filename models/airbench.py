@@ -19,8 +19,11 @@ def airbench(input_shape=(32, 32, 3), num_classes=10, *, widths=(64, 256, 256), 
         paper, its bias is frozen too. Normalisation has no scale, as there. 1,973,944 parameters at the defaults.
 
     Raises:
-        ValueError: the images are too small for the poolings.
+        ValueError: no stage or no convolution, or the images are too small for the poolings.
     """
+    if not widths or convolutions < 1:
+        raise ValueError(f"widths and convolutions: must be at least one stage of one convolution, received "
+                         f"{list(widths)} and {convolutions}")
     if min(input_shape[:2]) < 2 ** len(widths) + 1:
         raise ValueError(f"input_shape: height and width must be at least {2 ** len(widths) + 1}, received {input_shape}")
     inputs = keras.Input(input_shape, name="pixels")

@@ -181,9 +181,24 @@ def test_the_draws_fill_their_ranges():
     row, column = (p - 16 for p in places(rotation_range=30))
     angles = np.degrees(np.arctan2(row, column))
     assert -30.5 < angles.min() < -29 and 29 < angles.max() < 30.5
+    x[:, 16, 26], x[:, 26, 16] = 0, 255
+    row, column = (p - 16 for p in places(shear_range=20))  # 10 down: to 10 / cos, and 10 tan to a side
+    assert np.abs(column).max() == pytest.approx(10 * np.tan(np.radians(20)), abs=0.1) and abs(column.mean()) < 0.2
+    assert row.min() == pytest.approx(10, abs=0.05) and row.max() == pytest.approx(10 / np.cos(np.radians(20)), abs=0.1)
+    x[:, 26, 16], x[:, 26, 26] = 0, 255
+    row, column = (p - 16 for p in places(zoom_range=0.2))  # 10 away: to between 10 / 1.2 and 10 / 0.8, each by itself
+    for moved in (row, column):
+        assert moved.min() == pytest.approx(10 / 1.2, abs=0.1) and moved.max() == pytest.approx(10 / 0.8, abs=0.1)
+    assert abs(np.corrcoef(row, column)[0, 1]) < 0.1
     x[:] = np.arange(33)[None, None, :, None]
     mirrored = draw(layer(n=n, horizontal_flip=True), x)[:, 0, 0, 0] > 0
     assert 0.46 < mirrored.mean() < 0.54
+    upside_down = draw(layer(n=n, vertical_flip=True), x.transpose(0, 2, 1, 3))[:, 0, 0, 0] > 0
+    assert 0.46 < upside_down.mean() < 0.54 and abs(np.corrcoef(mirrored, upside_down)[0, 1]) < 0.1
+    x[:] = 0
+    covered = draw(layer(n=n, cutout_size=1, cutout_value=255.0), x)[..., 0] > 0
+    assert (covered.sum((1, 2)) == 1).all() and covered.any((0, 2)).all() and covered.any((0, 1)).all()
+    assert 0.1 < covered[:, :4].any((1, 2)).mean() < 0.145  # 4 of 33 rows
 
 
 def test_the_same_parameters_give_the_same_pixels_on_jax():

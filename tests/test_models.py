@@ -206,3 +206,6 @@ def test_airbench_grows_as_told():
     assert [l.filters for l in model.layers if isinstance(l, keras.layers.Conv2D)] == [24, 8, 8, 8, 16, 16, 16]
     assert [tuple(l.output.shape[1:3]) for l in model.layers if isinstance(l, keras.layers.MaxPooling2D)] == [(15, 15), (7, 7)]
     assert model.get_layer("act1_1").activation is keras.activations.relu
+    for wrong in ({"widths": ()}, {"convolutions": 0}):
+        with pytest.raises(ValueError, match="at least one stage of one convolution"):
+            airbench(**wrong)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from cifar_lab import initialisation, optimizers, recipes, synthetic
-from cifar_lab.models import airbench
+from cifar_lab.errors import InputError
+from cifar_lab.models import airbench, cifar10_cnn, fashion_mnist_cnn
 
 
 def variables(**values):
@@ -72,6 +73,8 @@ def test_whitening_decorrelates_train_patches():
     np.testing.assert_allclose(first.mean(0), 0, atol=1e-2)
     np.testing.assert_allclose(np.cov(first, rowvar=False), np.eye(12), atol=0.02)
     assert not layer.trainable
+    with pytest.raises(InputError, match='cifar10_cnn has no layer "whiten"'):
+        initialisation.whiten(cifar10_cnn(), images)
 
 
 def test_dirac_passes_the_first_channels_on():
@@ -84,3 +87,7 @@ def test_dirac_passes_the_first_channels_on():
     np.testing.assert_array_equal(np.asarray(wider(x[..., :4]))[..., :4], x[..., :4])
     np.testing.assert_array_equal(wider.get_weights()[0][..., 4:], before["conv2_1"][..., 4:])  # the others as drawn
     np.testing.assert_array_equal(network.get_layer("whiten").get_weights()[0], before["whiten"])
+    even = fashion_mnist_cnn((9, 9, 64))  # 2 x 2 kernels do not move the image either
+    initialisation.dirac(even)
+    x = np.abs(np.random.default_rng(0).normal(size=(2, 9, 9, 64))).astype("float32")
+    np.testing.assert_array_equal(np.asarray(even.get_layer("conv1")(x)), x)

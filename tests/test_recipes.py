@@ -34,17 +34,35 @@ def test_recipes_are_frozen_and_survive_json():
 
 
 def test_the_hash_is_of_what_decides_a_run():
-    recipe = recipes.get("cifar10-74")
+    recipe, beyond = recipes.get("cifar10-74"), recipes.get("cifar10-90")
     assert dataclasses.replace(recipe, idea="other words").sha256() == recipe.sha256()
-    for field in dataclasses.fields(recipe):
-        value = {"builder": "fashion_mnist_cnn", "data": "mnist", "input_shape": (28, 28, 1), "builder_options": {"dropout": 0.1},
-                 "schedule": "cosine", "keep": "last", "gpu_precision": "float32", "batch_size": 33, "epochs": 26,
-                 "learning_rate": 0.002, "validation_fraction": 0.2, "cpu_precision": "mixed_bfloat16",
-                 "augmentation": {"horizontal_flip": True}, "optimizer": "sgd", "momentum": 0.8, "weight_decay": 0.1,
-                 "bias_rate_factor": 2, "label_smoothing": 0.1, "warmup_fraction": 0.3, "whitening": True,
-                 "dirac": True, "small_images": [[1, 16]]}.get(field.name)
-        if value is not None:
-            assert dataclasses.replace(recipe, **{field.name: value}).sha256() != recipe.sha256(), field.name
+    others = {"builder": "fashion_mnist_cnn", "data": "mnist", "input_shape": (28, 28, 1), "builder_options": {"dropout": 0.1},
+              "schedule": "cosine", "keep": "best", "gpu_precision": "float32", "batch_size": 33, "epochs": 26,
+              "learning_rate": 0.002, "validation_fraction": 0.2, "cpu_precision": "float32",
+              "augmentation": {"horizontal_flip": True}, "optimizer": "adam", "momentum": 0.8, "weight_decay": 0.1,
+              "bias_rate_factor": 2, "label_smoothing": 0.1, "warmup_fraction": 0.3, "whitening": False,
+              "dirac": False, "small_images": [[0.5, 16]]}
+    assert set(others) == {f.name for f in dataclasses.fields(recipe)} - {"promise", "idea"}
+    neutral = {"momentum": 0.9, "weight_decay": 0, "bias_rate_factor": 1, "warmup_fraction": 0.2}
+    for name, value in others.items():
+        beside = {"optimizer": neutral, "keep": {"small_images": []}}.get(name, {})
+        base = dataclasses.replace(beyond, **beside)
+        assert dataclasses.replace(base, **{name: value}).sha256() != base.sha256(), name
+
+
+def test_numbers_are_floats_whatever_json_says():
+    recipe = recipes.changed(recipes.get("cifar10-90"), {"momentum": 0, "learning_rate": 1, "weight_decay": 0}, "test")
+    assert all(type(getattr(recipe, name)) is float for name in ("momentum", "learning_rate", "weight_decay"))
+    assert recipe.sha256() == recipes.changed(recipe, {"momentum": 0.0, "learning_rate": 1.0}, "test").sha256()
+
+
+@pytest.mark.parametrize("fields, words", [
+    ({"weight_decay": 0.1}, "weight_decay: must be 0.0, since optimizer is 'adam', received 0.1"),
+    ({"momentum": 0.5}, "momentum: must be 0.9, since"), ({"warmup_fraction": 0.5}, "since schedule is 'constant'"),
+    ({"small_images": [[0.5, 16]]}, 'keep: must be "last" with small_images')])
+def test_fields_that_would_do_nothing_or_harm_are_refused(fields, words):
+    with pytest.raises(InputError, match=words):
+        recipes.changed(recipes.get("cifar10-74"), fields, "test")
 
 
 def test_a_later_field_at_its_neutral_value_leaves_the_hash_as_it_was():
@@ -60,7 +78,8 @@ def test_a_later_field_at_its_neutral_value_leaves_the_hash_as_it_was():
     ("builder", "alexnet"), ("builder_options", []), ("input_shape", [32, 32]), ("input_shape", [32, 32, 4]),
     ("gpu_precision", "int8"), ("cpu_precision", "mixed_float16"), ("promise", 74), ("data", None),
     ("optimizer", "rmsprop"), ("momentum", 1), ("weight_decay", -1), ("bias_rate_factor", "8"), ("label_smoothing", 1),
-    ("warmup_fraction", 2), ("whitening", 1), ("dirac", None), ("small_images", [[1, 4]]), ("small_images", [3]), ("small_images", 3)])
+    ("warmup_fraction", 2), ("whitening", 1), ("dirac", None), ("small_images", [[0.5, 4]]), ("small_images", [[0.5, 32]]), ("small_images", [[2, 16]]), ("small_images", [[0.5, 16], [0.5, 24]]),
+    ("small_images", [3]), ("small_images", 3), ("learning_rate", 10**400)])
 def test_wrong_values_are_refused_by_name(field, value):
     with pytest.raises(InputError, match=f"test: recipe field {field}: must be .*received"):
         recipes.changed(recipes.get("cifar10-74"), {field: value}, "test")

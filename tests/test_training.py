@@ -76,11 +76,11 @@ def test_cosine_schedule_ends_at_zero(dataset):
     assert rows[1]["learning_rate"] == pytest.approx(0.0, abs=1e-7)
 
 
-SMALL = {"builder": "airbench", "builder_options": {"widths": [8, 16]}}
+SMALL = {"builder": "airbench", "builder_options": {"widths": [8, 16]}, "keep": "last"}
 
 
 def test_small_images_come_first_and_share_everything(dataset):
-    trainer = Trainer(small(epochs=4, small_images=[[2, 14], [1, 20]], learning_rate=0.02, **SMALL), dataset, 0)
+    trainer = Trainer(small(epochs=4, small_images=[[0.5, 14], [0.25, 20]], learning_rate=0.02, **SMALL), dataset, 0)
     seen = []
     for epoch in range(4):
         model = trainer._model_of(epoch)
@@ -93,12 +93,30 @@ def test_small_images_come_first_and_share_everything(dataset):
     assert trainer.bare_network().input_shape == (None, 28, 28, 1)
 
 
+def test_figures_of_small_images_are_those_of_their_epoch(dataset, tmp_path):
+    """Keras leaves a fit's history with the model that the callbacks know: here it has several."""
+    lines = []
+    training.train(small(epochs=4, small_images=[[0.5, 14]], learning_rate=0.02, **SMALL), dataset, tmp_path / "out", rung="test",
+                   notice=lines.append)
+    told = [(line.split()[3], line.split()[9]) for line in lines if line.startswith("epoch ")]
+    rows = [row.split(",") for row in (tmp_path / "out" / "history.csv").read_text().splitlines()[1:]]
+    assert told == [(f"{float(row[1]):.4f}", f"{float(row[4]):.4f}") for row in rows] and len({row[1] for row in rows}) == 4
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_a_callback_stops_training_at_either_size(dataset, tmp_path, epoch):
+    stopper = keras.callbacks.LambdaCallback()
+    stopper.on_epoch_end = lambda e, logs=None: setattr(stopper.model, "stop_training", e == epoch)
+    training.train(small(epochs=6, small_images=[[0.5, 14]], **SMALL), dataset, tmp_path / "out", rung="test", callbacks=[stopper])
+    assert len((tmp_path / "out" / "history.csv").read_text().splitlines()) == 1 + epoch + 1
+
+
 def test_small_images_need_a_network_that_takes_them(dataset):
     with pytest.raises(InputError, match="small_images: fashion_mnist_cnn does not take 14 x 14"):
-        Trainer(small(small_images=[[2, 14]]), dataset, 0)
+        Trainer(small(small_images=[[0.5, 14]], keep="last"), dataset, 0)
 
 
-@pytest.mark.parametrize("fields", [{}, {"small_images": [[1, 14]], **SMALL}])
+@pytest.mark.parametrize("fields", [{}, {"small_images": [[0.5, 14]], **SMALL}])
 def test_compiling_changes_nothing(dataset, fields):
     trainer = Trainer(small(**fields), dataset, 0)
     before = trainer.values()
@@ -120,10 +138,10 @@ def test_same_seed_same_weights_other_seed_others(dataset):
 
 @pytest.mark.parametrize("rung, fields", [
     ("fashion-mnist-92", {}), ("cifar10-88", {}),
-    ("cifar10-90", {"small_images": [[1, 16], [2, 24]], "builder_options": {"widths": [8, 16]}})])
+    ("cifar10-90", {"small_images": [[0.25, 16], [0.5, 24]], "builder_options": {"widths": [8, 16]}})])
 def test_state_out_and_in_is_exact(rung, fields, tmp_path):
     """2 epochs, state to a file, a new trainer, 2 more: bit for bit the 4 epochs in one go."""
-    recipe = recipes.changed(recipes.get(rung), {"epochs": 4, "keep": "best", **fields}, "test")
+    recipe = recipes.changed(recipes.get(rung), {"epochs": 4, **fields}, "test")
     ds = data.Dataset("synthetic", synthetic.CLASSES, *synthetic.load(200, 20))
     ds = dataclasses.replace(ds, train_images=data.fit_images(ds.train_images, recipe.input_shape))
     whole = Trainer(recipe, ds, 0)
@@ -141,7 +159,7 @@ def test_state_out_and_in_is_exact(rung, fields, tmp_path):
     assert len(second.values()) == len(whole.values()) > len(whole.network.weights)
     for a, b in zip(whole.values(), second.values()):
         np.testing.assert_array_equal(a, b)
-    for a, b in zip(whole.kept, second.kept):
+    for a, b in zip(whole.kept or [], second.kept or []):
         np.testing.assert_array_equal(a, b)
     assert [r["val_loss"] for r in whole.history] == [r["val_loss"] for r in second.history]
 
@@ -414,7 +432,7 @@ def test_resume_is_exact_on_jax():
         for rung, fields in {
                 "cifar10-88": {"builder_options": {"filters": [4], "dropout": [0.3], "convolutions": 1}, "augmentation": {
                     "rotation_range": 9, "alternating_flip": True, "crop_padding": 2, "cutout_size": 5}},
-                "cifar10-90": {"builder_options": {"widths": [4, 8]}, "small_images": [[1, 16]]}}.items():
+                "cifar10-90": {"builder_options": {"widths": [4, 8]}, "small_images": [[0.5, 16]]}}.items():
             recipe = recipes.changed(recipes.get(rung), {"epochs": 2, "batch_size": 32, **fields}, "test")
             whole, first, second = (Trainer(recipe, ds, seed) for seed in (0, 0, 9))
             whole.run_epoch(), whole.run_epoch(), first.run_epoch()

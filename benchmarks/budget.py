@@ -1,0 +1,83 @@
+"""The time that a rung takes, in epochs of the 74 network and in the lecture's way of training cifar10-88, in one run.
+
+    python benchmarks/budget.py RUNG --data-dir DIR --output DIR [--seed 0] [--turns 5] [--images 4500]
+
+Trains the rung by the path of train.py (its bundle goes to --output; --resume, as there, goes on with a stopped run, whose
+time is then no measurement). Before it and after it, in processes of their own that sleep meanwhile, this package's 74
+network and the lecture's script for cifar10-88 (float32, ImageDataGenerator.flow, without the wait at the end of a pass;
+see engines.py) train on --images images, --turns times each, in turns. Prints one JSON line: the rung's seconds of training and
+of compilation, its accuracies, the seconds after which validation accuracy reached each mark; the median time of 45,000
+images in either other network, before and after; and the ratios.
+"""
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import engines  # noqa: E402
+from cifar_lab import backend, cli, recipes  # noqa: E402
+
+EPOCH = 45_000  # images of an epoch of the lecture's rungs
+
+
+def main(argv):
+    parser = cli.Parser(prog="budget.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rung", choices=recipes.LADDER, metavar="RUNG")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--seed", type=cli.whole(0, 2**32 - 1), default=0)
+    parser.add_argument("--turns", type=cli.whole(1), default=5)
+    parser.add_argument("--images", type=cli.whole(1, EPOCH), default=4500, help="images a turn")
+    parser.add_argument("--epochs", type=cli.whole(1), help="epochs instead of the rung's, for a rehearsal")
+    parser.add_argument("--resume", action="store_true")
+    print(json.dumps(run(parser.parse_args(argv))), flush=True)
+    return cli.OK
+
+
+def run(args):
+    from cifar_lab import bundles, data
+    recipe = recipes.get(args.rung)
+    if args.epochs:
+        recipe = recipes.changed(recipe, {"epochs": args.epochs}, "--epochs")
+    output = Path(args.output).resolve()
+    bundles.prepare(output, bytes_needed=0)
+    if not args.resume:
+        bundles.refuse_existing(output)
+    dataset = data.load(recipe.data, args.data_dir, recipe.input_shape)
+    data.load("cifar10", args.data_dir)  # there and whole, before workers need it
+    workers = {"epoch_of_74": engines.Worker("ours", "74", args.data_dir),
+               "lecture_epoch_of_88": engines.Worker("lecture:wait=0", "88", args.data_dir)}
+    seconds = {name: [] for name in workers}
+
+    def turns():
+        for _ in range(args.turns):
+            for name, worker in workers.items():
+                seconds[name].append(worker.ask(args.images) * EPOCH / args.images)
+        return {name: round(statistics.median(values[-args.turns:]), 2) for name, values in seconds.items()}
+
+    before = turns()
+    backend.start()
+    from cifar_lab import reporting, training
+    card, _ = training.train(recipe, dataset, output, rung=args.rung, seed=args.seed, resume=args.resume,
+                             command="python benchmarks/budget.py " + " ".join(sys.argv[1:]),
+                             notice=lambda line: print(line, file=sys.stderr, flush=True))
+    after = turns()
+    for worker in workers.values():
+        worker.process.stdin.close()
+        worker.process.wait()
+    epoch = statistics.median(seconds["epoch_of_74"])
+    lecture = statistics.median(seconds["lecture_epoch_of_88"]) * recipes.get("cifar10-88").epochs
+    marks = reporting.seconds_to(reporting.read_history(output))
+    return {
+        **{k: card[k] for k in ("rung", "seed", "test_accuracy", "val_accuracy", "seconds", "compile_seconds", "device", "precision")},
+        "whole_recipe": args.epochs is None, "seconds_to": marks, "before": before, "after": after, "turns": 2 * args.turns,
+        "in_epochs_of_74": round(card["seconds"] / epoch, 4),
+        "lecture_88_seconds": round(lecture), "lecture_88_epochs": recipes.get("cifar10-88").epochs,
+        "share_of_lecture_88": {mark: round(s / lecture, 4) for mark, s in marks.items()}, "versions": card["versions"]}
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.guarded("budget.py", main, sys.argv[1:]))
