@@ -62,7 +62,7 @@ def run(args):
     backend.start()
     from cifar_lab import reporting, training
     card, _ = training.train(recipe, dataset, output, rung=args.rung, seed=args.seed, resume=args.resume,
-                             command="python benchmarks/budget.py " + " ".join(sys.argv[1:]),
+                             command=cli.command_line("benchmarks/budget.py", sys.argv[1:]),
                              notice=lambda line: print(line, file=sys.stderr, flush=True))
     after = turns()
     for worker in workers.values():

@@ -59,7 +59,7 @@ def run(args):
             gc.collect()
             bundle = output / f"{rung}-seed{seed}"
             card, _ = training.train(recipe, dataset, bundle, rung=rung, seed=seed, limit=args.limit, resume=True,
-                                     command="python benchmarks/ladder.py " + " ".join(sys.argv[1:]),
+                                     command=cli.command_line("benchmarks/ladder.py", sys.argv[1:]),
                                      notice=lambda line: print(line, file=sys.stderr, flush=True))
             if whole:
                 reporting.record(bundle, output / "results")

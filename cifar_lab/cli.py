@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -66,6 +67,12 @@ def whole(low, high=None):
             raise argparse.ArgumentTypeError(f"must be {allowed}, received {text!r}")
         return value
     return parse
+
+
+def command_line(script, argv):
+    """A command as it goes into a card: where the data lie on this machine is nobody's business."""
+    argv = [re.sub("^(--data-dir=).*", r"\1DIR", "DIR" if before == "--data-dir" else word) for before, word in zip(("", *argv), argv)]
+    return shlex.join(["python", script, *argv])
 
 
 def _add_data_flags(parser):
@@ -134,7 +141,7 @@ def _train(argv):
         card, finished_before = training.train(
             recipe, dataset, output, rung=args.rung, seed=args.seed, limit=args.limit, overwrite=args.overwrite,
             resume=args.resume, tensorboard=args.tensorboard, notice=notice,
-            command=shlex.join(["python", "train.py", *(sys.argv[1:] if argv is None else argv)]))
+            command=command_line("train.py", sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
         raise KeyboardInterrupt("; what was trained is kept, and the same command with --resume goes on") from None
     if args.json:

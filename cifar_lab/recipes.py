@@ -280,10 +280,10 @@ CIFAR10_84 = replace(
 
 # + augmentation, each image drawn anew every epoch, and more epochs. With it the network no longer learns its
 # train images by heart, and needs less dropout: with that of cifar10-84 (and 15 degrees) it underfitted, 87.9 %
-# on validation after 50 epochs (docs/log.md). 10 degrees, a tenth of the sides, mirrored. Promises 88 %, and
-# does not keep it yet: 88.7 % on validation, 87.3 % test.
+# on validation after 50 epochs; with this, 88.7 % after 26 and 90.2 % after 50 (docs/log.md). 10 degrees, a tenth of the
+# sides, mirrored. The last epoch is kept: the rate ends at zero, and the best of 50 flatters. Promises 88 %.
 CIFAR10_88 = replace(
-    CIFAR10_84, promise=0.88, idea="images turned, shifted and mirrored (and less dropout)", epochs=26,
+    CIFAR10_84, promise=0.88, idea="images turned, shifted and mirrored (and less dropout)", epochs=50, keep="last",
     builder_options={"dropout": [0.0, 0.1, 0.2], "l2": 1e-4},
     augmentation=Augmentation(rotation_range=10, width_shift_range=0.1, height_shift_range=0.1, horizontal_flip=True))
 
@@ -299,12 +299,26 @@ CIFAR10_90 = Recipe(
     batch_size=256, epochs=12, learning_rate=0.4, schedule="triangular", optimizer="sgd", momentum=0.85, weight_decay=0.0088,
     bias_rate_factor=8.0, label_smoothing=0.2, whitening=True, dirac=True, keep="last", cpu_precision="mixed_bfloat16")
 
+# cifar10-90 at Jordan's full width, longer, with silu (whose cost hardly shows beside these convolutions) and crops that
+# reach one pixel further; 4 % of train for validation. Promises 94.0 % without test-time views.
+CIFAR10_94 = replace(
+    CIFAR10_90, promise=0.94, idea="twice the width, longer",
+    builder_options={"widths": [64, 256, 256], "activation": "silu"}, epochs=22, validation_fraction=0.04,
+    augmentation=Augmentation(alternating_flip=True, crop_padding=3))
+
 # The lecture's second data set and network. It does not give the epochs: at a constant rate ten give
 # 90.8 %; chosen on validation data: 40 epochs of a cosine to zero, batches of 64. Promises 92.0 %.
 FASHION_MNIST_92 = Recipe(
     promise=0.92, idea="grey images of clothes, small kernels, strong dropout",
     data="fashion-mnist", input_shape=(28, 28, 1), builder="fashion_mnist_cnn",
     batch_size=64, epochs=40, schedule="cosine")
+
+# Fashion-MNIST with the same means. Promises 95.0 % with at most 800,000 parameters.
+FASHION_MNIST_95 = replace(
+    CIFAR10_90, promise=0.95, idea="the network and training of cifar10-90, with cutout", data="fashion-mnist",
+    input_shape=(28, 28, 1), builder_options={"widths": [48, 128, 192], "activation": "silu"}, epochs=36,
+    small_images=((0.4, 20),), validation_fraction=0.05,
+    augmentation=Augmentation(alternating_flip=True, crop_padding=2, cutout_size=8))
 
 LADDER = {
     "cifar10-74": CIFAR10_74,

@@ -316,3 +316,9 @@ def test_images_of_one_pixel_and_of_three_rows_are_read(photos, tmp_path):
     Image.new("RGB", (3000, 3), (255, 0, 0)).save(photos / "r" / "wide.png")
     dataset = data.load(str(photos), input_shape=(32, 32, 3))
     assert len(dataset.train_labels) + len(dataset.test_labels) == 36 + 2
+
+
+def test_a_card_does_not_say_where_the_data_lay():
+    argv = ["cifar10-74", "--data-dir", "/home/me/my data", "--output", "runs/a b"]
+    assert cli.command_line("train.py", argv) == "python train.py cifar10-74 --data-dir DIR --output 'runs/a b'"
+    assert cli.command_line("train.py", ["--data-dir=/home/me", "x"]) == "python train.py --data-dir=DIR x"

@@ -20,7 +20,7 @@ def test_the_lectures_settings():
     assert most.as_dict()["augmentation"]["fill_mode"] == "nearest" and more.as_dict()["augmentation"] == {}
     # the same network: only this and its dropout separate the two
     assert dataclasses.replace(most, augmentation=recipes.Augmentation(), epochs=more.epochs, idea=more.idea, promise=more.promise,
-                               builder_options=more.builder_options) == more
+                               builder_options=more.builder_options, keep=more.keep) == more
     assert most.epochs > more.epochs
     assert fashion.data == "fashion-mnist" and fashion.input_shape == (28, 28, 1)
 
