@@ -218,7 +218,8 @@ def draw_progression(path, models=None, results=None):
                       xytext=(9, -12), fontsize=8)
         bars.hlines(100 * recipes.get(rung).promise, i - 0.3, i + 0.3, color="0.6", linestyle=":")
     curves.set(xlabel="epoch", ylabel="validation accuracy, %", ylim=(50, None), title="learning, seed 0")
-    curves.legend(loc="lower right")
+    if drawn:
+        curves.legend(loc="lower right")
     curves.grid(alpha=0.3)
     bars.set(title="test accuracy, %", xlim=(-0.5, len(LECTURE) - 0.2), xticks=range(len(LECTURE)))
     bars.set_xticklabels([r.removeprefix("cifar10-") for r in LECTURE])
@@ -248,7 +249,8 @@ def draw_minutes(path, models=None):
         axes.plot(minutes[-1], 100 * history[-1]["val_accuracy"], "o", color=line.get_color())
     axes.set(xscale="log", xlabel="minutes of training", ylabel="validation accuracy, %", ylim=(60, 100))
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.legend(loc="lower right")
+    if drawn:
+        axes.legend(loc="lower right")
     axes.grid(alpha=0.3, which="both")
     figure.savefig(path, metadata={"Software": None})
     return drawn
