@@ -299,26 +299,12 @@ CIFAR10_90 = Recipe(
     batch_size=256, epochs=12, learning_rate=0.4, schedule="triangular", optimizer="sgd", momentum=0.85, weight_decay=0.0088,
     bias_rate_factor=8.0, label_smoothing=0.2, whitening=True, dirac=True, keep="last", cpu_precision="mixed_bfloat16")
 
-# cifar10-90 at Jordan's full width, longer, with silu (whose cost hardly shows beside these convolutions) and crops that
-# reach one pixel further; 4 % of train for validation. Promises 94.0 % without test-time views.
-CIFAR10_94 = replace(
-    CIFAR10_90, promise=0.94, idea="twice the width, longer",
-    builder_options={"widths": [64, 256, 256], "activation": "silu"}, epochs=22, validation_fraction=0.04,
-    augmentation=Augmentation(alternating_flip=True, crop_padding=3))
-
 # The lecture's second data set and network. It does not give the epochs: at a constant rate ten give
 # 90.8 %; chosen on validation data: 40 epochs of a cosine to zero, batches of 64. Promises 92.0 %.
 FASHION_MNIST_92 = Recipe(
     promise=0.92, idea="grey images of clothes, small kernels, strong dropout",
     data="fashion-mnist", input_shape=(28, 28, 1), builder="fashion_mnist_cnn",
     batch_size=64, epochs=40, schedule="cosine")
-
-# Fashion-MNIST with the same means. Promises 95.0 % with at most 800,000 parameters.
-FASHION_MNIST_95 = replace(
-    CIFAR10_90, promise=0.95, idea="the network and training of cifar10-90, with cutout", data="fashion-mnist",
-    input_shape=(28, 28, 1), builder_options={"widths": [48, 128, 192], "activation": "silu"}, epochs=36,
-    small_images=((0.4, 20),), validation_fraction=0.05,
-    augmentation=Augmentation(alternating_flip=True, crop_padding=2, cutout_size=8))
 
 LADDER = {
     "cifar10-74": CIFAR10_74,

@@ -147,3 +147,32 @@ def both_sets(folder, cifar10):
     write_fashion(folder / "fashion-mnist")
     assert cifar10.parent == folder
     return folder
+
+
+def test_the_peer_on_a_gpu_is_airbench94():
+    torch = pytest.importorskip("torch")
+    from peer import Airbench94
+    from cifar_lab import data, synthetic
+    peer = Airbench94(data.Dataset("synthetic", synthetic.CLASSES, *synthetic.load(400, 40)))
+    peer.batch_size = 50
+    torch.manual_seed(0)
+    net = peer.network()
+    assert sum(p.numel() for p in net.parameters()) == 1_972_792 and not net[0].weight.requires_grad
+    white = net[0](peer.train_images[:400]).detach().double()
+    channels = (white - net[0].bias.detach().view(1, -1, 1, 1)).permute(1, 0, 2, 3).reshape(24, -1)
+    np.testing.assert_allclose(channels[12:], -channels[:12], atol=1e-3)
+    np.testing.assert_allclose(np.cov(channels[:6]), np.eye(6), atol=0.15)  # the smallest variances are held down
+    trained, seconds = peer.train(0, epochs=3)
+    single, views = peer.accuracies(trained)
+    assert seconds > 0 and single > 0.2 and views > 0.2  # ten classes, 24 steps
+
+
+def test_both_in_one_run(tmp_path, cifar10):
+    """A step or two each."""
+    pytest.importorskip("torch")
+    args = ("--data-dir", cifar10, "--output", tmp_path / "out", "--seeds", 2, "--epochs", 1, "--limit", 200)
+    *runs, last = lines_of(benchmark("peer.py", *args))
+    assert [r["engine"] for r in runs] == ["airbench94", "cifar10-90"] * 2 and last["n"] == 2 and last["whole"] is False
+    assert last["ratio_of_seconds"][1] == pytest.approx(runs[3]["seconds"] / runs[2]["seconds"], rel=0.01)
+    again = benchmark("peer.py", *args)
+    assert again.returncode == 2 and "--overwrite" not in again.stdout and again.stderr.count("\n") == 1
