@@ -1,6 +1,6 @@
-"""airbench94 beside cifar10-94: both trained on the same machine, in turns, in one run. For a GPU; runs anywhere.
+"""airbench94 beside a rung: both trained on the same machine, in turns, in one run. For a GPU; runs anywhere.
 
-    KERAS_BACKEND=jax python benchmarks/peer.py --data-dir DIR --output OUT [--rung cifar10-94] [--seeds 5] [--compile]
+    KERAS_BACKEND=jax python benchmarks/peer.py --data-dir DIR --output OUT [--rung cifar10-90] [--seeds 5] [--compile]
 
 airbench94 (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU") is written here anew in PyTorch from the paper:
 50,000 train images, 9.9 epochs in batches of 1,024, half precision on a GPU, and its test accuracy with and without its
@@ -9,8 +9,11 @@ and compilation apart), accuracy; at the end one with medians and the ratio ours
 a few steps, so that what is compiled or chosen on first use is not in the times. --epochs and --limit make it a rehearsal.
 """
 import argparse
+import importlib.util
 import json
+import os
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -164,6 +167,24 @@ class Airbench94:
         return tuple(h / len(self.test_images) for h in hits)
 
 
+def work(data_dir, limit, epochs, compiled):
+    """Answer lines of standard input, seeds, on standard output with JSON: PyTorch and TensorFlow do not share a process."""
+    from cifar_lab import data
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    dataset = data.load("cifar10", data_dir)
+    peer = Airbench94(data.limited(dataset, limit, 0) if limit else dataset, compiled)
+    if limit:  # a rehearsal: its accuracy is no figure
+        peer.test_images, peer.test_labels = peer.test_images[:limit], peer.test_labels[:limit]
+    peer.train(0, max_steps=10)
+    print(json.dumps({"library": f"torch {peer.torch.__version__}"}), file=answers, flush=True)
+    for line in sys.stdin:
+        net, seconds = peer.train(int(line), epochs=epochs or 9.9)
+        single, views = peer.accuracies(net)
+        print(json.dumps({"engine": "airbench94", "seed": int(line), "seconds": round(seconds, 3), "test_accuracy": single,
+                          "six_views_accuracy": views, "compiled": compiled}), file=answers, flush=True)
+
+
 def main(argv):
     parser = cli.Parser(prog="peer.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir")
@@ -174,7 +195,13 @@ def main(argv):
     parser.add_argument("--compile", action="store_true", help="torch.compile for theirs")
     parser.add_argument("--epochs", type=cli.whole(1), help="of both, for a rehearsal")
     parser.add_argument("--limit", type=cli.whole(1), help="train images of both, for a rehearsal")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
+    if args.worker:
+        work(args.data_dir, args.limit, args.epochs, args.compile)
+        return cli.OK
+    if not importlib.util.find_spec("torch"):
+        raise InputError("PyTorch is not installed")
     from cifar_lab import bundles, data
     output = Path(args.output).resolve()
     for seed in range(args.seeds):
@@ -184,36 +211,36 @@ def main(argv):
     if args.epochs:
         recipe = recipes.changed(recipe, {"epochs": args.epochs}, "--epochs")
     dataset = data.load("cifar10", args.data_dir, recipe.input_shape)
-    whole = args.epochs is None and args.limit is None
-    if args.limit:
-        dataset = data.limited(dataset, args.limit, 0)
-    try:
-        import torch
-    except ImportError:
-        raise InputError("PyTorch is not installed") from None
+    worker = subprocess.Popen([sys.executable, __file__, "--worker", *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def theirs(seed=None):
+        if seed is not None:
+            print(seed, file=worker.stdin, flush=True)
+        answer = worker.stdout.readline()
+        if not answer:
+            raise InputError("airbench94 did not run: see above")
+        return json.loads(answer)
+    library = theirs()
     backend.start()
     from cifar_lab import training
-    peer = Airbench94(dataset, args.compile)
-    peer.train(0, max_steps=10)
     found = []
     for seed in range(args.seeds):
-        net, seconds = peer.train(seed, epochs=args.epochs or 9.9)
-        single, views = peer.accuracies(net)
-        theirs = {"engine": "airbench94", "seed": seed, "seconds": round(seconds, 3), "test_accuracy": single,
-                  "six_views_accuracy": views, "library": f"torch {torch.__version__}", "compiled": args.compile}
-        print(json.dumps(theirs), flush=True)
-        bundle = output / f"{args.rung}-seed{seed}"
-        card, _ = training.train(recipe, dataset, bundle, rung=args.rung, seed=seed, limit=args.limit,
-                                 command=cli.command_line("benchmarks/peer.py", sys.argv[1:]),
+        their = {**theirs(seed), **library}
+        print(json.dumps(their), flush=True)
+        card, _ = training.train(recipe, dataset, output / f"{args.rung}-seed{seed}", rung=args.rung, seed=seed, limit=args.limit,
+                                 command=cli.command_line("benchmarks/peer.py", argv),
                                  notice=lambda line: print(line, file=sys.stderr, flush=True))
-        ours = {"engine": args.rung, **{k: card[k] for k in (
+        our = {"engine": args.rung, **{k: card[k] for k in (
             "seed", "seconds", "compile_seconds", "test_accuracy", "val_accuracy", "precision", "backend", "device")}}
-        print(json.dumps(ours), flush=True)
-        found.append((theirs, ours))
-    pick = statistics.median
+        print(json.dumps(our), flush=True)
+        found.append((their, our))
+    worker.stdin.close()
+    worker.wait()
     print(json.dumps({
-        "n": len(found), "whole": whole, "device": ours["device"], "ratio_of_seconds": [round(o["seconds"] / t["seconds"], 3) for t, o in found],
-        "median_seconds": {"airbench94": pick(t["seconds"] for t, _ in found), args.rung: pick(o["seconds"] for _, o in found)},
+        "n": len(found), "whole": args.epochs is None and args.limit is None, "device": card["device"],
+        "ratio_of_seconds": [round(our["seconds"] / their["seconds"], 3) for their, our in found],
+        "median_seconds": {"airbench94": statistics.median(t["seconds"] for t, _ in found),
+                           args.rung: statistics.median(o["seconds"] for _, o in found)},
         "mean_accuracy": {"airbench94": statistics.fmean(t["test_accuracy"] for t, _ in found),
                           "airbench94, six views": statistics.fmean(t["six_views_accuracy"] for t, _ in found),
                           args.rung: statistics.fmean(o["test_accuracy"] for _, o in found)},
