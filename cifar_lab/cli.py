@@ -18,7 +18,7 @@ OK, WRONG, INTERRUPTED = 0, 2, 130
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, whose complaints are InputErrors; `prog` is needed. The benchmarks use this and the next two as well."""
+    """argparse's, whose complaints are InputErrors; `prog` is needed. The benchmarks use it too, and `guarded` and `whole`."""
 
     def error(self, message):  # one line, where argparse prints the usage as well
         raise InputError(f"{message} (see {self.prog} --help)")

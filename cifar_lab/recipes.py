@@ -18,11 +18,11 @@ KEEPS = ("last", "best")
 LATER = {"augmentation": {}, "cpu_precision": "float32", "optimizer": "adam", "momentum": 0.9, "weight_decay": 0.0,
          "bias_rate_factor": 1.0, "warmup_fraction": 0.2, "label_smoothing": 0.0, "whitening": False,
          "dirac": False, "small_images": []}
-USED_BY = {"momentum": "optimizer", "weight_decay": "optimizer", "bias_rate_factor": "optimizer", "warmup_fraction": "schedule"}
+# Fields that one choice of another field alone uses: {field: (the other, its value)}
+USED_BY = {"momentum": ("optimizer", "sgd"), "weight_decay": ("optimizer", "sgd"), "bias_rate_factor": ("optimizer", "sgd"),
+           "warmup_fraction": ("schedule", "triangular")}
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 CPU_PRECISIONS = ("float32", "mixed_bfloat16")
-
-
 FILL_MODES = ("nearest", "constant", "reflect", "mirror", "wrap")
 
 
@@ -225,9 +225,9 @@ class Recipe:
         for name, low, high in (("warmup_fraction", 0, 1), ("momentum", 0, 0.9999), ("weight_decay", 0, 10),
                                 ("bias_rate_factor", 0, 1000), ("label_smoothing", 0, 0.99)):
             check(name, number(name) and low <= getattr(self, name) <= high, f"a number from {low} to {high}")
-        for name, user in USED_BY.items():
-            used = getattr(self, user) == {"optimizer": "sgd", "schedule": "triangular"}[user]
-            check(name, used or getattr(self, name) == LATER[name], f"{LATER[name]}, since {user} is {getattr(self, user)!r}")
+        for name, (other, value) in USED_BY.items():
+            check(name, getattr(self, other) == value or getattr(self, name) == LATER[name],
+                  f"{LATER[name]}, since {other} is {getattr(self, other)!r}")
         for name in ("promise", "learning_rate", "validation_fraction", "warmup_fraction", "momentum", "weight_decay",
                      "bias_rate_factor", "label_smoothing"):
             if number(name):  # 1 and 1.0 are one recipe, and Keras wants floats

@@ -170,6 +170,15 @@ def draw_augmentations(path):
     picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(path, optimize=True)
 
 
+def _figure(height):
+    """A matplotlib figure, 9 x height inches. Raises ImportError."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(9, height), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
 LECTURE = ("cifar10-74", "cifar10-79", "cifar10-84", "cifar10-88")
 
 
@@ -197,10 +206,7 @@ def draw_progression(path, models=None, results=None):
     """The lecture's four rungs as one picture: validation accuracy by epoch (the committed runs), and test accuracy of
     every measured run with mean and standard deviation. models, results: folders, by default the checkout's. Returns the
     rungs drawn."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(9, 3.8), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(3.8)
     curves, bars = figure.subplots(1, 2, width_ratios=(2, 1))
     drawn = []
     for i, rung in enumerate(LECTURE):
@@ -232,10 +238,7 @@ def draw_progression(path, models=None, results=None):
 def draw_minutes(path, models=None):
     """Validation accuracy against minutes of training, a curve a rung (the committed runs). models: as draw_progression.
     Returns the rungs drawn."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(9, 4.2), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(4.2)
     axes, drawn = figure.subplots(), []
     for rung in recipes.LADDER:
         folder = (Path(models) if models else bundles.home() / "saved_models") / rung
@@ -259,12 +262,9 @@ def draw_minutes(path, models=None):
 def draw_learning_curve(history, path, title, chosen_epoch):
     """Accuracy and loss by epoch as a PNG; False, and no file, where matplotlib is not installed."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        figure = _figure(3.6)
     except ImportError:
         return False
-    figure = Figure(figsize=(9, 3.6), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
     epochs = [row["epoch"] for row in history]
     for axes, name in zip(figure.subplots(1, 2), ("accuracy", "loss")):
         axes.plot(epochs, [row[name] for row in history], "o-", markersize=3, label="train (with dropout)")
