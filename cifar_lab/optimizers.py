@@ -12,7 +12,11 @@ def build(recipe, steps):
         rate = Triangular(rate, steps, recipe.warmup_fraction)
     if recipe.optimizer == "adam":
         return keras.optimizers.Adam(rate)
-    optimizer = NesterovSGD(rate, recipe.momentum, recipe.weight_decay, recipe.bias_rate_factor)
+    options = rate, recipe.momentum, recipe.weight_decay, recipe.bias_rate_factor
+    if recipe.optimizer == "muon":
+        optimizer = Muon(*options, kernel_rate_factor=recipe.kernel_rate / recipe.learning_rate)
+    else:
+        optimizer = NesterovSGD(*options)
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     return optimizer
 
@@ -61,3 +65,58 @@ class NesterovSGD(keras.optimizers.SGD):
 
     def get_config(self):
         return {**super().get_config(), "bias_rate_factor": self.bias_rate_factor}
+
+
+class Muon(NesterovSGD):
+    """NesterovSGD but for the kernels of convolutions, whose steps are orthogonal matrices (Jordan et al. 2024).
+
+    A kernel is the matrix of its (height x width x inputs) rows and its outputs. Each step scales it to the norm
+    sqrt(outputs), then takes from it rate * kernel_rate_factor times the orthogonal matrix nearest to Nesterov's momentum, as
+    `orthogonalized` finds it: all directions learn at one pace, whatever the gradient's length. Such kernels have no weight
+    decay. (keras.optimizers.Muon does this for matrices alone, and leaves kernels of four axes to AdamW.)
+
+    kernel_rate_factor: the kernels' rate as a multiple of the learning rate. Other arguments: NesterovSGD.
+    """
+
+    def __init__(self, learning_rate=0.01, momentum=0.9, weight_decay=0.0, bias_rate_factor=1.0, kernel_rate_factor=1.0,
+                 **kwargs):
+        super().__init__(learning_rate, momentum, weight_decay, bias_rate_factor, **kwargs)
+        self.kernel_rate_factor = kernel_rate_factor
+
+    def _use_weight_decay(self, variable):
+        return len(variable.shape) != 4 and super()._use_weight_decay(variable)
+
+    def update_step(self, gradient, variable, learning_rate):
+        if len(variable.shape) != 4:
+            return super().update_step(gradient, variable, learning_rate)
+        gradient = ops.cast(gradient, variable.dtype)
+        velocity = self.momentums[self._get_variable_index(variable)]
+        self.assign(velocity, self.momentum * velocity + gradient)
+        step = orthogonalized(ops.reshape(gradient + self.momentum * velocity, (-1, variable.shape[-1])))
+        rate = ops.cast(learning_rate * self.kernel_rate_factor, variable.dtype)
+        norm = ops.sqrt(ops.sum(ops.square(variable))) + 1e-7
+        self.assign(variable, variable * (variable.shape[-1] ** 0.5 / norm) - rate * ops.reshape(step, variable.shape))
+
+    def get_config(self):
+        return {**super().get_config(), "kernel_rate_factor": self.kernel_rate_factor}
+
+
+def orthogonalized(matrix, steps=3):
+    """About the nearest (semi-)orthogonal matrix: the same singular vectors, singular values near 1.
+
+    `steps` times the polynomial 3.4445 x - 4.775 x^3 + 2.0315 x^5 of the singular values (a Newton-Schulz iteration; Jordan et
+    al. 2024), beginning from the matrix over its Frobenius norm: after 3 steps, which is enough to train with, those that began
+    above 0.05 are within 0.68 and 1.21; after 5 those above 0.01 are.
+
+    matrix: float (N, M). Returns float (N, M), computed in bfloat16 where that is the compute dtype of training.
+    """
+    wide = matrix.shape[0] <= matrix.shape[1]
+    x = matrix / (ops.sqrt(ops.sum(ops.square(matrix))) + 1e-7)
+    if keras.config.dtype_policy().compute_dtype == "bfloat16":
+        x = ops.cast(x, "bfloat16")
+    if not wide:
+        x = ops.transpose(x)
+    for _ in range(steps):
+        square = ops.matmul(x, ops.transpose(x))
+        x = 3.4445 * x + ops.matmul(-4.775 * square + 2.0315 * ops.matmul(square, square), x)
+    return ops.cast(x if wide else ops.transpose(x), matrix.dtype)

@@ -3,7 +3,8 @@ import keras
 from keras import layers
 
 
-def airbench(input_shape=(32, 32, 3), num_classes=10, *, widths=(64, 256, 256), convolutions=2, activation="gelu"):
+def airbench(input_shape=(32, 32, 3), num_classes=10, *, widths=(64, 256, 256), convolutions=2, residual=False,
+             activation="gelu"):
     """A 2 x 2 convolution, then stages of convolution, pooling, normalisation, and further convolutions.
 
     Args:
@@ -11,6 +12,8 @@ def airbench(input_shape=(32, 32, 3), num_classes=10, *, widths=(64, 256, 256), 
         num_classes: number of outputs.
         widths: channels of each stage.
         convolutions: convolutions in each stage, the first before the pooling.
+        residual: whether the activations behind the first convolution of a stage are added to what its last gives, before its
+            activation; with 3 convolutions and widths 128, 384, 512 the network of Jordan's airbench96_faster.
         activation: name of a Keras activation.
 
     Returns:
@@ -19,11 +22,13 @@ def airbench(input_shape=(32, 32, 3), num_classes=10, *, widths=(64, 256, 256), 
         paper, its bias is frozen too. Normalisation has no scale, as there. 1,973,944 parameters at the defaults.
 
     Raises:
-        ValueError: no stage or no convolution, or the images are too small for the poolings.
+        ValueError: no stage or no convolution, residual with one convolution, or the images are too small for the poolings.
     """
     if not widths or convolutions < 1:
         raise ValueError(f"widths and convolutions: must be at least one stage of one convolution, received "
                          f"{list(widths)} and {convolutions}")
+    if residual and convolutions < 2:
+        raise ValueError(f"residual: needs at least two convolutions in a stage, received {convolutions}")
     if min(input_shape[:2]) < 2 ** len(widths) + 1:
         raise ValueError(f"input_shape: height and width must be at least {2 ** len(widths) + 1}, received {input_shape}")
     inputs = keras.Input(input_shape, name="pixels")
@@ -37,7 +42,11 @@ def airbench(input_shape=(32, 32, 3), num_classes=10, *, widths=(64, 256, 256), 
             if i == 1:
                 x = layers.MaxPooling2D(2, name=f"pool{stage}")(x)
             x = layers.BatchNormalization(momentum=0.6, epsilon=1e-5, scale=False, name=f"norm{stage}_{i}")(x)
+            if residual and i == convolutions > 1:
+                x = layers.Add(name=f"add{stage}")([x, first])
             x = layers.Activation(activation, name=f"act{stage}_{i}")(x)
+            if i == 1:
+                first = x
     x = layers.GlobalMaxPooling2D(name="pool")(x)
     x = layers.Dense(num_classes, use_bias=False, name="output")(x)
     x = layers.Rescaling(1 / 9, dtype="float32", name="temperature")(x)

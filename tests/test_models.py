@@ -28,7 +28,7 @@ LAYERS = {
                  "norm3_2": 768, "output": 2_560},
 }
 BUILT_IN = {"InputLayer", "Rescaling", "Conv2D", "Dropout", "BatchNormalization", "ReLU", "MaxPooling2D", "Flatten", "Dense",
-            "Activation", "GlobalMaxPooling2D", "Softmax"}
+            "Activation", "Add", "GlobalMaxPooling2D", "Softmax"}
 
 
 @pytest.fixture(params=BUILDERS)
@@ -209,3 +209,19 @@ def test_airbench_grows_as_told():
     for wrong in ({"widths": ()}, {"convolutions": 0}):
         with pytest.raises(ValueError, match="at least one stage of one convolution"):
             airbench(**wrong)
+    with pytest.raises(ValueError, match="residual: needs at least two convolutions"):
+        airbench(convolutions=1, residual=True)
+
+
+def test_airbench_with_residual_stages():
+    """What the first convolution of a stage gives arrives at its end even where the others give nothing."""
+    model = airbench((16, 16, 3), widths=(8, 16), convolutions=3, residual=True, activation="relu")
+    assert airbench(widths=(128, 384, 512), convolutions=3, residual=True).count_params() == 11_135_032
+    for stage in (1, 2):
+        for i in (2, 3):
+            model.get_layer(f"conv{stage}_{i}").set_weights([np.zeros_like(model.get_layer(f"conv{stage}_{i}").get_weights()[0])])
+    inside = keras.Model(model.inputs, [model.get_layer(f"act{stage}_{i}").output for stage in (1, 2) for i in (1, 3)])
+    first, last, second, end = map(np.asarray, inside(batch((16, 16, 3))[0]))
+    assert first.std() > 0 and second.std() > 0
+    np.testing.assert_array_equal(last, first)
+    np.testing.assert_array_equal(end, second)

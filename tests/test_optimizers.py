@@ -36,6 +36,38 @@ def test_two_steps_of_nesterov_sgd():
     np.testing.assert_allclose(numpy(bias), 0.4 - 0.7, rtol=1e-5)
 
 
+def test_two_steps_of_muon():
+    """Kernels of convolutions go to norm sqrt(outputs), then step along the orthogonalized momentum; the others are SGD's."""
+    optimizer = optimizers.build(recipe(
+        optimizer="muon", learning_rate=0.1, kernel_rate=0.5, momentum=0.5, weight_decay=0.2, bias_rate_factor=4.0), 9)
+    kernel, dense, beta = variables(kernel=[[[[3.0, 0.0], [0.0, 3.0]]]], kernel2=[[1.0]], beta=[1.0])
+    optimizer.build([kernel, dense, beta])
+    gradients = [keras.ops.convert_to_tensor(g) for g in (
+        np.array([[[[0.0, 2.0], [2.0, 0.0]]]], "float32"), np.ones((1, 1), "float32"), np.ones(1, "float32"))]
+    optimizer.apply(gradients)
+    # singular values sqrt(1/2) of the normalised step become 1.100594 in three steps of the polynomial, whatever the gradient's
+    # length; the kernel's norm 3 sqrt(2) becomes sqrt(2); no decay
+    np.testing.assert_allclose(numpy(kernel)[0, 0], [[1, -0.550297], [-0.550297, 1]], rtol=1e-5)
+    np.testing.assert_allclose(numpy(dense), 0.98 - 0.15, rtol=1e-5)  # as in two steps of Nesterov's SGD
+    np.testing.assert_allclose(numpy(beta), 1 - 0.6, rtol=1e-5)
+    optimizer.apply([-gradients[0], gradients[1], gradients[2]])
+    # momentum 0.5 g - g; Nesterov's -g + 0.5 * -0.5 g: the same step back, from the kernel scaled to sqrt(2)
+    scale = 2 ** 0.5 / (2 + 2 * 0.550297 ** 2) ** 0.5
+    np.testing.assert_allclose(numpy(kernel)[0, 0], [[scale, 0.550297 * (1 - scale)], [0.550297 * (1 - scale), scale]], rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(40, 300), (300, 40), (50, 50)])
+def test_orthogonalized_keeps_singular_vectors(shape):
+    matrix = np.random.default_rng(0).normal(size=shape).astype("float32")
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    found = np.asarray(optimizers.orthogonalized(keras.ops.convert_to_tensor(matrix)))
+    inside = left.T @ found @ right.T  # diagonal where the vectors are the same
+    np.testing.assert_allclose(inside, np.diag(np.diag(inside)), atol=1e-4)
+    large = np.diag(inside)[values / np.linalg.norm(values) > 0.05]
+    assert large.size >= 30 and large.min() > 0.68 and large.max() < 1.21
+    np.testing.assert_allclose(np.asarray(optimizers.orthogonalized(keras.ops.convert_to_tensor(1000 * matrix))), found, atol=1e-4)
+
+
 def test_weight_decay_follows_the_schedule():
     """As much decay at half the rate as half of the decay: it is decoupled, not part of the gradient."""
     optimizer = optimizers.build(recipe(optimizer="sgd", schedule="cosine", learning_rate=0.2, momentum=0.0, weight_decay=0.5), 2)

@@ -41,11 +41,11 @@ def test_the_hash_is_of_what_decides_a_run():
               "learning_rate": 0.002, "validation_fraction": 0.2, "cpu_precision": "float32",
               "augmentation": {"horizontal_flip": True}, "optimizer": "adam", "momentum": 0.8, "weight_decay": 0.1,
               "bias_rate_factor": 2, "label_smoothing": 0.1, "warmup_fraction": 0.3, "whitening": False,
-              "dirac": False, "small_images": [[0.5, 16]]}
+              "dirac": False, "small_images": [[0.5, 16]], "kernel_rate": 0.2}
     assert set(others) == {f.name for f in dataclasses.fields(recipe)} - {"promise", "idea"}
-    neutral = {"momentum": 0.9, "weight_decay": 0, "bias_rate_factor": 1, "warmup_fraction": 0.2}
+    neutral = {"momentum": 0.9, "weight_decay": 0, "bias_rate_factor": 1, "warmup_fraction": 0.2, "kernel_rate": 0.1}
     for name, value in others.items():
-        beside = {"optimizer": neutral, "keep": {"small_images": []}}.get(name, {})
+        beside = {"optimizer": neutral, "keep": {"small_images": []}, "kernel_rate": {"optimizer": "muon"}}.get(name, {})
         base = dataclasses.replace(beyond, **beside)
         assert dataclasses.replace(base, **{name: value}).sha256() != base.sha256(), name
 
@@ -58,7 +58,9 @@ def test_numbers_are_floats_whatever_json_says():
 
 @pytest.mark.parametrize("fields, words", [
     ({"weight_decay": 0.1}, "weight_decay: must be 0.0, since optimizer is 'adam', received 0.1"),
-    ({"momentum": 0.5}, "momentum: must be 0.9, since"), ({"warmup_fraction": 0.5}, "since schedule is 'constant'"),
+    ({"momentum": 0.5}, "momentum: must be 0.9, since"),
+    ({"optimizer": "sgd", "kernel_rate": 0.2}, "kernel_rate: must be 0.1, since optimizer is 'sgd'"),
+    ({"warmup_fraction": 0.5}, "since schedule is 'constant'"),
     ({"small_images": [[0.5, 16]]}, 'keep: must be "last" with small_images')])
 def test_fields_that_would_do_nothing_or_harm_are_refused(fields, words):
     with pytest.raises(InputError, match=words):
