@@ -17,7 +17,7 @@ def start():
     name = os.environ.get("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX: GPU memory as needed
     try:
-        with _quiet_stderr():
+        with quiet_stderr():
             import keras  # noqa: F401
             device()
     except (ImportError, ValueError) as error:
@@ -27,7 +27,8 @@ def start():
 
 
 @contextlib.contextmanager
-def _quiet_stderr():
+def quiet_stderr():
+    """Nothing on stderr within, what C++ libraries print there included."""
     sys.stderr.flush()
     saved = os.dup(2)
     try:

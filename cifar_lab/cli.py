@@ -4,6 +4,7 @@ Keras takes seconds to import, so each command imports what it needs once its ar
 """
 import argparse
 import contextlib
+import io
 import json
 import os
 import re
@@ -232,21 +233,31 @@ def evaluate(argv=None):
 
 def _evaluate(argv):
     parser = Parser(prog="evaluate.py", description="Test a saved model, forward only.")
-    parser.add_argument("bundle", metavar="RUNG_OR_BUNDLE", help="name of a rung, or the folder of a bundle")
+    parser.add_argument("bundle", metavar="RUNG_OR_BUNDLE_OR_FILE",
+                        help="name of a rung, the folder of a bundle, or an exported .tflite or .onnx file")
     _add_data_flags(parser)
     parser.add_argument("--views", type=int, choices=(1, 2, 6), default=1, metavar="N",
                         help="also average over N views of each image: 2 adds the mirror image, 6 shifts as well")
     args = parser.parse_args(argv)
 
     from . import backend, bundles, data
-    folder = bundles.find(args.bundle)
-    bundles.read_card(folder)  # this and the next before the seconds that Keras takes to start
-    if args.data:
-        data.is_folder(args.data)
     notice = _Notice()
-    backend.start()
-    model, card = bundles.load(folder)
-    images, labels, source = _test_images(args, card, tuple(model.input_shape[1:]), notice)
+    if args.data:
+        data.is_folder(args.data)  # this and the card before the seconds that Keras takes to start
+    if _is_export(args.bundle):
+        from . import inference
+        folder, model = args.bundle, inference.Classifier(args.bundle)
+        card = model.card
+        if not card:
+            raise InputError(f"{folder}: has no export card ({inference.card_path(folder).name}), so its classes are unknown")
+        input_shape = model.input_shape
+    else:
+        folder = bundles.find(args.bundle)
+        bundles.read_card(folder)
+        backend.start()
+        model, card = bundles.load(folder)
+        input_shape = tuple(model.input_shape[1:])
+    images, labels, source = _test_images(args, card, input_shape, notice)
     from . import evaluation
     result = evaluation.evaluate(model, images, labels, card["classes"], args.views)
     if args.json:
@@ -260,13 +271,19 @@ def _evaluate(argv):
     return OK
 
 
-def _test_images(args, card, input_shape, notice):
-    """(images, labels, name) of what a bundle is to be tested on: its own test set, or a folder of one's own."""
-    from . import data
+def _data_of(args, card):
+    """(name of the data that a command is to use, what the card says of the bundle's own)."""
     own = card.get("data") if isinstance(card.get("data"), dict) else {}
     name = args.data or own.get("name")
     if not isinstance(name, str):
-        raise InputError(f"card.json does not say what {card['rung']} was trained on; name the data with --data")
+        raise InputError(f"the card does not say what {card['rung']} was trained on; name the data with --data")
+    return name, own
+
+
+def _test_images(args, card, input_shape, notice):
+    """(images, labels, name) of what a bundle is to be tested on: its own test set, or a folder of one's own."""
+    from . import data
+    name, own = _data_of(args, card)
     if data.is_folder(name):
         return _folder_images(os.path.abspath(name), own, card, input_shape, notice)
     dataset = data.load(name, args.data_dir, input_shape, notice)
@@ -297,6 +314,144 @@ def _folder_images(name, own, card, input_shape, notice):
     return images, labels, name
 
 
+# --- predict ----------------------------------------------------------------------------------------
+
+def predict(argv=None):
+    """predict.py: returns the exit code."""
+    return guarded("predict.py", _predict, argv)
+
+
+def _predict(argv):
+    parser = Parser(prog="predict.py", description="Say what is on pictures.")
+    parser.add_argument("network", metavar="RUNG_OR_BUNDLE_OR_FILE",
+                        help="name of a rung, the folder of a bundle, or a .keras, .tflite or .onnx file")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of them, or - for one on stdin")
+    parser.add_argument("--top", type=whole(1), metavar="K", help="show the K likeliest classes (default 3, or all there are)")
+    parser.add_argument("--show-pixels", action="store_true", help="print the matrix that the network sees, 0-255, channel by channel")
+    parser.add_argument("--json", action="store_true", help="print a JSON object a line for each image and nothing else on stdout")
+    args = parser.parse_args(argv)
+    from . import inference
+    classifier = inference.Classifier(_network_file(args.network))
+    if args.top and args.top > len(classifier.classes):
+        raise InputError(f"--top: must be a whole number from 1 to {len(classifier.classes)}, received {args.top}")
+    top, failed, waiting = args.top or min(3, len(classifier.classes)), False, []
+    for file, pixels in _pictures(args.images, classifier.input_shape):
+        waiting.append((file, pixels))
+        if len(waiting) == 32 or args.images == ["-"]:
+            failed |= _tell(classifier, waiting, top, args)
+            waiting = []
+    failed |= _tell(classifier, waiting, top, args)
+    return WRONG if failed else OK
+
+
+def _is_export(name):
+    return name.lower().endswith((".tflite", ".onnx")) and not os.path.isdir(name)
+
+
+def _network_file(name):
+    """The file of a network from what a user calls it."""
+    from . import bundles
+    if _is_export(name) or name.lower().endswith(".keras") and os.path.isfile(name):
+        return name
+    folder = bundles.find(name)
+    bundles.read_card(folder)
+    return folder / "model.keras"
+
+
+def _pictures(names, input_shape):
+    """Pairs of a file's name and its pixels, or the InputError that says why it has none."""
+    from . import data
+    for name in names:
+        files = [name]
+        try:
+            if name != "-" and os.path.isdir(name):
+                files = data.images_below(name)
+        except InputError as error:
+            yield name, error
+            continue
+        for file in map(str, files):
+            try:
+                if file == "-":
+                    yield file, data.read_image(io.BytesIO(sys.stdin.buffer.read()), input_shape, "stdin")
+                else:
+                    yield file, data.read_image(file, input_shape)
+            except InputError as error:
+                yield file, error
+
+
+def _tell(classifier, pictures, top, args):
+    """Print what is on pictures; whether one of them could not be read."""
+    read = [pixels for _, pixels in pictures if not isinstance(pixels, InputError)]
+    answers = iter(classifier.classify(read, top) if read else [])
+    for file, pixels in pictures:
+        if isinstance(pixels, InputError):
+            print(json.dumps({"file": file, "error": str(pixels)}) if args.json else f"predict.py: error: {pixels}",
+                  file=sys.stdout if args.json else sys.stderr, flush=True)
+            continue
+        best = next(answers)
+        if args.json:
+            _print_json({"file": file, "class": best[0][0], "probability": best[0][1],
+                         "top": [{"class": name, "probability": probability} for name, probability in best],
+                         **({"pixels": pixels.tolist()} if args.show_pixels else {})})
+            continue
+        print(f"{file}: " + ", ".join(f"{name} {probability:.1%}" for name, probability in best))
+        if args.show_pixels:
+            for channel, name in enumerate(("red", "green", "blue") if pixels.shape[-1] == 3 else ("grey",)):
+                print(name)
+                print("\n".join(" ".join(f"{value:3d}" for value in row) for row in pixels[..., channel]))
+    return any(isinstance(pixels, InputError) for _, pixels in pictures)
+
+
+# --- export -----------------------------------------------------------------------------------------
+
+def export(argv=None):
+    """export.py: returns the exit code."""
+    return guarded("export.py", _export, argv)
+
+
+def _export(argv):
+    from . import exporting
+    parser = Parser(prog="export.py", description="Write a saved model as a file for phones and boards, tested on the test images.")
+    parser.add_argument("bundle", metavar="RUNG_OR_BUNDLE", help="name of a rung, or the folder of a bundle")
+    parser.add_argument("--format", required=True, choices=list(exporting.FORMATS), metavar="FORMAT",
+                        help=f"{', '.join(exporting.FORMATS)}")
+    parser.add_argument("--output", metavar="FILE", help="the file (default: model.tflite, model.int8.tflite, model.fp16.tflite or "
+                        "model.onnx in the bundle)")
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0, metavar="S", help="of the choice of calibration images (default 0)")
+    parser.add_argument("--overwrite", action="store_true", help="replace another file that is there")
+    _add_data_flags(parser)
+    args = parser.parse_args(argv)
+    from . import backend, bundles, data
+    folder = bundles.find(args.bundle)
+    card = bundles.read_card(folder)
+    if args.data:
+        data.is_folder(args.data)
+    if args.output == "":
+        raise InputError("--output: must name a file, received ''")
+    output = Path(args.output or folder / exporting.FORMATS[args.format])
+    ending = Path(exporting.FORMATS[args.format]).suffix
+    if output.suffix != ending:
+        raise InputError(f"--output {output}: must end in {ending}")
+    notice = _Notice()
+    if args.overwrite and not output.is_dir():
+        pass
+    elif exporting.refuse_other(output, folder, args.format):
+        notice(f"{output}: is written anew")
+    backend.start()
+    model, _ = bundles.load(folder)
+    name, _ = _data_of(args, card)
+    dataset = data.load(os.path.abspath(name) if data.is_folder(name) else name, args.data_dir, tuple(model.input_shape[1:]), notice)
+    card = exporting.export(folder, args.format, output, dataset, args.seed,
+                            command_line("export.py", sys.argv[1:] if argv is None else argv))
+    if args.json:
+        _print_json({"file": str(output), **card})
+        return OK
+    print(f"saved {output}: {card['bytes']:,} bytes, accuracy {card['accuracy']:.2%} on {card['images']:,} test images "
+          f"(Keras {card['keras_accuracy']:.2%}), Keras' class for {card['agreement']:.2%}")
+    print(f"use it: python predict.py {shlex.quote(str(output))} IMAGE")
+    return OK
+
+
 # --- record, and the one entry point of an installed copy ---------------------------------------------
 
 def _record(argv):
@@ -321,13 +476,13 @@ def _record(argv):
 def main(argv=None):
     """cifar-lab COMMAND ... (also `python -m cifar_lab`): the commands of an installed copy."""
     argv = sys.argv[1:] if argv is None else argv
-    commands = {"train": _train, "evaluate": _evaluate, "record": _record}
+    commands = {"train": _train, "evaluate": _evaluate, "predict": _predict, "export": _export, "record": _record}
     if argv and argv[0] in commands:
         return guarded(f"cifar-lab {argv[0]}", commands[argv[0]], argv[1:])
 
     def none(argv):
         parser = Parser(prog="cifar-lab", description="Train, test and ship small image classifiers.",
-                         usage="cifar-lab {train,evaluate,record} ... (each has --help)")
+                         usage="cifar-lab {train,evaluate,predict,export,record} ... (each has --help)")
         parser.add_argument("--version", action="version", version=__version__)
         parser.add_argument("command", choices=list(commands))
         parser.parse_args(argv)

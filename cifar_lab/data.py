@@ -448,8 +448,19 @@ def read_labelled_folder(folder, input_shape, notice=lambda line: None, classes=
     return (np.stack(images), np.array(labels, np.int64)), classes
 
 
-def read_image(file, input_shape):
+def images_below(folder):
+    """Sorted paths of the files in a folder and its subfolders that are images by their names. InputError where there is none."""
+    known = Image.registered_extensions()
+    files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in known and not p.name.startswith(".") and p.is_file())
+    if not files:
+        raise InputError(f"{folder}: holds no images")
+    return files
+
+
+def read_image(file, input_shape, name=None):
     """Any image that Pillow reads -> uint8 (height, width, channels), 0-255.
+
+    file: a path, or a binary file object, which `name` then names in errors.
 
     EXIF orientation is honoured, transparency is laid on white, 16-bit grey is scaled to 8 bits, the
     first frame of an animation is taken; the shorter side is scaled to fit and the centre cropped.
@@ -457,6 +468,7 @@ def read_image(file, input_shape):
     Raises:
         InputError: the file is no image, damaged, or claims over 179 million pixels.
     """
+    name = name or file
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns from 89 million pixels on, and refuses at twice that
@@ -466,10 +478,12 @@ def read_image(file, input_shape):
     except InputError:
         raise
     except Image.DecompressionBombError:
-        raise InputError(f"{file}: claims over 179 million pixels: refused as a decompression bomb") from None
+        raise InputError(f"{name}: claims over 179 million pixels: refused as a decompression bomb") from None
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise InputError(f"{name}: cannot be read ({reason(error)})") from None
     except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
         text = "is not an image that Pillow reads" if "cannot identify" in str(error) else f"damaged image ({reason(error)[:150]})"
-        raise InputError(f"{file}: {text}") from None
+        raise InputError(f"{name}: {text}") from None
 
 
 def _to_array(image, input_shape):

@@ -1,7 +1,7 @@
 """Exact metrics over every test image, forward only: no optimizer, no training code."""
 import numpy as np
 
-from . import backend
+from . import backend, inference
 from .errors import InputError
 
 VIEWS = (1, 2, 6)
@@ -11,8 +11,10 @@ _EPSILON = 1e-7  # probabilities are clipped to it before the logarithm, as Kera
 def probabilities(model, images, batch_size=256):
     """float64 (N, classes) of uint8 images (N, height, width, channels), 0-255, in order.
 
-    Every image is passed once; the last batch is as small as it must be.
+    model: keras.Model, pixels 0-255 -> probabilities, or inference.Classifier. Every image is passed once; the last batch is as small as it must be.
     """
+    if isinstance(model, inference.Classifier):
+        return model.probabilities(images, batch_size).astype(np.float64)
     return np.asarray(model.predict(**backend.batched(images, None, batch_size), verbose=0), np.float64)
 
 
@@ -20,7 +22,7 @@ def evaluate(model, images, labels, classes, views=1):
     """Score a network on labelled images.
 
     Args:
-        model: keras.Model, pixels 0-255 -> probabilities.
+        model: keras.Model, pixels 0-255 -> probabilities, or inference.Classifier.
         images: uint8 (N, height, width, channels).
         labels: int (N,), indices into classes.
         classes: class names.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from .errors import InputError
 
-BUILDERS = ("airbench", "cifar10_cnn", "fashion_mnist_cnn", "vgg")  # the functions of cifar_lab.models
+BUILDERS = ("airbench", "cifar10_cnn", "edge", "fashion_mnist_cnn", "vgg")  # the functions of cifar_lab.models
 SCHEDULES = ("constant", "cosine", "triangular")
 OPTIMIZERS = ("adam", "sgd", "muon")
 KEEPS = ("last", "best")

@@ -5,7 +5,8 @@ class probabilities, float32 (N, num_classes). Nothing here knows a recipe or a 
 """
 from .airbench import airbench
 from .cifar10_cnn import cifar10_cnn
+from .edge import edge
 from .fashion_mnist_cnn import fashion_mnist_cnn
 from .vgg import vgg
 
-__all__ = ["airbench", "cifar10_cnn", "fashion_mnist_cnn", "vgg"]
+__all__ = ["airbench", "cifar10_cnn", "edge", "fashion_mnist_cnn", "vgg"]

@@ -1,0 +1,223 @@
+"""Exports of a trained network: what they compute, what their cards say, and that a bad one is not left behind."""
+import dataclasses
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT, run, run_json
+
+from cifar_lab import bundles, data, exporting, inference
+from cifar_lab.errors import InputError
+
+pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (the edge extra)")
+
+
+@pytest.fixture(scope="module")
+def exports(fashion_bundle, tmp_path_factory):
+    """{format: file} of the fashion bundle, int8 by the real command."""
+    folder, root = fashion_bundle
+    out = tmp_path_factory.mktemp("exports")
+    dataset = data.load("fashion-mnist", str(root))
+    files = {}
+    for name in ("litert", "litert-fp16", "onnx"):
+        if name == "onnx":
+            pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (the edge extra)")
+        files[name] = out / exporting.FORMATS[name]
+        exporting.export(folder, name, files[name], dataset)
+    files["litert-int8"] = out / "model.int8.tflite"
+    done = run_json("export.py", folder, "--format", "litert-int8", "--output", files["litert-int8"], "--data-dir", root)
+    assert done["format"] == "litert-int8" and done["file"] == str(files["litert-int8"])
+    return files
+
+
+@pytest.mark.parametrize("name", exporting.FORMATS)
+def test_an_export_computes_what_keras_does(exports, fashion_bundle, name):
+    model, card = bundles.load(fashion_bundle[0])
+    images = data.load("fashion-mnist", str(fashion_bundle[1])).test_images
+    classifier = inference.Classifier(exports[name])
+    found = classifier.probabilities(images, batch_size=32)  # 70 images: the last batch is smaller
+    expected = np.asarray(model(images.astype("float32")))
+    atol = {"litert-int8": 0.15, "litert-fp16": 5e-3}.get(name, 1e-5)
+    assert found.dtype == np.float32 and found.shape == (70, 10)
+    np.testing.assert_allclose(found, expected, atol=atol)
+    np.testing.assert_allclose(classifier.probabilities(images[3]), found[3], atol=1e-6)
+    assert classifier.classes == tuple(card["classes"]) and classifier.input_shape == (28, 28, 1)
+    assert classifier.dtype == ("int8" if name == "litert-int8" else "float32")
+    first = classifier.classify(images[:2], top=10)[1]
+    assert [c for c, _ in first] == [card["classes"][i] for i in np.argsort(-found[1], kind="stable")]
+
+
+def test_cards_say_what_was_measured(exports, fashion_bundle):
+    source = bundles.read_card(fashion_bundle[0])
+    cards = {name: json.loads(inference.card_path(file).read_text()) for name, file in exports.items()}
+    for name, card in cards.items():
+        assert card["bytes"] == exports[name].stat().st_size and card["sha256"] == bundles.file_sha256(exports[name])
+        assert card["source_sha256"] == source["model_sha256"] and card["images"] == 70
+        assert card["keras_accuracy"] == pytest.approx(source["test_accuracy"]) and card["parameters"] == 412_778
+        # conv1 28 x 28 x 256, conv2 14 x 14 x 8,192, then 1,568 x 256 and 256 x 10
+        assert card["multiply_adds"] == 200_704 + 1_605_632 + 401_408 + 2_560
+    assert cards["litert"]["agreement"] == cards["onnx"]["agreement"] == 1 and cards["litert"]["largest_difference"] < 1e-5
+    int8 = cards["litert-int8"]
+    assert int8["input"] == {"dtype": "int8", "shape": [1, 28, 28, 1], "scale": 1.0, "zero_point": -128}
+    assert int8["output"] == {"dtype": "int8", "shape": [1, 10], "scale": 1 / 256, "zero_point": -128}
+    assert int8["calibration"]["images"] == 200  # all there are, of train alone
+    assert int8["bytes"] < 0.3 * cards["litert"]["bytes"] and 0.45 < cards["litert-fp16"]["bytes"] / cards["litert"]["bytes"] < 0.55
+    assert int8["peak_activation_bytes"] == 28 * 28 * 64 + 14 * 14 * 64  # conv1's output and its pooling's
+    assert "CONV_2D" in int8["operations"] and not {"QUANTIZE", "DEQUANTIZE", "CAST"} & set(int8["operations"])
+
+
+def test_int8_is_the_same_again_and_calibrated_on_train_images_alone(exports, fashion_bundle, tmp_path):
+    folder, root = fashion_bundle
+    dataset = data.load("fashion-mnist", str(root))
+    again = tmp_path / "again.int8.tflite"
+    exporting.export(folder, "litert-int8", again, dataclasses.replace(
+        dataset, test_images=dataset.test_images[:20], test_labels=dataset.test_labels[:20]))
+    assert again.read_bytes() == exports["litert-int8"].read_bytes()
+    exporting.export(folder, "litert-int8", again, dataclasses.replace(dataset, train_images=dataset.train_images // 4))
+    assert again.read_bytes() != exports["litert-int8"].read_bytes()
+
+
+@pytest.mark.parametrize("name, words", [("litert", "70 test images have Keras' class, must be 100.00%"),
+                                         ("litert-fp16", "must be 99.90%")])
+def test_an_export_that_fails_its_check_is_not_left_behind(fashion_bundle, tmp_path, monkeypatch, name, words):
+    folder, root = fashion_bundle
+    monkeypatch.setattr(inference._LiteRT, "_run", lambda self, images: np.eye(10, dtype=np.float32)[np.zeros(len(images), int)])
+    with pytest.raises(InputError, match=words):
+        exporting.export(folder, name, tmp_path / "model.tflite", data.load("fashion-mnist", str(root)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_probability_that_differs_is_refused(fashion_bundle, tmp_path, monkeypatch):
+    folder, root = fashion_bundle
+    run_it = inference._LiteRT._run
+    monkeypatch.setattr(inference._LiteRT, "_run", lambda self, images: run_it(self, images) * 0.999)
+    with pytest.raises(InputError, match="probabilities differ from Keras' by up to .*, may by 1e-04: not kept"):
+        exporting.export(folder, "litert", tmp_path / "model.tflite", data.load("fashion-mnist", str(root)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_multiply_adds_of_a_depthwise_convolution():
+    inputs = keras.Input((8, 8, 4))
+    x = keras.layers.DepthwiseConv2D(3, strides=2, padding="same")(inputs)  # 4 x 4 positions, 9 for each of 4 channels
+    x = keras.layers.Conv2D(5, 1)(x)  # 16 positions of 4 x 5
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
+    assert exporting.multiply_adds(model) == 16 * 36 + 16 * 20 + 15
+
+
+def test_a_compacted_file_computes_the_same(fashion_bundle, tmp_path, monkeypatch):
+    folder, root = fashion_bundle
+    dataset = data.load("fashion-mnist", str(root))
+    small = tmp_path / "small.int8.tflite"
+    exporting.export(folder, "litert-int8", small, dataset)
+    monkeypatch.setattr(exporting, "compacted", lambda content: content)
+    whole = tmp_path / "whole.int8.tflite"
+    exporting.export(folder, "litert-int8", whole, dataset)
+    assert small.stat().st_size < whole.stat().st_size - 3000
+    np.testing.assert_array_equal(*(inference.Classifier(p).probabilities(dataset.test_images) for p in (small, whole)))
+
+
+# --- the command ------------------------------------------------------------------------------------
+
+def test_evaluate_reads_an_export(exports, fashion_bundle):
+    card = json.loads(inference.card_path(exports["litert-int8"]).read_text())
+    result = run_json("evaluate.py", exports["litert-int8"], "--data-dir", fashion_bundle[1])
+    assert result["accuracy"] == pytest.approx(card["accuracy"]) and result["images"] == 70
+
+
+def test_an_export_goes_beside_the_model_and_is_replaced_by_its_like_alone(fashion_bundle, tmp_path):
+    folder = shutil.copytree(fashion_bundle[0], tmp_path / "bundle")
+    request = ("export.py", folder, "--format", "litert", "--data-dir", fashion_bundle[1])
+    first = run(*request)
+    assert first.returncode == 0 and (folder / "model.tflite").is_file() and (folder / "model.tflite.card.json").is_file()
+    assert f"saved {folder}/model.tflite: " in first.stdout
+    again = run(*request)
+    assert again.returncode == 0 and "is written anew" in again.stderr
+    (folder / "model.tflite.card.json").unlink()
+    refused = run(*request)
+    assert refused.returncode == 2 and "is there already and no litert export of this bundle" in refused.stderr
+    assert run(*request, "--overwrite").returncode == 0
+    assert run("evaluate.py", folder, "--data-dir", fashion_bundle[1]).returncode == 0  # the bundle is still one
+
+
+WRONG = {
+    "no format": ([], "--format"),
+    "unknown format": (["--format", "tflite"], "invalid choice: 'tflite'"),
+    "other ending": (["--format", "onnx", "--output", "model.tflite"], "must end in .onnx"),
+    "folder": (["--format", "litert", "--output", "FOLDER.tflite"], "is a folder"),
+    "no data": (["--format", "litert", "--data-dir", "EMPTY"], "holds no fashion-mnist"),
+    "other data": (["--format", "litert", "--data", "synthetic"], "are not those of the bundle"),
+    "no such data": (["--format", "litert", "--data", "nowhere"], "data 'nowhere'"),
+    "nothing to write to": (["--format", "litert", "--output", "FILE/model.tflite"], "cannot be written"),
+    "seed": (["--format", "litert-int8", "--seed", "-1"], "a whole number from 0"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_wrong_request(kind, fashion_bundle, tmp_path):
+    folder, root = fashion_bundle
+    flags, words = WRONG[kind]
+    (tmp_path / "FOLDER.tflite").mkdir()
+    (tmp_path / "EMPTY").mkdir()
+    (tmp_path / "FILE").write_text("")
+    if not {"--data-dir", "--data"} & set(flags):
+        flags = [*flags, "--data-dir", root]
+    if "--output" not in flags:
+        flags = [*flags, "--output", "out.tflite"]
+    before = sorted(p.name for p in tmp_path.iterdir())
+    done = run("export.py", folder, *flags, cwd=tmp_path)
+    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1 and not done.stdout, done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+# --- the runtime ------------------------------------------------------------------------------------
+
+def test_classifier_refuses_what_it_cannot_read(exports, tmp_path):
+    def refused(path, words):
+        with pytest.raises(InputError, match=words):
+            inference.Classifier(path)
+
+    refused(tmp_path / "none.tflite", "none.tflite: cannot be read .No such file")
+    refused(ROOT / "setup.cfg", "must end in .tflite, .onnx, .keras")
+    for ending, needs in ((".tflite", "ai-edge-litert"), (".onnx", "onnxruntime"), (".keras", "keras")):
+        (tmp_path / f"junk{ending}").write_bytes(b"junk" * 100)
+        refused(tmp_path / f"junk{ending}", f"cannot be opened by {needs}")
+    for file in (exports["litert"], exports["onnx"]):
+        whole = file.read_bytes()
+        copy = tmp_path / file.name
+        copy.write_bytes(whole[:len(whole) // 3])
+        refused(copy, "cannot be opened by")
+        copy.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        shutil.copy(inference.card_path(file), inference.card_path(copy))
+        refused(copy, "is not the file that .* was written for")
+        inference.card_path(copy).write_text("[]")
+        refused(copy, "cannot be read as the card")
+
+
+def test_classifier_refuses_wrong_images(exports):
+    classifier = inference.Classifier(exports["litert-int8"])
+    for images in (np.zeros((2, 28, 28, 1)), np.zeros((2, 28, 28), np.uint8), np.zeros((28, 28, 3), np.uint8)):
+        with pytest.raises(ValueError, match="images: must be uint8 .N, 28, 28, 1., received"):
+            classifier.probabilities(images)
+    assert classifier.probabilities(np.zeros((0, 28, 28, 1), np.uint8)).shape == (0, 10)
+
+
+def test_a_file_without_a_card_has_numbers_for_classes(exports, tmp_path):
+    shutil.copy(exports["litert"], tmp_path / "model.tflite")
+    classifier = inference.Classifier(tmp_path / "model.tflite")
+    assert classifier.classes == tuple("0123456789") and classifier.card == {}
+    done = run("evaluate.py", tmp_path / "model.tflite")
+    assert done.returncode == 2 and "has no export card (model.tflite.card.json)" in done.stderr
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_fixed_batch_is_filled_up(batch, tmp_path):
+    """Files that others wrote: their batch is theirs."""
+    inputs = keras.Input((2, 2, 1))
+    model = keras.Model(inputs, keras.layers.Softmax()(keras.layers.Flatten()(inputs)))
+    model.export(str(tmp_path / "m.tflite"), format="litert", verbose=False,
+                 input_signature=[keras.InputSpec(shape=(batch, 2, 2, 1), dtype="float32")])
+    images = np.random.default_rng(0).integers(0, 5, (7, 2, 2, 1)).astype(np.uint8)
+    found = inference.Classifier(tmp_path / "m.tflite").probabilities(images)
+    np.testing.assert_allclose(found, np.asarray(model(images.astype("float32"))), atol=1e-6)
