@@ -18,7 +18,7 @@ CHECKOUT = _ROOT if (_ROOT / "setup.cfg").is_file() and (_ROOT / "models").is_di
 PACKAGED = None if CHECKOUT else Path(__file__).resolve().parent / "saved_models"
 CARD_KEYS = ("rung", "recipe", "seed", "classes", "val_accuracy", "test_accuracy", "seconds", "device",
              "versions", "data_sha256", "model_sha256")
-_OURS = ("model.*", "card.json", "*.card.json", "history.csv", "learning_curve.png")
+_OURS = ("model.*", ".model.*.partial", "card.json", "*.card.json", "history.csv", "learning_curve.png")
 
 
 def home():

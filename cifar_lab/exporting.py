@@ -53,7 +53,7 @@ def export(folder, format, output, dataset, seed=0, command=""):
         calibration[0, 0, 0], calibration[0, -1, -1] = 0, 255  # the input takes all pixels, whatever these images have
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}.")
+        scratch = tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}.", suffix=".partial")
     except OSError as error:
         raise InputError(f"{output.parent}: cannot be written ({reason(error)})") from None
     try:

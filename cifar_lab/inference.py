@@ -4,6 +4,7 @@ A `.tflite` file needs ai-edge-litert, an `.onnx` file onnxruntime, a `.keras` f
 kind is opened, and nothing else is: what a device that never trains has to hold is this package, numpy and one runtime.
 """
 import hashlib
+import importlib.util
 import json
 from pathlib import Path
 
@@ -47,6 +48,8 @@ class Classifier:
         except ModuleNotFoundError as error:
             raise InputError(f"{path}: needs {NEEDS[self.kind]}, and {error.name} is not installed (pip install "
                              f"{NEEDS[self.kind]})") from None
+        except InputError:
+            raise
         except Exception as error:  # each runtime has its own for a file that is none of its own
             raise InputError(f"{path}: cannot be opened by {NEEDS[self.kind]} ({reason(error)[:200]})") from None
         self.input_shape, outputs, self.dtype = self._network.input_shape, self._network.outputs, self._network.dtype
@@ -179,6 +182,8 @@ class _Keras:
 
     def __init__(self, path, content, threads):
         from . import backend
+        if importlib.util.find_spec("keras") is None:
+            raise ModuleNotFoundError(name="keras")
         backend.start()
         import keras
         self.model = keras.saving.load_model(path, compile=False, safe_mode=True)

@@ -303,6 +303,14 @@ CIFAR10_90 = Recipe(
     batch_size=256, epochs=12, learning_rate=0.4, schedule="triangular", optimizer="sgd", momentum=0.85, weight_decay=0.0088,
     bias_rate_factor=8.0, label_smoothing=0.2, whitening=True, dirac=True, keep="last", cpu_precision="mixed_bfloat16")
 
+# The same at the widths that an hour's half on two cores affords, with Muon for the convolutions, batches of 512, silu (whose cost
+# hardly shows beside these convolutions) and 4 % of train for validation. Promises 94.0 % without test-time views.
+CIFAR10_94 = replace(
+    CIFAR10_90, promise=0.94, idea="more than twice the width, twice the epochs, Muon",
+    builder_options={"widths": [80, 288, 288], "activation": "silu"}, epochs=20, validation_fraction=0.04, batch_size=512,
+    learning_rate=0.8, optimizer="muon", kernel_rate=0.08, momentum=0.8,
+    augmentation=Augmentation(alternating_flip=True, crop_padding=3))
+
 # The lecture's second data set and network. It does not give the epochs: at a constant rate ten give
 # 90.8 %; chosen on validation data: 40 epochs of a cosine to zero, batches of 64. Promises 92.0 %.
 FASHION_MNIST_92 = Recipe(
@@ -310,12 +318,13 @@ FASHION_MNIST_92 = Recipe(
     data="fashion-mnist", input_shape=(28, 28, 1), builder="fashion_mnist_cnn",
     batch_size=64, epochs=40, schedule="cosine")
 
-# The same network trained as well as we know how: mirrored and shifted images, with them less dropout, smoothed labels, Adam
-# from 0.002 down a cosine, 45 epochs. Not searched for.
+# The same network trained as well as we know how: mirrored images, with them less dropout in the convolutions, smoothed labels,
+# Adam from 0.002 down a cosine, 60 epochs. With shifted images too (2 pixels, dropout 0.1 and 0.4, 45 epochs) it underfitted:
+# 92.7 % on validation, 92.5 % on test; with this 93.2 and 93.4 %. Promises 93 %.
 FASHION_MNIST_93 = replace(
-    FASHION_MNIST_92, promise=0.93, idea="the same 412,778 parameters, images mirrored and shifted, smoothed labels",
-    builder_options={"conv_dropout": 0.1, "hidden_dropout": 0.4}, batch_size=128, epochs=45, learning_rate=0.002,
-    label_smoothing=0.1, augmentation=Augmentation(horizontal_flip=True, crop_padding=2), validation_fraction=0.05, keep="last",
+    FASHION_MNIST_92, promise=0.93, idea="the same 412,778 parameters, images mirrored, labels smoothed, 60 epochs",
+    builder_options={"conv_dropout": 0.15, "hidden_dropout": 0.5}, batch_size=128, epochs=60, learning_rate=0.002,
+    label_smoothing=0.1, augmentation=Augmentation(horizontal_flip=True), validation_fraction=0.05, keep="last",
     cpu_precision="mixed_bfloat16")
 
 # Fashion-MNIST with the means of cifar10-90, at most 800,000 parameters (783,930), silu. Promises 95.0 %.
@@ -331,6 +340,7 @@ LADDER = {
     "cifar10-84": CIFAR10_84,
     "cifar10-88": CIFAR10_88,
     "cifar10-90": CIFAR10_90,
+    "cifar10-94": CIFAR10_94,
     "fashion-mnist-92": FASHION_MNIST_92,
     "fashion-mnist-93": FASHION_MNIST_93,
     "fashion-mnist-95": FASHION_MNIST_95,

@@ -1,0 +1,146 @@
+"""Latency of a saved network in every runtime, in turns in one process: Keras' predict, a compiled call, LiteRT, ONNX Runtime.
+
+    python benchmarks/latency.py [RUNG_OR_BUNDLE ...] --data-dir DIR [--threads 1 2] [--rounds 9] [--exports DIR] [--table]
+
+Without names, every bundle in saved_models/. An export that a bundle does not hold yet is written to --exports (default: a
+temporary folder), with its check on the test images. For each number of threads a process of its own times all runtimes
+of a bundle in turns, --rounds times: single images (each call timed; median and 99th percentile of all calls), then
+batches of 8 and of 64 (median of the rounds). Prints one JSON line a bundle, runtime and number of threads: bytes and accuracy of the
+file, multiply-adds, latency_ms, latency_ms_99, images_per_second of batches of 1, 8 and 64, and how many times slower
+a single image is than in the fastest runtime. --table prints docs/latency.jsonl, such lines, as the README has them.
+
+Pixels are uint8 and probabilities float32 at both ends of each runtime: what an application holds.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from cifar_lab import backend, bundles, cli, exporting, inference  # noqa: E402
+from cifar_lab.errors import InputError  # noqa: E402
+
+RUNTIMES = {"Keras predict": None, "Keras compiled call": None, "LiteRT float32": "litert", "LiteRT int8": "litert-int8",
+            "ONNX Runtime": "onnx"}
+BATCHES = (1, 8, 64)
+TURN_SECONDS = 0.2  # of each runtime in each round, at least one call
+
+
+def main(argv):
+    parser = cli.Parser(prog="latency.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundles", nargs="*", metavar="RUNG_OR_BUNDLE")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--threads", type=cli.whole(1), nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=cli.whole(1), default=9)
+    parser.add_argument("--exports", metavar="DIR")
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)  # threads, rounds, files: the process that measures
+    args = parser.parse_args(argv)
+    if args.work:
+        return work(int(args.work[0]), int(args.work[1]), json.loads(args.work[2]))
+    if args.table:
+        print(table([json.loads(line) for line in (ROOT / "docs" / "latency.jsonl").read_text().splitlines()]))
+        return cli.OK
+    names = args.bundles or sorted(p.parent.name for p in (ROOT / "saved_models").glob("*/card.json"))
+    folders = [bundles.find(name) for name in names]
+    with tempfile.TemporaryDirectory() as temporary:
+        for folder in folders:
+            files = exported(folder, Path(args.exports or temporary), args.data_dir)
+            for threads in args.threads:
+                done = subprocess.run([sys.executable, __file__, "--work", str(threads), str(args.rounds), json.dumps(files)],
+                                      env={**os.environ, "OMP_NUM_THREADS": str(threads)}, stdout=subprocess.PIPE, text=True)
+                if done.returncode:
+                    raise InputError(f"{folder}: was not measured (exit code {done.returncode})")
+                print(done.stdout, end="", flush=True)
+    return cli.OK
+
+
+def exported(folder, elsewhere, data_dir):
+    """{runtime: file} of a bundle; what is missing beside its model is written below `elsewhere`."""
+    files, dataset = {"rung": bundles.read_card(folder)["rung"]}, None
+    for runtime, form in RUNTIMES.items():
+        file = folder / (exporting.FORMATS[form] if form else "model.keras")
+        if not file.is_file():
+            file = elsewhere / folder.name / file.name
+            if not file.is_file():
+                from cifar_lab import data
+                backend.start()
+                card = bundles.read_card(folder)
+                dataset = dataset or data.load(card["data"]["name"], data_dir, tuple(card["recipe"]["input_shape"]))
+                exporting.export(folder, form, file, dataset)
+        files[runtime] = str(file)
+    return files
+
+
+def work(threads, rounds, files):
+    """Time every runtime of one bundle in turns; print the lines."""
+    backend.start()
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    model = keras.saving.load_model(files["Keras predict"], compile=False)
+    card = json.loads(Path(files["Keras predict"]).with_name("card.json").read_text())
+    compiled = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+    calls = {
+        "Keras predict": lambda images: model.predict(images.astype(np.float32), verbose=0),
+        "Keras compiled call": lambda images: compiled(tf.constant(images, tf.float32)).numpy()}
+    cards = {"Keras predict": {"bytes": os.path.getsize(files["Keras predict"]), "accuracy": card["test_accuracy"]}}
+    cards["Keras compiled call"] = cards["Keras predict"]
+    for runtime in list(RUNTIMES)[2:]:
+        classifier = inference.Classifier(files[runtime], threads=threads)
+        calls[runtime], cards[runtime] = classifier.probabilities, classifier.card
+    rng = np.random.default_rng(0)
+    seconds = {(runtime, batch): [] for runtime in RUNTIMES for batch in BATCHES}
+    for batch in BATCHES:
+        images = rng.integers(0, 256, (batch, *model.input_shape[1:])).astype(np.uint8)
+        for call in calls.values():
+            for _ in range(3):
+                call(images)
+        for _ in range(rounds):
+            for runtime, call in calls.items():
+                end, turn = time.perf_counter() + TURN_SECONDS, []
+                while not turn or time.perf_counter() < end:
+                    start = time.perf_counter()
+                    call(images)
+                    turn.append(time.perf_counter() - start)
+                seconds[runtime, batch] += turn if batch == 1 else [statistics.median(turn)]
+    fastest = min(statistics.median(seconds[runtime, 1]) for runtime in RUNTIMES)
+    for runtime in RUNTIMES:
+        single = seconds[runtime, 1]
+        median = statistics.median(single)
+        print(json.dumps({
+            "rung": files["rung"], "runtime": runtime, "threads": threads, "bytes": cards[runtime]["bytes"],
+            "accuracy": cards[runtime]["accuracy"], "multiply_adds": exporting.multiply_adds(model),
+            "latency_ms": round(1000 * median, 4), "latency_ms_99": round(1000 * float(np.percentile(single, 99)), 4), "calls": len(single),
+            "times_the_fastest": round(median / fastest, 1),
+            "images_per_second": {str(b): round(b / statistics.median(seconds[runtime, b])) for b in BATCHES},
+            "rounds": rounds, "device": backend.device()[1], "versions": backend.versions()}), flush=True)
+    return cli.OK
+
+
+def table(rows):
+    """The lines of one machine as Markdown: a row a bundle and runtime, one thread and two side by side."""
+    lines = ["| rung | runtime | file | accuracy | one image, ms: median (99th percentile), 1 thread | 2 threads | images/s in batches of 64, "
+             "1 thread | 2 threads |", "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+    found = {(r["rung"], r["runtime"], r["threads"]): r for r in rows}
+    for rung, runtime in dict.fromkeys((r["rung"], r["runtime"]) for r in rows):
+        one, two = (found.get((rung, runtime, n)) for n in (1, 2))
+        some = one or two
+        lines.append(
+            f"| `{rung}` | {runtime} | {some['bytes'] / 1000:,.0f} KB | {some['accuracy']:.2%} | "
+            + " | ".join(f"{r['latency_ms']:.3g} ({r['latency_ms_99']:.3g})" if r else "" for r in (one, two)) + " | "
+            + " | ".join(f"{r['images_per_second']['64']:,}" if r else "" for r in (one, two)) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.guarded("latency.py", main, sys.argv[1:]))

@@ -1,0 +1,179 @@
+"""predict.py on pictures of every kind, and a runtime that holds neither TensorFlow nor Keras."""
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+
+import numpy as np
+import pytest
+from conftest import ROOT, command_env, run
+from PIL import Image
+
+from cifar_lab import data
+
+pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (the edge extra)")
+
+
+@pytest.fixture(scope="module")
+def small_file(tmp_path_factory):
+    """A `.tflite` file that names the brightest of red, green and blue, with a card."""
+    import hashlib
+
+    import keras
+    path = tmp_path_factory.mktemp("small") / "colours.tflite"
+    inputs = keras.Input((4, 4, 3))
+    x = keras.layers.Rescaling(1 / 10)(keras.layers.GlobalAveragePooling2D()(inputs))
+    keras.Model(inputs, keras.layers.Softmax()(x)).export(str(path), format="litert", verbose=False)
+    path.with_name("colours.tflite.card.json").write_text(json.dumps(
+        {"classes": ["red", "green", "blue"], "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}))
+    return path
+
+
+def picture(color, size=(9, 12), mode="RGB"):
+    return Image.new("RGB", size, color).convert(mode)
+
+
+def predict_json(*args, code=0, **kwargs):
+    done = run("predict.py", *args, "--json", **kwargs)
+    assert done.returncode == code, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_pictures_of_every_kind(small_file, tmp_path):
+    folder = tmp_path / "pictures"
+    (folder / "below").mkdir(parents=True)
+    red, blue = (220, 10, 10), (10, 10, 220)
+    for name, image in {"a.jpg": picture(red), "b.png": picture(blue, (300, 20)), "c.webp": picture(red), "d.gif": picture(blue, mode="P"),
+                        "e.bmp": picture(red), "f.png": picture(blue, mode="RGBA"), "g.jpg": picture(red, mode="CMYK"),
+                        "below/h.png": picture(blue, (1, 1))}.items():
+        image.save(folder / name)
+    Image.fromarray(np.full((6, 6), 40_000, np.uint16)).save(folder / "i.png")
+    (folder / "notes.txt").write_text("no picture")
+    rows = predict_json(small_file, folder, "--top", 2)
+    assert [(r["file"].removeprefix(f"{folder}/"), r["class"]) for r in rows[:-1]] == [
+        ("a.jpg", "red"), ("b.png", "blue"), ("below/h.png", "blue"), ("c.webp", "red"), ("d.gif", "blue"), ("e.bmp", "red"),
+        ("f.png", "blue"), ("g.jpg", "red")]
+    assert all(0.9 < r["probability"] <= 1 and r["top"][0] == {"class": r["class"], "probability": r["probability"]}
+               and len(r["top"]) == 2 for r in rows[:-1])
+    assert rows[-1]["probability"] == pytest.approx(1 / 3, abs=1e-4)  # grey, of 16 bits
+
+
+def test_orientation_and_the_pixels_that_the_network_sees(small_file, tmp_path):
+    pixels = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[0x0112] = 6  # the camera was turned: shown a quarter to the right
+    image.save(tmp_path / "turned.png", exif=exif)
+    row, = predict_json(small_file, tmp_path / "turned.png", "--show-pixels")
+    np.testing.assert_array_equal(np.array(row["pixels"]), np.rot90(pixels, -1))
+    shown = run("predict.py", small_file, tmp_path / "turned.png", "--show-pixels").stdout.splitlines()
+    assert shown[1] == "red" and shown[2].split() == ["36", "24", "12", "0"] and len(shown) == 1 + 3 * 5
+
+
+def test_stdin(small_file):
+    buffer = io.BytesIO()
+    picture((10, 220, 10)).save(buffer, "PNG")
+    done = subprocess.run([sys.executable, str(ROOT / "predict.py"), str(small_file), "-", "--json"], input=buffer.getvalue(),
+                          capture_output=True, env=command_env())
+    row = json.loads(done.stdout)
+    assert done.returncode == 0 and (row["file"], row["class"]) == ("-", "green")
+
+
+def test_the_others_go_on_where_one_fails(small_file, tmp_path):
+    picture("red").save(tmp_path / "good.png")
+    whole = (tmp_path / "good.png").read_bytes()
+    (tmp_path / "half.png").write_bytes(whole[:len(whole) // 2])
+    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "zero.png").write_bytes(b"")
+    bomb = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
+    (tmp_path / "bomb.png").write_bytes(bomb.getvalue())
+    names = ["half.png", "text.jpg", "missing.png", "empty", "zero.png", "bomb.png", "good.png"]
+    done = run("predict.py", small_file, *names, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout.startswith("good.png: red ") and done.stdout.count("\n") == 1
+    errors = done.stderr.splitlines()
+    assert len(errors) == 6 and all(e.startswith(f"predict.py: error: {n}") for e, n in zip(errors, names)), errors
+    assert "No such file" in errors[2] and "holds no images" in errors[3] and "bomb" in errors[5]
+    rows = predict_json(small_file, *names, cwd=tmp_path, code=2)
+    assert [set(r) for r in rows[:-1]] == [{"file", "error"}] * 6 and rows[-1]["class"] == "red"
+
+
+def test_a_bundle_and_its_model_file(fashion_bundle, tmp_path):
+    folder, root = fashion_bundle
+    images = data.load("fashion-mnist", str(root)).test_images[:3]
+    for i, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(tmp_path / f"{i}.png")
+    of_bundle = predict_json(folder, tmp_path)
+    assert [r["top"] for r in of_bundle] == [r["top"] for r in predict_json(folder / "model.keras", tmp_path)]
+    assert len(of_bundle) == 3 and of_bundle[0]["class"] in json.loads((folder / "card.json").read_text())["classes"]
+
+
+@pytest.mark.parametrize("args, words", [
+    (["SMALL"], "the following arguments are required: IMAGE"), (["SMALL", "x.png", "--top", "4"], "--top: must be a whole number from 1 to 3"),
+    (["SMALL", "x.png", "--top", "0"], "a whole number of at least 1"), (["nowhere", "x.png"], "is neither a rung"),
+    (["nowhere.tflite", "x.png"], "nowhere.tflite: cannot be read"), (["cifar10-13", "x.png"], "is neither a rung")])
+def test_wrong_request(small_file, args, words):
+    done = run("predict.py", *[small_file if a == "SMALL" else a for a in args])
+    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1 and not done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory):
+    """A folder of packages as `pip install ai-edge-litert numpy pillow; pip install --no-deps .` leaves them (links to ours)."""
+    folder = tmp_path_factory.mktemp("device") / "site"
+    folder.mkdir()
+    waiting, seen = ["ai-edge-litert", "numpy", "pillow"], set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        distribution = metadata.distribution(name)
+        waiting += [re.match(r"[\w.-]+", need)[0] for need in distribution.requires or () if ";" not in need]
+        for top in {f.parts[0] for f in distribution.files} - {"..", "__pycache__"}:
+            (folder / top).symlink_to(distribution.locate_file(top))
+    source = shutil.copytree(ROOT, folder.parent / "source", ignore=shutil.ignore_patterns(
+        "runs", "build", "*.egg-info", "__pycache__", ".*", "docs"))  # setuptools writes into it
+    done = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+                           "--disable-pip-version-check", "--target", str(folder), str(source)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not {"tensorflow", "keras", "jax", "torch"} & {p.name for p in folder.iterdir()}
+    return folder
+
+
+def on_device(device, code, *args, cwd):
+    """Python with the packages of `device` and no others."""
+    return subprocess.run([sys.executable, "-S", "-c", code, *map(str, args)], cwd=cwd, capture_output=True, text=True,
+                          env=command_env(PYTHONPATH=device))
+
+
+def test_predict_and_evaluate_on_a_device_without_tensorflow_and_keras(device, small_file, tmp_path):
+    picture("blue").save(tmp_path / "a.png")
+    code = """
+import sys
+from cifar_lab.cli import main
+code = main(sys.argv[1:])
+wrong = {"tensorflow", "keras"} & set(sys.modules)
+sys.exit(f"imported {wrong}" if wrong else code)
+"""
+    done = on_device(device, code, "predict", small_file, "a.png", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["class"] == "blue"
+    missing = on_device(device, code, "predict", "cifar10-74", "a.png", cwd=tmp_path)
+    assert missing.returncode == 2 and "needs keras, and " in missing.stderr and missing.stderr.count("\n") == 1, missing.stderr
+
+
+def test_import_and_first_prediction_take_less_than_half_a_second_of_processor_time(device, small_file, tmp_path):
+    code = """
+import sys, time
+import numpy as np
+from cifar_lab.inference import Classifier
+Classifier(sys.argv[1]).probabilities(np.zeros((4, 4, 3), np.uint8))
+print(time.process_time())
+"""
+    times = [float(on_device(device, code, small_file, cwd=tmp_path).stdout) for _ in range(3)]
+    assert min(times) < 0.5, times
