@@ -309,7 +309,7 @@ CIFAR10_94 = replace(
     CIFAR10_90, promise=0.94, idea="more than twice the width, twice the epochs, Muon",
     builder_options={"widths": [80, 288, 288], "activation": "silu"}, epochs=20, validation_fraction=0.04, batch_size=512,
     learning_rate=0.8, optimizer="muon", kernel_rate=0.08, momentum=0.8,
-    augmentation=Augmentation(alternating_flip=True, crop_padding=3))
+    small_images=((0.25, 20), (0.35, 24)), augmentation=Augmentation(alternating_flip=True, crop_padding=3))
 
 # The lecture's second data set and network. It does not give the epochs: at a constant rate ten give
 # 90.8 %; chosen on validation data: 40 epochs of a cosine to zero, batches of 64. Promises 92.0 %.
