@@ -81,12 +81,12 @@ def exported(folder, elsewhere, data_dir):
 
 def work(threads, rounds, files):
     """Time every runtime of one bundle in turns; print the lines."""
+    import tensorflow as tf  # its threads before anything else
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     backend.start()
     import keras
     import numpy as np
-    import tensorflow as tf
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     model = keras.saving.load_model(files["Keras predict"], compile=False)
     card = json.loads(Path(files["Keras predict"]).with_name("card.json").read_text())
     compiled = tf.function(lambda x: model(x, training=False), reduce_retracing=True)

@@ -452,6 +452,136 @@ def _export(argv):
     return OK
 
 
+# --- tune -------------------------------------------------------------------------------------------
+
+def tune(argv=None):
+    """tune.py: returns the exit code."""
+    return guarded("tune.py", _tune, argv)
+
+
+def _tune(argv):
+    from . import tuning
+    parser = Parser(prog="tune.py", description="Search for a rung's settings: draw from ranges, train briefly, narrow them.")
+    parser.add_argument("rung", metavar="RUNG", help="name of a rung, see train.py --list")
+    parser.add_argument("--strategy", choices=tuning.STRATEGIES, default="narrowing", help="default: narrowing")
+    parser.add_argument("--range", action="append", default=[], metavar="NAME=LOW:HIGH[:log]", dest="ranges",
+                        help="what to search, or NAME=VALUE,VALUE,...; may be given several times (default: ranges that suit the rung)")
+    parser.add_argument("--max-trials", type=whole(1), metavar="N", help="trials in all (default 30, or none with --max-minutes)")
+    parser.add_argument("--max-minutes", type=_positive, metavar="M", help="minutes in all, those before a kill included")
+    parser.add_argument("--trial-epochs", type=whole(1), metavar="N", help="epochs of a trial instead of the recipe's")
+    parser.add_argument("--trial-images", type=whole(1), metavar="N", help="train images of a trial, stratified (default: all)")
+    parser.add_argument("--objective", choices=tuning.OBJECTIVES, default="val_accuracy", metavar="NAME",
+                        help=f"{', '.join(tuning.OBJECTIVES)} (default val_accuracy)")
+    parser.add_argument("--stop-behind", action="store_true", help="end trials that are behind the median of those before them")
+    parser.add_argument("--seed", type=whole(0, 2**32 - 2), default=0, metavar="S", help="of draws and trainings (default 0)")
+    _add_data_flags(parser)
+    parser.add_argument("--output", metavar="DIR", help="folder of the search (default: searches/RUNG); the same command goes on there")
+    parser.add_argument("--overwrite", action="store_true", help="start over where another search is")
+    parser.add_argument("--workers", type=whole(1, 256), metavar="N", help="trials at a time on this machine")
+    parser.add_argument("--chief", type=_address, metavar="HOST:PORT",
+                        help="with --worker-id: the chief to work for; without: be the chief, and listen there (no authentication)")
+    parser.add_argument("--worker-id", metavar="ID", help="the name of this worker, of its own among all of a chief")
+    parser.add_argument("--end-with-parent", action="store_true", help=argparse.SUPPRESS)
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser.parse_args(argv)
+    recipe = recipes.get(args.rung)
+    if args.worker_id is not None and not args.chief:
+        raise InputError("--worker-id: needs --chief, the address to work for")
+    if args.worker_id is not None and (not args.worker_id.strip() or "chief" in args.worker_id):
+        raise InputError(f"--worker-id: must be a name without \"chief\" in it, received {args.worker_id!r}")
+    if args.workers and args.chief:
+        raise InputError("--workers: starts workers of its own chief on this machine, and does not go with --chief")
+    if args.output == "":
+        raise InputError("--output: must name a folder, received ''")
+    ranges = {}
+    for text in args.ranges:
+        name, found = tuning.parse_range(text, recipe)
+        if name in ranges:
+            raise InputError(f"--range {text}: {name} has a range already")
+        ranges[name] = found
+    if "epochs" in ranges and (args.trial_epochs or args.strategy == "hyperband"):
+        raise InputError("--range epochs: does not go with --trial-epochs or hyperband, which decide the epochs")
+    if args.strategy == "hyperband" and (args.trial_epochs or recipe.epochs) < 3:
+        raise InputError("--trial-epochs: hyperband needs at least 3, from which it gives most trials less")
+    from . import backend, bundles, data
+    data_name = args.data or recipe.data
+    if data.is_folder(data_name):
+        data_name = os.path.abspath(data_name)
+    folder = Path(os.path.abspath(args.output or bundles.home() / "searches" / args.rung))
+    notice = _Notice()
+    dataset = data.load(data_name, args.data_dir, recipe.input_shape, notice)
+    if args.trial_images:
+        data.limited(dataset, args.trial_images, args.seed)
+    request = tuning.Request(
+        args.rung, args.strategy, ranges or tuning.default_ranges(recipe), args.objective, args.seed, args.trial_epochs,
+        args.trial_images, args.stop_behind, data_name, dataset.train_sha256(), recipe.sha256())
+    del dataset
+    if args.overwrite and not args.worker_id:
+        tuning.clear(folder)
+    if not args.worker_id:
+        tuning.refuse_changes(folder, request)  # before the seconds that Keras takes to start
+    if args.end_with_parent:
+        from . import trials
+        trials.end_with_parent()
+    backend.start()
+    max_trials = args.max_trials or (None if args.max_minutes else 30)
+    search = tuning.Search(request, folder, args.data_dir and os.path.abspath(args.data_dir), max_trials, args.max_minutes, notice,
+                           command_line("tune.py", argv), worker=args.worker_id is not None)
+    if args.worker_id is not None:
+        search.run_as_worker(*args.chief, args.worker_id)
+        return OK
+    try:
+        if args.chief:
+            summary = search.run_as_chief(*args.chief)
+        elif args.workers:
+            own = [sys.executable, "-m", "cifar_lab", "tune", *_without(argv, "--workers", "--json", "--overwrite")]
+            summary = search.run_as_chief("127.0.0.1", 0, args.workers, own)
+        else:
+            summary = search.run()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("; what was tried is kept, and the same command goes on") from None
+    if args.json:
+        _print_json(summary)
+        return OK
+    shown = os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else folder
+    print(f"{summary['trials']} trials ({summary['failed']} failed, {summary['unfinished']} unfinished) in {summary['seconds']:.0f} s: "
+          f"{shown}/trials.csv, search.json, search.png")
+    if summary["best"]:
+        best = dict(summary["best"])
+        trial, score = best.pop("trial"), best.pop(args.objective)
+        print(f"best: trial {trial}, {args.objective} {score:.4f}: " + ", ".join(f"{k} {v:.4g}" for k, v in best.items()))
+        print(f"train it in full: python train.py {args.rung} --recipe {shlex.quote(str(shown))}/best_recipe.json")
+    return OK
+
+
+def _without(argv, *flags):
+    """The arguments but for these flags (of which --workers alone has a value)."""
+    kept, skip = [], False
+    for word in argv:
+        name = word.partition("=")[0]
+        if not skip and name not in flags:
+            kept.append(word)
+        skip = not skip and word == "--workers"
+    return kept
+
+
+def _positive(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"must be a number greater than 0, received {text!r}")
+    return value
+
+
+def _address(text):
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise argparse.ArgumentTypeError(f"must be HOST:PORT, received {text!r}")
+    return host, int(port)
+
+
 # --- record, and the one entry point of an installed copy ---------------------------------------------
 
 def _record(argv):
@@ -476,13 +606,13 @@ def _record(argv):
 def main(argv=None):
     """cifar-lab COMMAND ... (also `python -m cifar_lab`): the commands of an installed copy."""
     argv = sys.argv[1:] if argv is None else argv
-    commands = {"train": _train, "evaluate": _evaluate, "predict": _predict, "export": _export, "record": _record}
+    commands = {"train": _train, "evaluate": _evaluate, "predict": _predict, "export": _export, "tune": _tune, "record": _record}
     if argv and argv[0] in commands:
         return guarded(f"cifar-lab {argv[0]}", commands[argv[0]], argv[1:])
 
     def none(argv):
         parser = Parser(prog="cifar-lab", description="Train, test and ship small image classifiers.",
-                         usage="cifar-lab {train,evaluate,predict,export,record} ... (each has --help)")
+                         usage="cifar-lab {train,evaluate,predict,export,tune,record} ... (each has --help)")
         parser.add_argument("--version", action="version", version=__version__)
         parser.add_argument("command", choices=list(commands))
         parser.parse_args(argv)

@@ -11,7 +11,10 @@ def build(recipe, steps):
     elif recipe.schedule == "triangular":
         rate = Triangular(rate, steps, recipe.warmup_fraction)
     if recipe.optimizer == "adam":
-        return keras.optimizers.Adam(rate)
+        optimizer = keras.optimizers.Adam(rate, weight_decay=recipe.weight_decay or None)
+        if recipe.weight_decay:
+            optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+        return optimizer
     options = rate, recipe.momentum, recipe.weight_decay, recipe.bias_rate_factor
     if recipe.optimizer == "muon":
         optimizer = Muon(*options, kernel_rate_factor=recipe.kernel_rate / recipe.learning_rate)

@@ -19,7 +19,7 @@ LATER = {"augmentation": {}, "cpu_precision": "float32", "optimizer": "adam", "m
          "bias_rate_factor": 1.0, "warmup_fraction": 0.2, "label_smoothing": 0.0, "whitening": False,
          "dirac": False, "small_images": [], "kernel_rate": 0.1}
 # Fields that some choices of another field alone use: {field: (the other, its values)}
-USED_BY = {"momentum": ("optimizer", ("sgd", "muon")), "weight_decay": ("optimizer", ("sgd", "muon")),
+USED_BY = {"momentum": ("optimizer", ("sgd", "muon")),
            "bias_rate_factor": ("optimizer", ("sgd", "muon")), "kernel_rate": ("optimizer", ("muon",)),
            "warmup_fraction": ("schedule", ("triangular",))}
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
@@ -146,7 +146,7 @@ class Recipe:
             but for the kernels of convolutions; see optimizers.Muon.
         momentum: of "sgd" and "muon".
         kernel_rate: of "muon"; the highest rate of the convolutions' kernels, whose steps are that share of their norm.
-        weight_decay: of "sgd", decoupled (Loshchilov and Hutter 2019): each step takes rate * weight_decay of every
+        weight_decay: decoupled (Loshchilov and Hutter 2019): each step takes rate * weight_decay of every
             kernel from it; biases and normalisation have none.
         bias_rate_factor: of "sgd" and "muon"; biases and normalisation offsets learn at so many times the rate (Jordan 2024).
         label_smoothing: the share of the target that is spread over all classes (Szegedy et al. 2016).

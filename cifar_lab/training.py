@@ -320,7 +320,7 @@ class _dtype_policy:
 
 
 def train(recipe, dataset, output, *, rung, seed=0, limit=None, overwrite=False, resume=False,
-          tensorboard=None, command="", notice=lambda line: None, callbacks=()):
+          tensorboard=None, command="", notice=lambda line: None, callbacks=(), test=True):
     """Train a recipe on a data set and leave a bundle.
 
     Args:
@@ -337,6 +337,7 @@ def train(recipe, dataset, output, *, rung, seed=0, limit=None, overwrite=False,
         notice: called with lines for the user.
         callbacks: further keras.callbacks.Callback objects. Counters of theirs are not in the state file: a
             resumed run starts them anew.
+        test: whether the test images are looked at, once, at the end. Without, the card has no test figures.
 
     Returns:
         (card, finished_before): the card as a dict, and whether the bundle was there already.
@@ -353,10 +354,10 @@ def train(recipe, dataset, output, *, rung, seed=0, limit=None, overwrite=False,
     bundles.prepare(output, bytes_needed=0)
     with bundles.locked(output):
         bundles.recover(output)
-        return _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command, notice, callbacks)
+        return _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command, notice, callbacks, test)
 
 
-def _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command, notice, callbacks):
+def _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command, notice, callbacks, test):
     state = bundles.state_path(output)
     earlier = None
     if resume:
@@ -401,7 +402,7 @@ def _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command
                 interrupt.check()
             watchers.end()
         network = trainer.bare_network()
-        card = bundles.write(output, lambda folder: _fill(folder, trainer, network, run, device, command, notice))
+        card = bundles.write(output, lambda folder: _fill(folder, trainer, network, run, device, command, notice, test))
     except OSError as error:
         raise InputError(f"{output}: cannot be written ({reason(error)}); epochs up to the last saved one are kept, "
                          "--resume goes on") from None
@@ -455,7 +456,7 @@ def _refuse_changes(path, before, now):
                          "--overwrite starts over")
 
 
-def _fill(folder, trainer, network, run, device, command, notice):
+def _fill(folder, trainer, network, run, device, command, notice, test):
     """Save the network, test it from the saved file, write the card: everything of a bundle."""
     network.save(folder / "model.keras")
     chosen, dataset = trainer.chosen_epoch(), trainer.dataset
@@ -486,16 +487,17 @@ def _fill(folder, trainer, network, run, device, command, notice):
         "model_sha256": bundles.file_sha256(folder / "model.keras"),
     }
     (folder / "card.json").write_text(json.dumps(card, indent=2))
-    model, _ = bundles.load(folder)  # what is tested is the file, not the network in memory
-    result = evaluation.evaluate(model, dataset.test_images, dataset.test_labels, dataset.classes)
-    card.update(test_accuracy=result["accuracy"], test_loss=result["loss"])
-    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    if test:
+        model, _ = bundles.load(folder)  # what is tested is the file, not the network in memory
+        result = evaluation.evaluate(model, dataset.test_images, dataset.test_labels, dataset.classes)
+        card.update(test_accuracy=result["accuracy"], test_loss=result["loss"])
+        (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     text = io.StringIO()
     writer = csv.DictWriter(text, HISTORY_FIELDS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(trainer.history)
     (folder / "history.csv").write_text(text.getvalue())
-    if not reporting.draw_learning_curve(trainer.history, folder / "learning_curve.png", f"{run['rung']}, seed {run['seed']}",
+    if test and not reporting.draw_learning_curve(trainer.history, folder / "learning_curve.png", f"{run['rung']}, seed {run['seed']}",
                                          chosen["epoch"]):
         notice("matplotlib is not installed: no learning_curve.png")
     return card

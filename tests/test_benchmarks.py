@@ -180,3 +180,33 @@ def test_both_in_one_run(tmp_path, cifar10):
     assert last["ratio_of_seconds"][1] == pytest.approx(runs[3]["seconds"] / runs[2]["seconds"], rel=0.01)
     again = benchmark("peer.py", *args)
     assert again.returncode == 2 and "--overwrite" not in again.stdout and again.stderr.count("\n") == 1
+
+
+def test_latency_of_every_runtime(fashion_bundle, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (the edge extra)")
+    folder, root = fashion_bundle
+    rows = lines_of(benchmark("latency.py", folder, "--data-dir", root, "--threads", 1, "--rounds", 1, "--exports", tmp_path))
+    assert [r["runtime"] for r in rows] == ["Keras predict", "Keras compiled call", "LiteRT float32", "LiteRT int8", "ONNX Runtime"]
+    by_name = {r["runtime"]: r for r in rows}
+    assert min(r["times_the_fastest"] for r in rows) == 1 and by_name["Keras predict"]["times_the_fastest"] > 3
+    for row in rows:
+        assert 0 < row["latency_ms"] <= row["latency_ms_99"] and row["calls"] >= 1 and set(row["images_per_second"]) == {"1", "8", "64"}
+        assert row["multiply_adds"] == 2_210_304 and row["threads"] == 1
+    assert by_name["LiteRT int8"]["bytes"] < 0.3 * by_name["LiteRT float32"]["bytes"]
+    assert by_name["LiteRT int8"]["accuracy"] == json.loads((tmp_path / folder.name / "model.int8.tflite.card.json").read_text())["accuracy"]
+
+
+def test_latency_table():
+    from latency import table
+    row = {"rung": "r", "runtime": "LiteRT int8", "threads": 1, "bytes": 123_456, "accuracy": 0.91234, "latency_ms": 0.0912,
+           "latency_ms_99": 0.2, "images_per_second": {"64": 12_345}}
+    lines = table([row, {**row, "threads": 2, "latency_ms": 0.05}, {**row, "rung": "s", "threads": 2}]).splitlines()
+    assert lines[2] == "| `r` | LiteRT int8 | 123 KB | 91.23% | 0.0912 (0.2) | 0.05 (0.2) | 12,345 | 12,345 |"
+    assert lines[3] == "| `s` | LiteRT int8 | 123 KB | 91.23% |  | 0.0912 (0.2) |  | 12,345 |"
+
+
+@pytest.mark.parametrize("args, words", [(["nowhere"], "is neither a rung"), (["--threads", "0"], "a whole number of at least 1"),
+                                         (["cifar10-74", "--data-dir", "/nowhere"], "/nowhere: is not a folder")])
+def test_wrong_requests_of_latency(args, words):
+    done = benchmark("latency.py", *args)
+    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1 and not done.stdout

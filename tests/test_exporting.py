@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -139,6 +140,19 @@ def test_an_export_goes_beside_the_model_and_is_replaced_by_its_like_alone(fashi
     assert refused.returncode == 2 and "is there already and no litert export of this bundle" in refused.stderr
     assert run(*request, "--overwrite").returncode == 0
     assert run("evaluate.py", folder, "--data-dir", fashion_bundle[1]).returncode == 0  # the bundle is still one
+
+
+def test_from_a_folder_of_photos_to_an_edge_file(photos, tmp_path):
+    """Three classes of one's own: trained, exported to int8, tested and predicted by the edge runtime."""
+    out, file = tmp_path / "out", tmp_path / "photos.int8.tflite"
+    run_json("train.py", "cifar10-74", "--data", photos, "--epochs", 12, "--output", out)
+    card = run_json("export.py", out, "--format", "litert-int8", "--output", file)
+    assert card["images"] == 6 and card["calibration"]["images"] == 30 and card["classes"] == ["b", "g", "r"]
+    assert run_json("evaluate.py", file)["accuracy"] == card["accuracy"] >= 0.8
+    done = run("predict.py", file, photos, "--json")
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and len(answers) == 36
+    assert np.mean([Path(a["file"]).parent.name == a["class"] for a in answers]) >= 0.8
 
 
 WRONG = {

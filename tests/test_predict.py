@@ -45,31 +45,58 @@ def predict_json(*args, code=0, **kwargs):
 def test_pictures_of_every_kind(small_file, tmp_path):
     folder = tmp_path / "pictures"
     (folder / "below").mkdir(parents=True)
-    red, blue = (220, 10, 10), (10, 10, 220)
-    for name, image in {"a.jpg": picture(red), "b.png": picture(blue, (300, 20)), "c.webp": picture(red), "d.gif": picture(blue, mode="P"),
-                        "e.bmp": picture(red), "f.png": picture(blue, mode="RGBA"), "g.jpg": picture(red, mode="CMYK"),
-                        "below/h.png": picture(blue, (1, 1))}.items():
-        image.save(folder / name)
-    Image.fromarray(np.full((6, 6), 40_000, np.uint16)).save(folder / "i.png")
+    red, blue, white = (220, 10, 10), (10, 10, 220), (255, 255, 255)
+    expected = {}
+
+    def add(name, image, kind, **options):
+        image.save(folder / name, **options)
+        expected[name] = kind
+
+    add("a.jpg", picture(red), "red")
+    add("b.png", picture(blue, (300, 20)), "blue")
+    add("below/h.png", picture(blue, (1, 1)), "blue")
+    add("c.webp", picture(red), "red")
+    add("d.gif", picture(blue, mode="P"), "blue", save_all=True, append_images=[picture(red)])  # the first frame counts
+    add("e.bmp", picture(red), "red")
+    add("f.png", picture(blue, mode="RGBA"), "blue")
+    add("g.jpg", picture(red, mode="CMYK"), "red")
+    add("j.tif", picture(blue, mode="YCbCr"), "blue")
+    add("k.png", picture(red, (10_000, 3)), "red")
+    add("l.png", picture(blue, (3, 10_000)), "blue")
+    add("m.png", picture(red, mode="P"), "red")
+    transparent = picture(red, mode="RGBA")
+    transparent.putalpha(0)
+    grey = {  # all the same in red, green and blue
+        "n.png": transparent, "o.png": picture(white, mode="L"), "p.png": picture(white, mode="LA"), "q.png": picture(white, mode="1"),
+        "r.png": Image.fromarray(np.full((6, 6), 40_000, np.uint16)), "s.tif": picture(white, mode="I"),
+        "t.tif": picture(white, mode="F"), "u.ppm": picture(white)}
+    for name, image in grey.items():
+        add(name, image, None)
     (folder / "notes.txt").write_text("no picture")
-    rows = predict_json(small_file, folder, "--top", 2)
-    assert [(r["file"].removeprefix(f"{folder}/"), r["class"]) for r in rows[:-1]] == [
-        ("a.jpg", "red"), ("b.png", "blue"), ("below/h.png", "blue"), ("c.webp", "red"), ("d.gif", "blue"), ("e.bmp", "red"),
-        ("f.png", "blue"), ("g.jpg", "red")]
-    assert all(0.9 < r["probability"] <= 1 and r["top"][0] == {"class": r["class"], "probability": r["probability"]}
-               and len(r["top"]) == 2 for r in rows[:-1])
-    assert rows[-1]["probability"] == pytest.approx(1 / 3, abs=1e-4)  # grey, of 16 bits
+    (folder / ".hidden.png").write_bytes(b"")
+    rows = {r["file"].removeprefix(f"{folder}/"): r for r in predict_json(small_file, folder, "--top", 2)}
+    assert list(rows) == sorted(expected) and len(rows) >= 20
+    for name, row in rows.items():
+        assert len(row["top"]) == 2 and row["top"][0] == {"class": row["class"], "probability": row["probability"]}
+        if expected[name]:
+            assert row["class"] == expected[name] and 0.9 < row["probability"] <= 1, name
+        else:
+            assert row["probability"] == pytest.approx(1 / 3, abs=1e-3), name
 
 
-def test_orientation_and_the_pixels_that_the_network_sees(small_file, tmp_path):
+def test_every_orientation_and_the_pixels_that_the_network_sees(small_file, tmp_path):
     pixels = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
-    image = Image.fromarray(pixels)
-    exif = image.getexif()
-    exif[0x0112] = 6  # the camera was turned: shown a quarter to the right
-    image.save(tmp_path / "turned.png", exif=exif)
-    row, = predict_json(small_file, tmp_path / "turned.png", "--show-pixels")
-    np.testing.assert_array_equal(np.array(row["pixels"]), np.rot90(pixels, -1))
-    shown = run("predict.py", small_file, tmp_path / "turned.png", "--show-pixels").stdout.splitlines()
+    upright = {1: pixels, 2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1], 5: pixels.transpose(1, 0, 2),
+               6: np.rot90(pixels, -1), 7: pixels.transpose(1, 0, 2)[::-1, ::-1], 8: np.rot90(pixels)}
+    for orientation in upright:
+        image = Image.fromarray(pixels)
+        exif = image.getexif()
+        exif[0x0112] = orientation
+        image.save(tmp_path / f"{orientation}.png", exif=exif)
+    rows = predict_json(small_file, tmp_path, "--show-pixels")
+    for row, (orientation, expected) in zip(rows, upright.items(), strict=True):
+        np.testing.assert_array_equal(np.array(row["pixels"]), expected, err_msg=str(orientation))
+    shown = run("predict.py", small_file, tmp_path / "6.png", "--show-pixels").stdout.splitlines()
     assert shown[1] == "red" and shown[2].split() == ["36", "24", "12", "0"] and len(shown) == 1 + 3 * 5
 
 

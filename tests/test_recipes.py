@@ -57,7 +57,7 @@ def test_numbers_are_floats_whatever_json_says():
 
 
 @pytest.mark.parametrize("fields, words", [
-    ({"weight_decay": 0.1}, "weight_decay: must be 0.0, since optimizer is 'adam', received 0.1"),
+    ({"bias_rate_factor": 2}, "bias_rate_factor: must be 1.0, since optimizer is 'adam', received 2"),
     ({"momentum": 0.5}, "momentum: must be 0.9, since"),
     ({"optimizer": "sgd", "kernel_rate": 0.2}, "kernel_rate: must be 0.1, since optimizer is 'sgd'"),
     ({"warmup_fraction": 0.5}, "since schedule is 'constant'"),

@@ -1,0 +1,104 @@
+"""One trial of a search, in a process of its own: what it leaks, and what kills it, ends with it.
+
+`python -m cifar_lab.trials FOLDER` trains what FOLDER/request.json describes by the one training path, without looking at the
+test images, and leaves FOLDER/result.json. Killed, it goes on where it was when it is run again. It ends when its parent does.
+"""
+import json
+import math
+import os
+import shutil
+import statistics
+import sys
+import threading
+import time
+from pathlib import Path
+
+from . import backend, bundles, data, recipes, reporting
+from .errors import InputError, reason
+
+LEAST_PEERS = 5  # trials that the median rule needs
+
+
+def main(folder):
+    end_with_parent()
+    folder = Path(folder)
+    request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    try:
+        backend.start()
+        result = _train(folder, request)
+    except InputError as error:
+        result = {"status": "failed", "reason": str(error)}
+    except MemoryError:
+        result = {"status": "failed", "reason": "out of memory"}
+    except KeyboardInterrupt:  # what was trained is kept
+        return 130
+    except Exception as error:
+        result = {"status": "failed", "reason": f"{type(error).__name__}: {reason(error)[:300]}"}
+    write_json(folder / "result.json", result)
+    shutil.rmtree(folder / "run", ignore_errors=True)  # weights of trials are not kept: a search is for the recipe
+    return 0
+
+
+def _train(folder, request):
+    from . import training
+    recipe = recipes.changed(recipes.get(request["rung"]), request["fields"], "trial")
+    dataset = data.load(request["data"], request["data_dir"], recipe.input_shape)
+    output = folder / "run"
+    watch = [_behind(folder, request["objective"], request["direction"], recipe.epochs)] if request["stop_behind"] else []
+    card, _ = training.train(recipe, dataset, output, rung=request["rung"], seed=request["seed"], limit=request["limit"],
+                             resume=True, test=False, callbacks=watch,
+                             notice=lambda line: print(line, file=sys.stderr, flush=True))
+    rows = reporting.read_history(output)
+    chosen = rows[card["epoch"] - 1]
+    shutil.copyfile(output / "history.csv", folder / "history.csv")
+    if not math.isfinite(chosen[request["objective"]]):
+        raise InputError(f"{request['objective']} is {chosen[request['objective']]}")
+    names = ("val_accuracy", "val_loss", "accuracy", "loss")
+    return {"status": "stopped early" if len(rows) < recipe.epochs else "completed", "epochs": len(rows), "seconds": card["seconds"],
+            "compile_seconds": card["compile_seconds"], **{name: chosen[name] for name in names}}
+
+
+def _behind(folder, objective, direction, epochs):
+    """A callback that stops a trial whose best so far is worse than the median of its peers' at that epoch (Golovin et al. 2017).
+
+    Peers are the finished trials of the search on this machine, at least LEAST_PEERS; the first quarter of the epochs is free.
+    """
+    import keras
+    better = max if direction == "max" else min
+    peers = []
+    for path in folder.parent.glob("*/history.csv"):
+        values = [row[objective] for row in reporting.read_history(path.parent)]
+        peers.append([better(values[:i + 1]) for i in range(len(values))])
+
+    class Behind(keras.callbacks.Callback):
+        seen = []
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.seen = [*self.seen, float(logs[objective])]
+            others = [p[epoch] for p in peers if len(p) > epoch]
+            if epoch + 1 < epochs / 4 or len(others) < LEAST_PEERS or epoch + 1 == epochs:
+                return
+            best, median = better(self.seen), statistics.median(others)
+            if best != median and better(best, median) == median:
+                self.model.stop_training = True
+    return Behind()
+
+
+def write_json(path, value):
+    """A JSON file, whole or not at all."""
+    bundles.write_file(path, lambda file: file.write(json.dumps(value, indent=2).encode()))
+
+
+def end_with_parent():
+    """From now on this process ends when the one that started it does, however that ends."""
+    parent = os.getppid()
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1]))

@@ -1,0 +1,382 @@
+"""Searches: ranges, oracles that survive anything, and tune.py through the real command."""
+import csv
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, command_env, run, run_json, write_fashion
+
+from cifar_lab import recipes, tuning
+from cifar_lab.errors import InputError
+from cifar_lab.tuning import Range
+
+pytest.importorskip("keras_tuner", reason="keras-tuner is not installed (the tune extra)")
+RECIPE = recipes.get("fashion-mnist-92")
+# a small search: a trial takes a few seconds, nearly all of them TensorFlow's start
+SMALL = ("--trial-epochs", 1, "--range", "learning_rate=1e-4:1e-1:log", "--range", "conv_dropout=0:0.5")
+
+
+@pytest.fixture(scope="module")
+def small_data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("search")
+    write_fashion(root / "data" / "fashion-mnist", train=120, test=20)
+    return root / "data"
+
+
+def trials_of(folder):
+    with open(folder / "trials.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# --- ranges -----------------------------------------------------------------------------------------
+
+def test_a_logarithmic_range_is_even_in_the_logarithm():
+    r = Range(1e-6, 1.0, log=True)
+    assert r.value(0) == pytest.approx(1e-6) and r.value(0.5) == pytest.approx(1e-3) and r.value(1) == 1.0
+    assert r.position(1e-2) == pytest.approx(2 / 3)
+    drawn = [math.log10(r.draw(np.random.default_rng(i), (0.5, 1.0))) for i in range(500)]
+    assert min(drawn) >= -3 and max(drawn) <= 0 and np.mean(drawn) == pytest.approx(-1.5, abs=0.15)
+
+
+def test_whole_numbers_are_drawn_evenly_to_both_ends():
+    r = Range(2, 5, whole_numbers=True)
+    drawn = [r.draw(np.random.default_rng(i), (0.0, 1.0)) for i in range(2000)]
+    assert {type(v) for v in drawn} == {int}
+    assert all(count == pytest.approx(500, abs=90) for count in np.bincount(drawn, minlength=6)[2:])
+    assert [r.value(r.position(v)) for v in (2, 3, 4, 5)] == [2, 3, 4, 5]
+    log = Range(1, 1000, log=True, whole_numbers=True)
+    assert [log.value(log.position(v)) for v in (1, 10, 1000)] == [1, 10, 1000]
+
+
+def test_narrowing_follows_the_rule():
+    r = Range(0.0, 10.0)
+    low, high = r.narrowed([4.0, 6.0], margin=0.1, least_width=0.05)  # span 0.2 of u, a tenth of it more on each side
+    assert (low, high) == pytest.approx((0.38, 0.62))
+    assert r.narrowed([5.0, 5.0], 0.1, 0.05) == pytest.approx((0.475, 0.525))  # never narrower
+    assert r.narrowed([0.0, 1.0], 0.5, 0.05) == pytest.approx((0.0, 0.15))  # never outside
+    assert Range(options=(16, 32, 64)).narrowed([64, 16, 64], 0.1, 0.05) == [16, 64]
+
+
+@pytest.mark.parametrize("text, words", [
+    ("speed=1:2", "'speed' must be one of learning_rate, weight_decay"), ("learning_rate", "must be NAME=LOW:HIGH"),
+    ("learning_rate=1:0.1", "1 must be less than 0.1"), ("learning_rate=0:1:log", "must begin above 0"),
+    ("learning_rate=-1:1", "learning_rate: must be a number greater than 0"), ("learning_rate=a:b", "'a' must be a number"),
+    ("learning_rate=1e-3:inf", "'inf' must be a number"), ("batch_size=16:32.5", "'32.5' must be a whole number"),
+    ("batch_size=32", "at least two different values"), ("batch_size=32,32", "at least two different values"),
+    ("learning_rate=1e-3:1e-1:square", "LOW:HIGH:log or LOW:HIGH:linear"), ("momentum=0:0.9", "'momentum' must be one of"),
+    ("label_smoothing=0:1", "label_smoothing: must be a number from 0 to 0.99")])
+def test_a_range_that_makes_no_sense_is_refused(text, words):
+    with pytest.raises(InputError) as error:
+        tuning.parse_range(text, RECIPE)
+    assert words in str(error.value) and text in str(error.value)
+
+
+def test_fields_of_builders_and_augmentation():
+    vgg = recipes.get("cifar10-88")
+    values = {"dropout": 0.25, "rotation_range": 5.0, "learning_rate": 0.01}
+    changed = tuning.with_fields(vgg, values)
+    assert changed.builder_options == {"dropout": [0.25] * 3, "l2": 1e-4} and changed.learning_rate == 0.01
+    assert changed.augmentation.rotation_range == 5.0 and changed.augmentation.horizontal_flip is True
+    assert recipes.changed(vgg, json.loads(json.dumps(tuning.recipe_fields(vgg, values))), "x").sha256() == changed.sha256()
+
+
+def test_the_searchable_options_are_the_builders_own():
+    import inspect
+
+    from cifar_lab import models
+    assert set(tuning.OPTIONS) == set(recipes.BUILDERS)
+    for builder, names in tuning.OPTIONS.items():
+        assert set(names) <= set(inspect.signature(getattr(models, builder)).parameters)
+
+
+@pytest.mark.parametrize("rung", recipes.LADDER)
+def test_default_ranges_hold_the_rungs_own_setting(rung):
+    recipe = recipes.get(rung)
+    ranges = tuning.default_ranges(recipe)
+    assert {"learning_rate", "weight_decay", "batch_size"} <= set(ranges)
+    for name, r in ranges.items():
+        assert tuning.parse_range(f"{name}={r.as_text()}", recipe)[0] == name
+    assert ranges["learning_rate"].low < recipe.learning_rate < ranges["learning_rate"].high
+    assert recipe.batch_size in ranges["batch_size"].options
+
+
+# --- oracles ----------------------------------------------------------------------------------------
+
+def oracle_in(folder, strategy="narrowing", limit=20, seed=0, **kwargs):
+    from cifar_lab import oracles
+    oracle = oracles.build(strategy, {"x": Range(0.0, 1.0), "c": Range(options=(1, 2, 3))}, "score", "min", seed, limit=limit, **kwargs)
+    oracle._set_project_dir(str(folder), "trials")
+    return oracle
+
+
+def finish(oracle, trial, score=None):
+    values = trial.hyperparameters.values
+    if score is None:
+        score = (values["x"] - 0.8) ** 2 + 0.1 * (values["c"] != 2)
+    oracle.update_trial(trial.trial_id, {"score": score, "epochs": 3.0})
+    trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+
+
+def drawn(oracle, count):
+    values = []
+    for _ in range(count):
+        trial = oracle.create_trial("tuner0")
+        values.append({k: trial.hyperparameters.values[k] for k in "xc"})
+        finish(oracle, trial)
+    return values
+
+
+def test_narrowing_narrows_to_the_good_region_and_is_seeded(tmp_path):
+    oracle = oracle_in(tmp_path / "a", limit=48)
+    first = drawn(oracle, 48)
+    assert oracle.create_trial("tuner0").status == "STOPPED"
+    assert [r["first_trial"] for r in oracle.rounds] == [0, 8, 16, 24, 32, 40]
+    low, high = oracle.rounds[-1]["ranges"]["x"]
+    assert low < 0.8 < high and high - low < 0.4 and oracle.rounds[-1]["ranges"]["c"] == [2]
+    late = [v["x"] for v in first[24:]]
+    assert sum(0.5 < x for x in late) > 0.75 * len(late)
+    assert drawn(oracle_in(tmp_path / "b", limit=48), 48) == first
+    assert drawn(oracle_in(tmp_path / "c", limit=48, seed=1), 4) != first[:4]
+
+
+def test_a_wrong_early_turn_is_undone(tmp_path):
+    """Early scores point to the wrong end; draws from the full range find the right one, and the ranges follow."""
+    oracle = oracle_in(tmp_path, limit=160)
+    for i in range(160):
+        trial = oracle.create_trial("tuner0")
+        x = trial.hyperparameters.values["x"]
+        finish(oracle, trial, score=(1.0 if i < 16 and x > 0.5 else min(abs(x - 0.1) + 0.5, abs(x - 0.9))))
+    assert oracle.rounds[2]["ranges"]["x"][1] < 0.7  # the wrong turn
+    low, high = oracle.rounds[-1]["ranges"]["x"]
+    assert low < 0.9 < high and low > 0.5
+
+
+@pytest.mark.parametrize("strategy", ["narrowing", "random", "bayesian"])
+def test_every_moment_of_a_kill(tmp_path, strategy, monkeypatch):
+    """Killed at each write of a file: the next start counts every finished trial once and runs each other one under its own id."""
+    from cifar_lab import bundles
+    if strategy == "bayesian":
+        pytest.importorskip("sklearn")
+
+    class Killed(BaseException):
+        pass
+
+    whole = bundles.write_file
+    for moment in range(1, 40):
+        folder, writes, finished = tmp_path / f"{moment}", [0], []
+
+        def write(path, write_to):
+            writes[0] += 1
+            if writes[0] == moment:
+                raise Killed
+            whole(path, write_to)
+
+        monkeypatch.setattr(bundles, "write_file", write)
+        for _ in range(2):  # killed, then started again
+            oracle = oracle_in(folder, strategy, limit=6)
+            if (folder / "trials" / "oracle.json").exists():
+                oracle.reload()
+            try:
+                while (trial := oracle.create_trial("tuner0")).status == "RUNNING":
+                    assert trial.trial_id not in finished, moment
+                    finish(oracle, trial)
+                    finished.append(trial.trial_id)
+                break
+            except Killed:
+                pass
+        trials = oracle.trials
+        assert sorted(trials) == [f"{i:06d}" for i in range(6)], moment
+        assert all(t.status == "COMPLETED" for t in trials.values()) and sorted(oracle.end_order) == sorted(trials), moment
+        if writes[0] < moment:  # no kill came: all moments were seen
+            return
+    raise AssertionError("more writes than moments")
+
+
+def test_trials_of_the_dead_are_given_to_others(tmp_path):
+    oracle = oracle_in(tmp_path, limit=2)
+    first, second = oracle.create_trial("a"), oracle.create_trial("b")
+    assert oracle.create_trial("c").status == "IDLE"  # one of the two may die
+    oracle.lease_seconds = 0.2
+    time.sleep(0.1)
+    oracle.get_trial(second.trial_id)  # b lives
+    time.sleep(0.15)
+    again = oracle.create_trial("c")
+    assert again.trial_id == first.trial_id and again.status == "RUNNING"
+    finish(oracle, again)
+    finish(oracle, first, score=9.0)  # a was not dead: what it says comes too late
+    assert oracle.trials[first.trial_id].score != 9.0
+    finish(oracle, second)
+    assert oracle.finished() and oracle.create_trial("c").status == "STOPPED"
+
+
+def test_nothing_begins_after_the_deadline_and_what_runs_is_told_to_stop(tmp_path):
+    oracle = oracle_in(tmp_path, limit=5, deadline=time.time() + 0.3)
+    trial = oracle.create_trial("tuner0")
+    assert oracle.get_trial(trial.trial_id).status == "RUNNING"
+    time.sleep(0.35)
+    assert oracle.get_trial(trial.trial_id).status == "STOPPED"
+    assert oracle.create_trial("tuner0").status == "STOPPED" and oracle.finished()
+    later = oracle_in(tmp_path, limit=5)
+    later.reload()
+    assert later.create_trial("tuner0").trial_id == trial.trial_id  # with more minutes it goes on
+
+
+# --- the command ------------------------------------------------------------------------------------
+
+def test_a_search_and_its_best_recipe(small_data, tmp_path):
+    out = tmp_path / "search"
+    request = ("tune.py", "fashion-mnist-92", *SMALL, "--data-dir", small_data, "--output", out)
+    result = run_json(*request, "--max-trials", 3)
+    rows = trials_of(out)
+    assert [r["trial"] for r in rows] == ["0", "1", "2"] and {r["status"] for r in rows} == {"completed"}
+    assert result["trials"] == result["completed"] == 3 and result["failed"] == 0
+    best = max(rows, key=lambda r: float(r["score"]))
+    assert result["best"]["val_accuracy"] == float(best["score"]) and str(result["best"]["trial"]) == best["trial"]
+    assert all(50 < float(r["memory_mb"]) < 3000 and float(r["seconds"]) > 0 and r["epochs"] == "1.0" for r in rows)
+    assert (out / "search.png").is_file() and json.loads((out / "search.json").read_text())["rounds"][0]["first_trial"] == 0
+    assert not list(out.rglob("model.keras"))
+    # more trials go on with those there were; the best recipe, trained as the trial was, gives the trial's figure
+    more = run_json(*request, "--max-trials", 4)
+    assert more["trials"] == 4 and trials_of(out)[:3] == rows
+    recipe = json.loads((out / "best_recipe.json").read_text())
+    best = max(trials_of(out), key=lambda r: float(r["score"]))
+    assert recipe == {"learning_rate": float(best["learning_rate"]),
+                      "builder_options": {"conv_dropout": float(best["conv_dropout"])}}
+    trained = run_json("train.py", "fashion-mnist-92", "--recipe", out / "best_recipe.json", "--epochs", 1, "--data-dir", small_data,
+                       "--output", tmp_path / "trained")
+    assert trained["val_accuracy"] == float(best["score"])
+    for changed, words in ((("--seed", 1), "another seed: was 0, is now 1"), (("--trial-images", 100), "another trial images"),
+                           (("--strategy", "random"), "another strategy"), (("--range", "batch_size=8,16"), "another range batch_size")):
+        refused = run(*request, "--max-trials", 4, *changed)
+        assert refused.returncode == 2 and words in refused.stderr and refused.stderr.count("\n") == 1, refused.stderr
+
+
+def test_a_trial_that_diverges_is_recorded_and_the_search_goes_on(small_data, tmp_path):
+    out = tmp_path / "search"
+    done = run("tune.py", "fashion-mnist-92", "--data-dir", small_data, "--output", out, "--trial-epochs", 2, "--max-trials", 3,
+               "--range", "learning_rate=1e-3,1e30", "--strategy", "random", "--seed", 3)
+    assert done.returncode == 0, done.stderr
+    rows = trials_of(out)
+    assert [r["status"] for r in rows].count("failed") >= 1 and [r["status"] for r in rows].count("completed") >= 1
+    failed = next(r for r in rows if r["status"] == "failed")
+    assert float(failed["learning_rate"]) == 1e30 and "diverged" in failed["reason"] and failed["score"] == ""
+    assert "failed: training diverged" in done.stderr
+
+
+def start(*args):
+    return subprocess.Popen([sys.executable, str(ROOT / "tune.py"), *map(str, args)], env=command_env(), cwd=ROOT,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def killed_again_and_again(request, out, kills, most_seconds):
+    chance, seen = random.Random(0), {}
+    for _ in range(kills):
+        process = start(*request)
+        time.sleep(chance.uniform(3, most_seconds))
+        os.kill(process.pid, signal.SIGKILL)  # its trial's process ends by itself
+        process.wait()
+        time.sleep(1)
+        if (out / "trials.csv").is_file():
+            for row in trials_of(out):
+                if row["status"] == "completed":
+                    assert seen.setdefault(row["trial"], row) == row  # what was finished stays as it was
+    result = subprocess.run([sys.executable, str(ROOT / "tune.py"), *map(str, request), "--json"], env=command_env(), capture_output=True,
+                            text=True)
+    assert result.returncode == 0, result.stderr
+    rows = trials_of(out)
+    assert [r["trial"] for r in rows] == [str(i) for i in range(len(rows))] and {r["status"] for r in rows} == {"completed"}
+    assert all(rows[int(i)] == row for i, row in seen.items())
+    return json.loads(result.stdout), rows
+
+
+def test_a_search_killed_twice(small_data, tmp_path):
+    out = tmp_path / "search"
+    result, rows = killed_again_and_again(
+        ("fashion-mnist-92", *SMALL, "--data-dir", small_data, "--output", out, "--max-trials", 3), out, kills=2, most_seconds=12)
+    assert result["trials"] == len(rows) == 3
+
+
+@pytest.mark.slow
+def test_a_search_killed_ten_times(small_data, tmp_path):
+    out = tmp_path / "search"
+    result, rows = killed_again_and_again(
+        ("fashion-mnist-92", *SMALL, "--data-dir", small_data, "--output", out, "--max-trials", 12), out, kills=10, most_seconds=25)
+    assert result["trials"] == len(rows) == 12
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow(small_data, tmp_path):
+    """The searching process after 60 trials and after 5; each trial has a process of its own."""
+    run_json("tune.py", "fashion-mnist-92", *SMALL, "--data-dir", small_data, "--output", tmp_path / "search", "--max-trials", 60,
+             "--strategy", "random", timeout=1800)
+    memory = [float(r["memory_mb"]) for r in trials_of(tmp_path / "search")]
+    assert len(memory) == 60 and 50 < memory[59] <= 1.15 * memory[4], memory
+
+
+def test_two_workers_one_of_them_killed(small_data, tmp_path):
+    out = tmp_path / "search"
+    process = start("fashion-mnist-92", *SMALL, "--data-dir", small_data, "--output", out, "--max-trials", 4, "--workers", 2, "--json")
+    killed, end = False, time.monotonic() + 60
+    while not killed and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.5)
+        workers = subprocess.run(["pgrep", "-f", f"worker-id worker1.*|{out}.*worker-id worker1"], capture_output=True, text=True).stdout.split()
+        if workers and len(list(out.glob("trials/trial_*/request.json"))) >= 2:
+            os.kill(int(workers[0]), signal.SIGKILL)
+            killed = True
+    stdout, stderr = process.communicate(timeout=200)
+    assert killed and process.returncode == 0, stderr
+    assert json.loads(stdout)["completed"] == 4 and "worker1 died (-9) and is started again" in stderr
+    rows = trials_of(out)
+    assert [r["trial"] for r in rows] == ["0", "1", "2", "3"] and {r["status"] for r in rows} == {"completed"}
+
+
+WRONG = {
+    "unknown rung": (["cifar10-13"], "unknown rung 'cifar10-13'"),
+    "unknown field": (["fashion-mnist-92", "--range", "speed=1:2"], "'speed' must be one of"),
+    "reversed range": (["fashion-mnist-92", "--range", "learning_rate=1:0.1"], "must be less than"),
+    "log range through zero": (["fashion-mnist-92", "--range", "learning_rate=0:1:log"], "must begin above 0"),
+    "one option": (["fashion-mnist-92", "--range", "batch_size=32"], "at least two different values"),
+    "twice": (["fashion-mnist-92", "--range", "batch_size=32,64", "--range", "batch_size=8,16"], "has a range already"),
+    "zero trials": (["fashion-mnist-92", "--max-trials", "0"], "--max-trials: must be a whole number of at least 1"),
+    "no minutes": (["fashion-mnist-92", "--max-minutes", "0"], "--max-minutes: must be a number greater than 0"),
+    "unknown strategy": (["fashion-mnist-92", "--strategy", "grid"], "invalid choice: 'grid'"),
+    "unknown objective": (["fashion-mnist-92", "--objective", "test_accuracy"], "invalid choice: 'test_accuracy'"),
+    "no data": (["fashion-mnist-92", "--data-dir", "EMPTY"], "holds no fashion-mnist"),
+    "too many images": (["fashion-mnist-92", "--trial-images", "500"], "--limit: must be 20 to 120"),
+    "folder of something else": (["fashion-mnist-92", "--output", "FULL"], "holds what is not a search"),
+    "nothing to overwrite": (["fashion-mnist-92", "--output", "FULL", "--overwrite"], "removes searches alone"),
+    "a file": (["fashion-mnist-92", "--output", "FILE"], "is a file"),
+    "damaged": (["fashion-mnist-92", "--output", "DAMAGED"], "search.json: damaged"),
+    "epochs twice": (["fashion-mnist-92", "--range", "epochs=1:3", "--trial-epochs", "2"], "does not go with --trial-epochs"),
+    "hyperband of an epoch": (["fashion-mnist-92", "--strategy", "hyperband", "--trial-epochs", "1"], "needs at least 3"),
+    "worker alone": (["fashion-mnist-92", "--worker-id", "a"], "needs --chief"),
+    "chief for a worker": (["fashion-mnist-92", "--chief", "127.0.0.1:9", "--worker-id", "chief2"], "without \"chief\""),
+    "no port": (["fashion-mnist-92", "--chief", "somewhere"], "must be HOST:PORT"),
+    "chief and workers": (["fashion-mnist-92", "--chief", "127.0.0.1:9", "--workers", "2"], "does not go with --chief"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_wrong_request(kind, small_data, tmp_path):
+    args, words = WRONG[kind]
+    (tmp_path / "EMPTY").mkdir()
+    (tmp_path / "FULL").mkdir()
+    (tmp_path / "FULL" / "thesis.txt").write_text("mine")
+    (tmp_path / "DAMAGED").mkdir()
+    (tmp_path / "DAMAGED" / "search.json").write_text("{")
+    (tmp_path / "FILE").write_text("")
+    if "--data-dir" not in args:
+        args = [*args, "--data-dir", small_data]
+    if "--output" not in args:
+        args = [*args, "--output", "new"]
+    done = run("tune.py", *args, cwd=tmp_path)
+    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1 and not done.stdout, done.stderr
+    assert not (tmp_path / "new").exists() and (tmp_path / "FULL" / "thesis.txt").is_file()
