@@ -577,9 +577,9 @@ def _positive(text):
 
 def _address(text):
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
-        raise argparse.ArgumentTypeError(f"must be HOST:PORT, received {text!r}")
-    return host, int(port)
+    if not port.isdecimal() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"must be HOST:PORT, or PORT for 127.0.0.1, received {text!r}")
+    return host or "127.0.0.1", int(port)
 
 
 # --- record, and the one entry point of an installed copy ---------------------------------------------

@@ -327,7 +327,7 @@ def test_two_workers_one_of_them_killed(small_data, tmp_path):
     killed, end = False, time.monotonic() + 60
     while not killed and time.monotonic() < end and process.poll() is None:
         time.sleep(0.5)
-        workers = subprocess.run(["pgrep", "-f", f"worker-id worker1.*|{out}.*worker-id worker1"], capture_output=True, text=True).stdout.split()
+        workers = subprocess.run(["pgrep", "-f", f"{out}.*--worker-id worker1"], capture_output=True, text=True).stdout.split()
         if workers and len(list(out.glob("trials/trial_*/request.json"))) >= 2:
             os.kill(int(workers[0]), signal.SIGKILL)
             killed = True
