@@ -348,6 +348,8 @@ class Search:
     def _at_work(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         with bundles.locked(self.folder):
+            if not (self.folder / "search.json").exists():  # before anything that would make the folder a stranger's
+                self.write()
             self.tuner = make_tuner(self.oracle, self.folder, self)
             self.write()
             try:
@@ -381,14 +383,18 @@ class Search:
         values = "  ".join(f"{k} {v:.4g}" for k, v in values_of(trial).items())
         self.notice(f"trial {int(trial.trial_id):>3}  {told}   {values}{top}")
 
+    def _trials(self):
+        """All trials in order; a chief's oracle begins others meanwhile."""
+        return [trial for _, trial in sorted(list(self.oracle.trials.items()))]
+
     def best(self):
         """The best completed trial, the first of equals; None where there is none."""
         sign = -1 if OBJECTIVES[self.request.objective] == "max" else 1
-        done = [t for t in self.oracle.trials.values() if t.status == "COMPLETED" and t.score is not None]
+        done = [t for t in self._trials() if t.status == "COMPLETED" and t.score is not None]
         return min(done, key=lambda t: (sign * t.score, t.trial_id), default=None)
 
     def summary(self):
-        best, statuses = self.best(), [status_of(t) for t in self.oracle.trials.values()]
+        best, statuses = self.best(), [status_of(t) for t in self._trials()]
         return {"output": str(self.folder), "trials": len(statuses), **{s: statuses.count(s) for s in ("completed", "failed", "unfinished")},
                 "seconds": round(self.before + time.time() - self.started, 1), "best": best and {
                     "trial": int(best.trial_id), self.request.objective: best.score, **values_of(best)}}
@@ -403,11 +409,11 @@ class Search:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["trial", "status", "score", *names, "epochs", "seconds", "memory_mb", "reason"])
-        for trial_id in sorted(self.oracle.trials):
-            trial = self.oracle.trials[trial_id]
+        for trial in self._trials():
             values, completed = values_of(trial), trial.status == "COMPLETED"
-            told = [round(trial.metrics.get_best_value(n), 2) if completed else "" for n in ("epochs", "seconds", "memory_mb")]
-            writer.writerow([int(trial_id), status_of(trial), trial.score if completed else "", *(values.get(n, "") for n in names),
+            told = [trial.metrics.get_best_value(n) if trial.metrics.exists(n) else None for n in ("epochs", "seconds", "memory_mb")]
+            told = ["" if value is None else round(value, 2) for value in told]
+            writer.writerow([int(trial.trial_id), status_of(trial), trial.score if completed else "", *(values.get(n, "") for n in names),
                              *told, reason_of(self.folder, trial) if trial.status == "FAILED" else ""])
         bundles.write_file(self.folder / "trials.csv", lambda file: file.write(text.getvalue().encode()))
         best = self.best()
