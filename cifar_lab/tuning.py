@@ -226,11 +226,11 @@ def refuse_changes(folder, request):
         raise InputError(f"{path}: damaged ({reason(error)}); --overwrite starts over") from None
     for key in now:
         if before.get(key) != now[key]:
-            was, is_now = before.get(key), now[key]
+            was, is_now, named = before.get(key), now[key], key.replace("_", " ")
             if key == "ranges" and isinstance(was, dict):
                 name = next(n for n in {**was, **is_now} if was.get(n) != is_now.get(n))
-                key, was, is_now = f"range {name}", was.get(name), is_now.get(name)
-            raise InputError(f"{folder}: holds a search with another {key.replace('_', ' ')}: was {was}, is now {is_now}; "
+                named, was, is_now = f"range of {name}", was.get(name), is_now.get(name)
+            raise InputError(f"{folder}: holds a search with another {named}: was {was}, is now {is_now}; "
                              "--output names another folder, --overwrite starts over")
     return earlier
 
