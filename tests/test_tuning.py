@@ -200,6 +200,23 @@ def test_every_moment_of_a_kill(tmp_path, strategy, monkeypatch):
     raise AssertionError("more writes than moments")
 
 
+@pytest.mark.parametrize("strategy", ["hyperband", "bayesian"])
+def test_kerastuners_own_strategies_run_to_their_end(tmp_path, strategy):
+    if strategy == "bayesian":
+        pytest.importorskip("sklearn")
+    oracle, epochs = oracle_in(tmp_path, strategy, limit=14, max_epochs=9), []
+    while (trial := oracle.create_trial("tuner0")).status == "RUNNING":
+        epochs.append(trial.hyperparameters.values.get("tuner/epochs"))
+        assert set(tuning.values_of(trial)) == {"x", "c"}
+        finish(oracle, trial)
+    assert len(oracle.trials) == 14 and all(t.status == "COMPLETED" for t in oracle.trials.values())
+    if strategy == "hyperband":  # few epochs for many, many for few
+        assert epochs[0] < 4 and max(epochs) == 9 and epochs.count(epochs[0]) > epochs.count(9)
+    else:
+        late = [oracle.trials[f"{i:06d}"].score for i in range(8, 14)]
+        assert min(late) < 0.05
+
+
 def test_trials_of_the_dead_are_given_to_others(tmp_path):
     oracle = oracle_in(tmp_path, limit=2)
     first, second = oracle.create_trial("a"), oracle.create_trial("b")
