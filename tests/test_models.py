@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cifar_lab import fused
-from cifar_lab.models import airbench, cifar10_cnn, fashion_mnist_cnn, vgg
+from cifar_lab.models import airbench, cifar10_cnn, edge, fashion_mnist_cnn, vgg
 
 BUILDERS = {
     "cifar10_cnn": (cifar10_cnn, {}, (32, 32, 3)),
@@ -12,9 +12,10 @@ BUILDERS = {
     "fashion_mnist_cnn": (fashion_mnist_cnn, {}, (28, 28, 1)),
     "vgg": (vgg, {}, (32, 32, 3)),
     "airbench": (airbench, {}, (32, 32, 3)),
+    "edge": (edge, {}, (32, 32, 3)),
 }
 TOTALS = {"cifar10_cnn": 1_639_914, "cifar10_cnn_bn": 1_640_182, "fashion_mnist_cnn": 412_778,
-          "vgg": 308_842, "airbench": 1_973_944}
+          "vgg": 308_842, "airbench": 1_973_944, "edge": 56_858}
 LAYERS = {
     "cifar10_cnn": {"conv1": 896, "conv2": 9_248, "conv3": 18_496, "poolhidden": 1_606_144, "output": 5_130},
     "cifar10_cnn_bn": {"norm_input": 12, "conv1": 896, "norm2": 128, "conv2": 9_248, "norm3": 128, "conv3": 18_496,
@@ -26,9 +27,17 @@ LAYERS = {
     "airbench": {"whiten": 312, "conv1_1": 13_824, "norm1_1": 192, "conv1_2": 36_864, "norm1_2": 192, "conv2_1": 147_456,
                  "norm2_1": 768, "conv2_2": 589_824, "norm2_2": 768, "conv3_1": 589_824, "norm3_1": 768, "conv3_2": 589_824,
                  "norm3_2": 768, "output": 2_560},
+    "edge": {"stem": 648, "norm": 96, "output": 970,
+             **{f"depthwise{n}": 216 for n in ("1_1", "1_2", "2_1")}, **{f"norm{n}": 96 for n in ("1_1_1", "1_1_2", "1_2_1", "1_2_2", "2_1_1")},
+             **{f"depthwise{n}": 504 for n in ("2_2", "2_3", "2_4", "3_1")},
+             **{f"norm{n}": 224 for n in ("2_1_2", "2_2_1", "2_2_2", "2_3_1", "2_3_2", "2_4_1", "2_4_2", "3_1_1")},
+             **{f"depthwise{n}": 864 for n in ("3_2", "3_3", "3_4")},
+             **{f"norm{n}": 384 for n in ("3_1_2", "3_2_1", "3_2_2", "3_3_1", "3_3_2", "3_4_1", "3_4_2")},
+             "pointwise1_1": 576, "pointwise1_2": 576, "pointwise2_1": 1_344, "pointwise3_1": 5_376,
+             **{f"pointwise2_{i}": 3_136 for i in (2, 3, 4)}, **{f"pointwise3_{i}": 9_216 for i in (2, 3, 4)}},
 }
 BUILT_IN = {"InputLayer", "Rescaling", "Conv2D", "Dropout", "BatchNormalization", "ReLU", "MaxPooling2D", "Flatten", "Dense",
-            "Activation", "Add", "GlobalMaxPooling2D", "Softmax"}
+            "Activation", "Add", "DepthwiseConv2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "Softmax"}
 
 
 @pytest.fixture(params=BUILDERS)
@@ -81,7 +90,7 @@ def test_raw_pixels_in(case):
 
 
 NO_DROPOUT = {"cifar10_cnn": {"dropout": 0.0}, "cifar10_cnn_bn": {"dropout": 0.0},
-              "fashion_mnist_cnn": {"conv_dropout": 0.0, "hidden_dropout": 0.0}, "vgg": {"dropout": (0, 0, 0), "l2": 0}, "airbench": {}}
+              "fashion_mnist_cnn": {"conv_dropout": 0.0, "hidden_dropout": 0.0}, "vgg": {"dropout": (0, 0, 0), "l2": 0}, "airbench": {}, "edge": {}}
 
 
 def test_overfits_one_batch(case):
@@ -216,7 +225,7 @@ def test_airbench_grows_as_told():
 def test_airbench_with_residual_stages():
     """What the first convolution of a stage gives arrives at its end even where the others give nothing."""
     model = airbench((16, 16, 3), widths=(8, 16), convolutions=3, residual=True, activation="relu")
-    assert airbench(widths=(128, 384, 512), convolutions=3, residual=True).count_params() == 11_135_032
+    assert airbench(widths=(128, 384, 512), convolutions=3, residual=True).count_params() == 9_921_848
     for stage in (1, 2):
         for i in (2, 3):
             model.get_layer(f"conv{stage}_{i}").set_weights([np.zeros_like(model.get_layer(f"conv{stage}_{i}").get_weights()[0])])
@@ -225,3 +234,13 @@ def test_airbench_with_residual_stages():
     assert first.std() > 0 and second.std() > 0
     np.testing.assert_array_equal(last, first)
     np.testing.assert_array_equal(end, second)
+
+
+def test_edge_grows_as_told():
+    model = edge((16, 16, 1), 3, stem=8, widths=(8, 12), blocks=(2, 1), kernel_size=5)
+    assert [l.kernel.shape[:2] for l in model.layers if isinstance(l, keras.layers.DepthwiseConv2D)] == [(5, 5)] * 3
+    assert [l.name for l in model.layers if isinstance(l, keras.layers.Add)] == ["add1_1", "add1_2"]  # where the shape stays
+    assert model.get_layer("relu1_2").output.shape[1:] == (16, 16, 8) and model.get_layer("relu2_1").output.shape[1:] == (8, 8, 12)
+    for wrong in ({"widths": (8,)}, {"widths": (), "blocks": ()}, {"widths": (8, 8), "blocks": (1, 0)}):
+        with pytest.raises(ValueError, match="widths and blocks"):
+            edge(**wrong)
