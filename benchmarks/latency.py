@@ -62,14 +62,23 @@ def main(argv):
     return cli.OK
 
 
+def _is_of(file, folder):
+    """Whether an export is there and of this bundle."""
+    try:
+        card = json.loads(inference.card_path(file).read_text())
+        return file.is_file() and card["source_sha256"] == bundles.read_card(folder)["model_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def exported(folder, elsewhere, data_dir):
     """{runtime: file} of a bundle; what is missing beside its model is written below `elsewhere`."""
     files, dataset = {"rung": bundles.read_card(folder)["rung"]}, None
     for runtime, form in RUNTIMES.items():
         file = folder / (exporting.FORMATS[form] if form else "model.keras")
-        if not file.is_file():
+        if form and not _is_of(file, folder):
             file = elsewhere / folder.name / file.name
-            if not file.is_file():
+            if not _is_of(file, folder):
                 from cifar_lab import data
                 backend.start()
                 card = bundles.read_card(folder)
@@ -91,7 +100,7 @@ def work(threads, rounds, files):
     card = json.loads(Path(files["Keras predict"]).with_name("card.json").read_text())
     compiled = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
     calls = {
-        "Keras predict": lambda images: model.predict(images.astype(np.float32), verbose=0),
+        "Keras predict": lambda images: model.predict(images.astype(np.float32), batch_size=len(images), verbose=0),
         "Keras compiled call": lambda images: compiled(tf.constant(images, tf.float32)).numpy()}
     cards = {"Keras predict": {"bytes": os.path.getsize(files["Keras predict"]), "accuracy": card["test_accuracy"]}}
     cards["Keras compiled call"] = cards["Keras predict"]

@@ -39,6 +39,9 @@ class _Notice:
 def guarded(prog, command, argv):
     """Run a command; turn what went wrong into a line and an exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up lines
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names of files may hold what no encoding has
+            stream.reconfigure(errors="backslashreplace")
     try:
         return command(argv)
     except InputError as error:
@@ -248,7 +251,7 @@ def _evaluate(argv):
         from . import inference
         folder, model = args.bundle, inference.Classifier(args.bundle)
         card = model.card
-        if not card:
+        if not isinstance(card.get("rung"), str):
             raise InputError(f"{folder}: has no export card ({inference.card_path(folder).name}), so its classes are unknown")
         input_shape = model.input_shape
     else:
@@ -371,6 +374,8 @@ def _pictures(names, input_shape):
             continue
         for file in map(str, files):
             try:
+                if file == "-" and sys.stdin is None:
+                    raise InputError("-: there is no stdin")
                 if file == "-":
                     yield file, data.read_image(io.BytesIO(sys.stdin.buffer.read()), input_shape, "stdin")
                 else:
@@ -439,8 +444,15 @@ def _export(argv):
         notice(f"{output}: is written anew")
     backend.start()
     model, _ = bundles.load(folder)
-    name, _ = _data_of(args, card)
-    dataset = data.load(os.path.abspath(name) if data.is_folder(name) else name, args.data_dir, tuple(model.input_shape[1:]), notice)
+    name, own = _data_of(args, card)
+    is_folder = data.is_folder(name)
+    name = os.path.abspath(name) if is_folder else name
+    dataset = data.load(name, args.data_dir, tuple(model.input_shape[1:]), notice)
+    if name == own.get("name") and own.get("test_sha256") not in (None, dataset.test_sha256()):
+        if is_folder:
+            raise InputError(f"{name}: has changed since {card['rung']} was trained on it, so what was kept for the test cannot be "
+                             "told; name data to test with in a folder of their own with --data")
+        notice("note: these are not the test images that the card's figures were measured on")
     card = exporting.export(folder, args.format, output, dataset, args.seed,
                             command_line("export.py", sys.argv[1:] if argv is None else argv))
     if args.json:
@@ -481,9 +493,12 @@ def _tune(argv):
     parser.add_argument("--chief", type=_address, metavar="HOST:PORT",
                         help="with --worker-id: the chief to work for; without: be the chief, and listen there (no authentication)")
     parser.add_argument("--worker-id", metavar="ID", help="the name of this worker, of its own among all of a chief")
-    parser.add_argument("--end-with-parent", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--end-with-parent", type=whole(1), help=argparse.SUPPRESS)
     argv = sys.argv[1:] if argv is None else argv
     args = parser.parse_args(argv)
+    if args.end_with_parent:
+        from . import trials
+        trials.end_with_parent(args.end_with_parent)
     recipe = recipes.get(args.rung)
     if args.worker_id is not None and not args.chief:
         raise InputError("--worker-id: needs --chief, the address to work for")
@@ -511,7 +526,10 @@ def _tune(argv):
     notice = _Notice()
     dataset = data.load(data_name, args.data_dir, recipe.input_shape, notice)
     if args.trial_images:
-        data.limited(dataset, args.trial_images, args.seed)
+        try:
+            data.limited(dataset, args.trial_images, args.seed)
+        except InputError as error:
+            raise InputError(str(error).replace("--limit", "--trial-images")) from None
     request = tuning.Request(
         args.rung, args.strategy, ranges or tuning.default_ranges(recipe), args.objective, args.seed, args.trial_epochs,
         args.trial_images, args.stop_behind, data_name, dataset.train_sha256(), recipe.sha256())
@@ -520,9 +538,6 @@ def _tune(argv):
         tuning.clear(folder)
     if not args.worker_id:
         tuning.refuse_changes(folder, request)  # before the seconds that Keras takes to start
-    if args.end_with_parent:
-        from . import trials
-        trials.end_with_parent()
     backend.start()
     max_trials = args.max_trials or (None if args.max_minutes else 30)
     search = tuning.Search(request, folder, args.data_dir and os.path.abspath(args.data_dir), max_trials, args.max_minutes, notice,

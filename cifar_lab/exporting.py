@@ -76,7 +76,7 @@ def export(folder, format, output, dataset, seed=0, command=""):
             "date": datetime.datetime.now(datetime.UTC).date().isoformat()}
         with open(inference.card_path(path), "w", encoding="utf-8") as file:
             json.dump(card, file, indent=2)
-        for name in (path.name, inference.card_path(path).name):  # a kill between the two is seen: the card has a checksum
+        for name in (inference.card_path(path).name, path.name):  # a kill between the two is seen: the card has a checksum
             bundles.sync(path.with_name(name))
             os.replace(path.with_name(name), output.with_name(name))
         bundles.sync(output.parent)

@@ -3,8 +3,8 @@ import keras
 from keras import ops
 
 
-def build(recipe, steps):
-    """The optimizer of a recipe for a training of `steps` steps: keras.optimizers.Optimizer."""
+def build(recipe, steps, precision="float32"):
+    """The optimizer of a recipe for a training of `steps` steps under the dtype policy `precision`: keras.optimizers.Optimizer."""
     rate = recipe.learning_rate
     if recipe.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
@@ -17,7 +17,8 @@ def build(recipe, steps):
         return optimizer
     options = rate, recipe.momentum, recipe.weight_decay, recipe.bias_rate_factor
     if recipe.optimizer == "muon":
-        optimizer = Muon(*options, kernel_rate_factor=recipe.kernel_rate / recipe.learning_rate)
+        optimizer = Muon(*options, kernel_rate_factor=recipe.kernel_rate / recipe.learning_rate,
+                         bfloat16=precision == "mixed_bfloat16")
     else:
         optimizer = NesterovSGD(*options)
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
@@ -78,44 +79,51 @@ class Muon(NesterovSGD):
     `orthogonalized` finds it: all directions learn at one pace, whatever the gradient's length. Such kernels have no weight
     decay. (keras.optimizers.Muon does this for matrices alone, and leaves kernels of four axes to AdamW.)
 
-    kernel_rate_factor: the kernels' rate as a multiple of the learning rate. Other arguments: NesterovSGD.
+    kernel_rate_factor: the kernels' rate as a multiple of the learning rate.   bfloat16: whether to orthogonalize in it.
+    Other arguments: NesterovSGD.
     """
 
     def __init__(self, learning_rate=0.01, momentum=0.9, weight_decay=0.0, bias_rate_factor=1.0, kernel_rate_factor=1.0,
-                 **kwargs):
+                 bfloat16=False, **kwargs):
         super().__init__(learning_rate, momentum, weight_decay, bias_rate_factor, **kwargs)
-        self.kernel_rate_factor = kernel_rate_factor
+        self.kernel_rate_factor, self.bfloat16 = kernel_rate_factor, bfloat16
+
+    @staticmethod
+    def _is_matrix(variable):
+        return len(variable.shape) == 4 and variable.shape[-1] > 1  # 1: a depthwise kernel
 
     def _use_weight_decay(self, variable):
-        return len(variable.shape) != 4 and super()._use_weight_decay(variable)
+        return not self._is_matrix(variable) and super()._use_weight_decay(variable)
 
     def update_step(self, gradient, variable, learning_rate):
-        if len(variable.shape) != 4:
+        if not self._is_matrix(variable):
             return super().update_step(gradient, variable, learning_rate)
-        gradient = ops.cast(gradient, variable.dtype)
-        velocity = self.momentums[self._get_variable_index(variable)]
-        self.assign(velocity, self.momentum * velocity + gradient)
-        step = orthogonalized(ops.reshape(gradient + self.momentum * velocity, (-1, variable.shape[-1])))
+        step = gradient = ops.cast(gradient, variable.dtype)
+        if self.momentum:
+            velocity = self.momentums[self._get_variable_index(variable)]
+            self.assign(velocity, self.momentum * velocity + gradient)
+            step = gradient + self.momentum * velocity
+        step = orthogonalized(ops.reshape(step, (-1, variable.shape[-1])), bfloat16=self.bfloat16)
         rate = ops.cast(learning_rate * self.kernel_rate_factor, variable.dtype)
         norm = ops.sqrt(ops.sum(ops.square(variable))) + 1e-7
         self.assign(variable, variable * (variable.shape[-1] ** 0.5 / norm) - rate * ops.reshape(step, variable.shape))
 
     def get_config(self):
-        return {**super().get_config(), "kernel_rate_factor": self.kernel_rate_factor}
+        return {**super().get_config(), "kernel_rate_factor": self.kernel_rate_factor, "bfloat16": self.bfloat16}
 
 
-def orthogonalized(matrix, steps=3):
+def orthogonalized(matrix, steps=3, bfloat16=False):
     """About the nearest (semi-)orthogonal matrix: the same singular vectors, singular values near 1.
 
     `steps` times the polynomial 3.4445 x - 4.775 x^3 + 2.0315 x^5 of the singular values (a Newton-Schulz iteration; Jordan et
     al. 2024), beginning from the matrix over its Frobenius norm: after 3 steps, which is enough to train with, those that began
     above 0.05 are within 0.68 and 1.21; after 5 those above 0.01 are.
 
-    matrix: float (N, M). Returns float (N, M), computed in bfloat16 where that is the compute dtype of training.
+    matrix: float (N, M).   bfloat16: the dtype to compute in. Returns float (N, M).
     """
     wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix / (ops.sqrt(ops.sum(ops.square(matrix))) + 1e-7)
-    if keras.config.dtype_policy().compute_dtype == "bfloat16":
+    if bfloat16:
         x = ops.cast(x, "bfloat16")
     if not wide:
         x = ops.transpose(x)

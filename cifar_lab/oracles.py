@@ -8,17 +8,25 @@ import json
 import math
 import os
 import time
+from pathlib import Path
 
 import keras_tuner
 import numpy as np
+from keras_tuner.engine.trial import Trial
 from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, RandomSearchOracle
 
 from . import bundles
+from .errors import InputError, reason
 
 RUNNING, IDLE, STOPPED = "RUNNING", "IDLE", "STOPPED"
 ENDED = ("COMPLETED", "FAILED")
 LEASE_SECONDS = 60.0  # a worker that is not heard of for so long is dead, and its trial somebody else's
 _MANY = 100_000  # KerasTuner's max_trials, which also decides how its trial ids are written: 000000, 000001, ...
+
+
+def _read_json(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
 
 
 class Surviving:
@@ -27,7 +35,7 @@ class Surviving:
     limit: trials to begin at most.   deadline: a time.time() after which none is begun and running ones stop, or None.
     """
 
-    limit, deadline, lease_seconds = None, None, LEASE_SECONDS
+    limit, deadline, lease_seconds, exhausted = None, None, LEASE_SECONDS, False
 
     def configure(self, limit, deadline=None):
         self.limit, self.deadline, self._heard = limit, deadline, {}
@@ -46,8 +54,18 @@ class Surviving:
         self._write(os.path.join(self._get_trial_dir(trial.trial_id), "trial.json"), trial.get_state())
 
     def reload(self):
-        """Take up the files of a search, whatever the moment at which it was killed."""
-        super().reload()  # those that ran are in the retry queue now
+        """Take up the files of a search, whatever the moment at which it was killed. InputError where one is damaged."""
+        try:
+            path = self._project_dir
+            for path in sorted(p / "trial.json" for p in Path(path).iterdir() if p.name.startswith("trial_")):
+                if path.is_file():
+                    trial = Trial.from_state(_read_json(path))
+                    self.trials[trial.trial_id] = trial
+            path = self._get_oracle_fname()
+            self.set_state(_read_json(path))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: damaged ({type(error).__name__}: {reason(error)[:100]}); --overwrite starts the search over") from None
+        self.ongoing_trials = {}  # they are in the queue below
         for trial_id in sorted(self.trials):
             status = self.trials[trial_id].status
             for order, wanted in ((self.start_order, True), (self.end_order, status in ENDED)):
@@ -66,8 +84,10 @@ class Surviving:
 
     def finished(self):
         """Whether nothing is left to do: no trial may begin and none runs."""
-        done = self.closed() or len(self.trials) >= self.limit and not self._retry_queue
-        return done and not self.ongoing_trials
+        if self.closed():
+            now = time.monotonic()  # a worker that died with its trial is not waited for
+            return all(now - self._heard.get(t, now) > self.lease_seconds for t in list(self.ongoing_trials))
+        return (self.exhausted or len(self.trials) >= self.limit) and not self._retry_queue and not self.ongoing_trials
 
     # Called by one thread alone, here and in `serve`: KerasTuner's locks, which an exception leaves locked, stay unused.
 
@@ -79,11 +99,12 @@ class Surviving:
         over = self.closed() or len(self.trials) >= self.limit and not self._retry_queue
         if tuner_id not in self.ongoing_trials and over:
             status = IDLE if self.ongoing_trials and not self.closed() else STOPPED  # IDLE: somebody may die yet
-            trial = keras_tuner.engine.trial.Trial(self.hyperparameters.copy(), trial_id="", status=status)
+            trial = Trial(self.hyperparameters.copy(), trial_id="", status=status)
         else:
             trial = super().create_trial(tuner_id)
             if trial.status == STOPPED and self.ongoing_trials:
                 trial.status = IDLE
+            self.exhausted = trial.status == STOPPED
         self.tuner_ids.add(tuner_id)
         if trial.status == STOPPED:
             self.tuner_ids.discard(tuner_id)
@@ -97,7 +118,7 @@ class Surviving:
             if ongoing.trial_id == trial_id:
                 self._heard[tuner_id] = time.monotonic()
         if self.closed() and trial.status == RUNNING:
-            copy = keras_tuner.engine.trial.Trial(trial.hyperparameters, trial_id, STOPPED)
+            copy = Trial(trial.hyperparameters, trial_id, STOPPED)
             copy.metrics = trial.metrics
             return copy
         return trial
@@ -110,9 +131,12 @@ class Surviving:
         return super().update_trial(trial_id, metrics, step)
 
     def end_trial(self, trial):
-        if trial.trial_id in self.end_order:  # a worker thought dead that finished after all
-            return
-        super().end_trial(trial)
+        if trial.trial_id in self._retry_queue:  # a worker thought dead, or known to an earlier chief, that finished after all
+            self._retry_queue.remove(trial.trial_id)
+        if trial.trial_id not in self.end_order:
+            super().end_trial(trial)
+        for tuner_id in [t for t, ongoing in self.ongoing_trials.items() if ongoing.trial_id == trial.trial_id]:
+            del self.ongoing_trials[tuner_id]
 
     def allow(self, tuner_id):
         """A worker is started again: it has the time of a lease to come back to its trial."""
@@ -181,12 +205,14 @@ class Narrowing(Surviving, keras_tuner.Oracle):
         n = len(self.start_order)
         while len(self.rounds) <= n // self.trials_per_round:
             self.rounds.append({"first_trial": n, "ranges": self._narrowed()})
-        for attempt in range(self._max_collisions):
+        fixed = {hp.name: hp.value for hp in self.hyperparameters.space if isinstance(hp, keras_tuner.engine.hyperparameters.Fixed)}
+        for attempt in range(2 * self._max_collisions):  # what was tried is not tried again; at last anywhere
+            explore = self.explore if attempt < self._max_collisions else 1.0
             rng = np.random.default_rng([self.seed, n, attempt])
             ranges = self.rounds[-1]["ranges"]
-            values = {name: r.draw(rng, r.whole() if rng.random() < self.explore else ranges[name]) for name, r in self.space.items()}
-            if not self._duplicate(values):
-                return {"status": RUNNING, "values": values}
+            values = {name: r.draw(rng, r.whole() if rng.random() < explore else ranges[name]) for name, r in self.space.items()}
+            if not self._duplicate({**fixed, **values}):
+                return {"status": RUNNING, "values": {**fixed, **values}}
         return {"status": STOPPED}
 
     def _narrowed(self):
@@ -216,13 +242,15 @@ def build(strategy, space, objective, direction, seed, limit, deadline=None, max
     max_epochs: hyperband's, of its longest trials.   digest: of the request, which chief and workers must share.
     """
     given = {"objective": keras_tuner.Objective(objective, direction), "hyperparameters": hyperparameters(space, digest),
-             "seed": seed + 1, "allow_new_entries": strategy == "hyperband", "tune_new_entries": strategy == "hyperband",
-             "max_consecutive_failed_trials": _MANY}  # KerasTuner takes a seed of 0 for none, and a failure for a reason to stop
+             # KerasTuner draws with seed, seed + 1, ...: neighbours would be one search; and 0 is no seed to it
+             "seed": int(np.random.SeedSequence(seed).generate_state(1)[0]) or 1, "allow_new_entries": strategy == "hyperband", "tune_new_entries": strategy == "hyperband",
+             "max_consecutive_failed_trials": _MANY}
     if strategy == "hyperband":
         oracle = Hyperband(max_epochs=max_epochs, **given)
     else:
-        kinds = {"narrowing": Narrowing, "random": Random, "bayesian": Bayesian}
-        oracle = kinds[strategy](max_trials=_MANY, **given, **({"space": space} if strategy == "narrowing" else {}))
+        kind, more = {"narrowing": (Narrowing, {"space": space}), "random": (Random, {}),
+                      "bayesian": (Bayesian, {"num_initial_points": 3 * len(space)})}[strategy]
+        oracle = kind(max_trials=_MANY, **given, **more)
     return oracle.configure(limit, deadline)
 
 

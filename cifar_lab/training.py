@@ -136,7 +136,7 @@ class Trainer:
             self.augment = None
             if recipe.augmentation.as_dict():
                 self.augment = Augment(recipe.augmentation, len(dataset.train_labels), seed, name="augment")
-        optimizer = optimizers.build(recipe, self.steps_per_epoch * recipe.epochs)
+        optimizer = optimizers.build(recipe, self.steps_per_epoch * recipe.epochs, self.precision)
         self.model = self._training_model(None, optimizer)
         self.model.optimizer.build(self.model.trainable_variables)
         # the same layers and the same optimizer behind smaller images
@@ -294,6 +294,15 @@ class Trainer:
             raise InputError(f"{path}: the state is not of this network; --overwrite starts over") from None
         self.history, self.kept = meta["history"], kept or None
         self.compile_seconds = meta["compile_seconds"]
+
+
+def history_of_unfinished(output):
+    """Rows of the epochs done so far of an unfinished training whose bundle will be `output`; [] where there is none."""
+    path = bundles.state_path(output)
+    try:
+        return _read_state(path)[0]["history"] if path.exists() else []
+    except InputError:
+        return []
 
 
 def _read_state(path):

@@ -1,7 +1,7 @@
 """One trial of a search, in a process of its own: what it leaks, and what kills it, ends with it.
 
-`python -m cifar_lab.trials FOLDER` trains what FOLDER/request.json describes by the one training path, without looking at the
-test images, and leaves FOLDER/result.json. Killed, it goes on where it was when it is run again. It ends when its parent does.
+`python -m cifar_lab.trials FOLDER PARENT` trains what FOLDER/request.json describes by the one training path, without looking at the
+test images, and leaves FOLDER/result.json. Killed, it goes on where it was when it is run again. It ends when PARENT, the process of that number, does.
 """
 import json
 import math
@@ -19,9 +19,10 @@ from .errors import InputError, reason
 LEAST_PEERS = 5  # trials that the median rule needs
 
 
-def main(folder):
-    end_with_parent()
+def main(folder, parent):
+    end_with_parent(int(parent))
     folder = Path(folder)
+    wait_for_lock(folder / "run")  # a process that is about to end with its own parent
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     try:
         backend.start()
@@ -35,8 +36,25 @@ def main(folder):
     except Exception as error:
         result = {"status": "failed", "reason": f"{type(error).__name__}: {reason(error)[:300]}"}
     write_json(folder / "result.json", result)
-    shutil.rmtree(folder / "run", ignore_errors=True)  # weights of trials are not kept: a search is for the recipe
+    clean(folder)
     return 0
+
+
+def clean(folder):
+    """Remove the weights and the state of a trial that has ended: a search is for the recipe."""
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    bundles.state_path(folder / "run").unlink(missing_ok=True)
+
+
+def wait_for_lock(output, seconds=30):
+    """Until nobody else writes to a bundle's folder, or so long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            with bundles.locked(output):
+                return
+        except InputError:
+            time.sleep(0.5)
 
 
 def _train(folder, request):
@@ -44,9 +62,9 @@ def _train(folder, request):
     recipe = recipes.changed(recipes.get(request["rung"]), request["fields"], "trial")
     dataset = data.load(request["data"], request["data_dir"], recipe.input_shape)
     output = folder / "run"
-    watch = [_behind(folder, request["objective"], request["direction"], recipe.epochs)] if request["stop_behind"] else []
+    watch = [_behind(folder, output, request["objective"], request["direction"], recipe.epochs)] if request["stop_behind"] else []
     card, _ = training.train(recipe, dataset, output, rung=request["rung"], seed=request["seed"], limit=request["limit"],
-                             resume=True, test=False, callbacks=watch,
+                             resume=True, overwrite=True, test=False, callbacks=watch,
                              notice=lambda line: print(line, file=sys.stderr, flush=True))
     rows = reporting.read_history(output)
     chosen = rows[card["epoch"] - 1]
@@ -58,12 +76,14 @@ def _train(folder, request):
             "compile_seconds": card["compile_seconds"], **{name: chosen[name] for name in names}}
 
 
-def _behind(folder, objective, direction, epochs):
+def _behind(folder, output, objective, direction, epochs):
     """A callback that stops a trial whose best so far is worse than the median of its peers' at that epoch (Golovin et al. 2017).
 
     Peers are the finished trials of the search on this machine, at least LEAST_PEERS; the first quarter of the epochs is free.
     """
     import keras
+
+    from . import training
     better = max if direction == "max" else min
     peers = []
     for path in folder.parent.glob("*/history.csv"):
@@ -71,7 +91,7 @@ def _behind(folder, objective, direction, epochs):
         peers.append([better(values[:i + 1]) for i in range(len(values))])
 
     class Behind(keras.callbacks.Callback):
-        seen = []
+        seen = [row[objective] for row in training.history_of_unfinished(output)]  # before it was killed
 
         def on_epoch_end(self, epoch, logs=None):
             self.seen = [*self.seen, float(logs[objective])]
@@ -89,9 +109,10 @@ def write_json(path, value):
     bundles.write_file(path, lambda file: file.write(json.dumps(value, indent=2).encode()))
 
 
-def end_with_parent():
-    """From now on this process ends when the one that started it does, however that ends."""
-    parent = os.getppid()
+def end_with_parent(parent):
+    """From now on this process ends when the one of the number `parent`, which started it, does, however that ends."""
+    if os.name != "posix":  # elsewhere a process keeps its parent's number
+        return
 
     def watch():
         while os.getppid() == parent:
@@ -101,4 +122,4 @@ def end_with_parent():
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1]))
+    raise SystemExit(main(*sys.argv[1:]))

@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import backend, bundles, recipes
+from . import backend, bundles, recipes, trials
 from .errors import InputError, reason
 
 STRATEGIES = ("narrowing", "random", "bayesian", "hyperband")
@@ -30,9 +30,10 @@ WHOLE = ("batch_size", "epochs", "crop_padding", "cutout_size")  # fields that a
 NUMBERS = ("learning_rate", "weight_decay", "momentum", "kernel_rate", "bias_rate_factor", "warmup_fraction", "label_smoothing",
            "validation_fraction")
 AUGMENTATIONS = ("rotation_range", "width_shift_range", "height_shift_range", "shear_range", "zoom_range", "crop_padding", "cutout_size")
-# numeric keyword arguments of the builders; a list is given the same value throughout
-OPTIONS = {"airbench": (), "cifar10_cnn": ("dropout",), "edge": (), "fashion_mnist_cnn": ("conv_dropout", "hidden_dropout"),
-           "vgg": ("dropout", "l2")}
+# numeric keyword arguments of the builders, and what they may be; a list is given the same value throughout
+OPTIONS = {"airbench": {}, "cifar10_cnn": {"dropout": (0.0, 0.95)}, "edge": {},
+           "fashion_mnist_cnn": {"conv_dropout": (0.0, 0.95), "hidden_dropout": (0.0, 0.95)},
+           "vgg": {"dropout": (0.0, 0.95), "l2": (0.0, 1e3)}}
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Range:
             value = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
         else:
             value = low + u * (high - low)
-        return min(int(value), self.high) if self.whole_numbers else min(max(value, self.low), self.high)
+        return min(max(int(value) if self.whole_numbers else value, self.low), self.high)
 
     def position(self, value):
         """u of a value, 0 to 1; the middle of what a whole number stands for."""
@@ -92,8 +93,8 @@ class Range:
     def as_text(self):
         """As --range takes it."""
         if self.options:
-            return ",".join(f"{o:g}" for o in self.options)
-        return f"{self.low:g}:{self.high:g}" + (":log" if self.log else "")
+            return ",".join(map(repr, self.options))
+        return f"{self.low!r}:{self.high!r}" + (":log" if self.log else "")
 
 
 def parse_range(text, recipe):
@@ -122,6 +123,9 @@ def parse_range(text, recipe):
             raise InputError(f"{wrong} a logarithmic range must begin above 0")
         found = Range(low, high, log, kind is int)
     for value in found.options or (found.low, found.high):
+        least, most = OPTIONS[recipe.builder].get(name, (-math.inf, math.inf))
+        if not least <= value <= most:
+            raise InputError(f"{wrong} {name} must be from {least:g} to {most:g}, received {value:g}")
         try:
             with_fields(recipe, {name: value})
         except InputError as error:
@@ -243,7 +247,10 @@ def clear(folder):
     if not (folder / "search.json").is_file():
         raise InputError(f"{folder}: holds what is not a search; --overwrite removes searches alone")
     with bundles.locked(folder):
-        shutil.rmtree(folder)
+        gone = folder.with_name(f".{folder.name}.previous")  # whole or not at all: a kill leaves no half of a search
+        shutil.rmtree(gone, ignore_errors=True)
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 # --- running ------------------------------------------------------------------------------------------
@@ -261,6 +268,7 @@ class Search:
         self.request, self.folder, self.data_dir, self.notice, self.command = request, Path(folder), data_dir, notice, command
         self.recipe, self.worker = recipes.get(request.rung), worker
         earlier = None if worker else refuse_changes(folder, request)
+        self.written = 0.0
         self.before, self.started = (earlier or {}).get("seconds", 0.0), time.time()
         deadline = None if max_minutes is None else self.started + max(0.0, 60 * max_minutes - self.before)
         from . import oracles
@@ -288,8 +296,8 @@ class Search:
             threads = max(1, backend.cores() // workers)
             with open(self.folder / f"{name}.log", "ab") as log:
                 team[name] = subprocess.Popen(
-                    [*worker_command, "--chief", f"127.0.0.1:{port}", "--worker-id", name, "--end-with-parent"], stdout=log,
-                    stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, "TF_NUM_INTRAOP_THREADS": str(threads)})
+                    [*worker_command, "--chief", f"127.0.0.1:{port}", "--worker-id", name, "--end-with-parent", str(os.getpid())],
+                    stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=_child_env(TF_NUM_INTRAOP_THREADS=threads))
 
         def started(port):
             self.notice(f"chief listens on {host}:{port}" + ("" if host in ("127.0.0.1", "localhost") else
@@ -301,6 +309,7 @@ class Search:
         shown, deaths = set(self.oracle.end_order), []
 
         def watch():
+            self.tick()
             for trial_id in list(self.oracle.end_order):
                 if trial_id not in shown:
                     shown.add(trial_id)
@@ -334,15 +343,17 @@ class Search:
         import grpc
         from keras_tuner.src.distribute import oracle_client
         oracle_client.TIMEOUT = CHIEF_SECONDS  # KerasTuner's is an hour
-        space = self.oracle.get_space().get_config()
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "search.json").exists():  # on a machine of its own: the folder is a search's
+            write_json(self.folder / "search.json", {"request": self.request.as_dict(), "seconds": 0.0, "command": self.command})
         tuner = make_tuner(self.oracle, self.folder, self)
         try:
-            if tuner.oracle.get_space().get_config() != space:
+            if self.request.sha256() not in [hp.value for hp in tuner.oracle.get_space().space if hp.name == "search"]:
                 raise InputError(f"--chief {host}:{port}: searches with other settings or data than this worker was started with")
             tuner.search()
-        except grpc.RpcError as error:
-            raise InputError(f"--chief {host}:{port}: does not answer ({error.code().name})") from None
+        except (grpc.RpcError, tuner.ChiefGone) as error:
+            code = getattr(error, "code", lambda: None)()
+            raise InputError(f"--chief {host}:{port}: does not answer ({getattr(code, 'name', code or error)})") from None
 
     @contextlib.contextmanager
     def _at_work(self):
@@ -372,7 +383,8 @@ class Search:
     def ended(self, trial):
         """Called when a trial has ended: tell the user, and write what is known."""
         if self.worker:
-            self.notice(f"trial {int(trial.trial_id):>3}  {trial.status.lower()}")
+            told = trial.status.lower() + (f": {reason_of(self.folder, trial)}" if trial.status != "COMPLETED" else "")
+            self.notice(f"trial {int(trial.trial_id):>3}  {told}")
             return
         self.write()
         trial = self.oracle.trials[trial.trial_id]
@@ -382,6 +394,11 @@ class Search:
         top = f"   best {best.score:.4f} (trial {int(best.trial_id)})" if best else ""
         values = "  ".join(f"{k} {v:.4g}" for k, v in values_of(trial).items())
         self.notice(f"trial {int(trial.trial_id):>3}  {told}   {values}{top}")
+
+    def tick(self):
+        """Called again and again while trials run: what a kill would forget is written twice a minute."""
+        if not self.worker and time.monotonic() - self.written > 30:
+            self.write()
 
     def _trials(self):
         """All trials in order; a chief's oracle begins others meanwhile."""
@@ -401,6 +418,7 @@ class Search:
 
     def write(self):
         """search.json, trials.csv and, once a trial has completed, best_recipe.json."""
+        self.written = time.monotonic()
         rounds = [{"first_trial": r["first_trial"], "ranges": {n: self.request.ranges[n].bounds(w) for n, w in r["ranges"].items()}}
                   for r in getattr(self.oracle, "rounds", [])]
         write_json(self.folder / "search.json", {"request": self.request.as_dict(), **self.summary(), "rounds": rounds,
@@ -410,10 +428,12 @@ class Search:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["trial", "status", "score", *names, "epochs", "seconds", "memory_mb", "reason"])
         for trial in self._trials():
-            values, completed = values_of(trial), trial.status == "COMPLETED"
+            values, completed, status = values_of(trial), trial.status == "COMPLETED", status_of(trial)
+            if completed and result_of(self.folder, trial).get("status") == "stopped early":
+                status = "stopped early"
             told = [trial.metrics.get_best_value(n) if trial.metrics.exists(n) else None for n in ("epochs", "seconds", "memory_mb")]
             told = ["" if value is None else round(value, 2) for value in told]
-            writer.writerow([int(trial.trial_id), status_of(trial), trial.score if completed else "", *(values.get(n, "") for n in names),
+            writer.writerow([int(trial.trial_id), status, trial.score if completed else "", *(values.get(n, "") for n in names),
                              *told, reason_of(self.folder, trial) if trial.status == "FAILED" else ""])
         bundles.write_file(self.folder / "trials.csv", lambda file: file.write(text.getvalue().encode()))
         best = self.best()
@@ -466,7 +486,16 @@ def make_tuner(oracle, folder, search):
     class TimeIsUp(keras_tuner.errors.FatalError):
         pass
 
+    class Gone(keras_tuner.errors.FatalError):
+        """The chief does not answer."""
+
     class Tuner(BaseTuner):
+        ChiefGone = Gone
+
+        def reload(self):
+            if not self._is_worker():
+                self.oracle.reload()
+
         def _get_tuner_fname(self):  # so that there is something to reload from the first trial on
             return os.path.join(str(self.project_dir), "oracle.json")
 
@@ -497,7 +526,13 @@ def make_tuner(oracle, folder, search):
             return {**{name: result[name] for name in (*OBJECTIVES, "epochs", "seconds")}, "memory_mb": resident_mb()}
 
         def _stopped(self, trial_id):
-            return self.oracle.get_trial(trial_id).status == "STOPPED"
+            search.tick()
+            try:
+                return self.oracle.get_trial(trial_id).status == "STOPPED"
+            except Exception as error:
+                if self._is_worker():  # grpc's: not the trial's fault
+                    raise Gone(str(getattr(error, "code", lambda: error)())) from None
+                raise
 
     with contextlib.redirect_stdout(io.StringIO()):
         return Tuner(oracle, directory=str(folder), project_name="trials")
@@ -506,36 +541,65 @@ def make_tuner(oracle, folder, search):
 def run_process(folder, request, stopped):
     """Run a trial in a process of its own: its result, or None where it had to stop before its end (it keeps what it has).
 
+    A result, or an unfinished training, that is in the folder already counts if it is of the same request.
     stopped: called every few seconds; True ends the trial.
     """
     result = folder / "result.json"
-    if not result.is_file():
+    try:
+        same = json.loads((folder / "request.json").read_text(encoding="utf-8")) == json.loads(json.dumps(request))
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        for path in (result, folder / "history.csv", folder / "log.txt"):
+            path.unlink(missing_ok=True)
+        trials.clean(folder)
         write_json(folder / "request.json", request)
-        with open(folder / "log.txt", "ab") as log:
-            child = subprocess.Popen([sys.executable, "-m", "cifar_lab.trials", str(folder)], stdin=subprocess.DEVNULL, stdout=log,
-                                     stderr=log, env={**os.environ, "PYTHONPATH": os.pathsep.join(
-                                         p for p in (str(bundles.CHECKOUT or ""), os.environ.get("PYTHONPATH", "")) if p)})
-            try:
-                asked = time.monotonic()
-                while child.poll() is None:
-                    time.sleep(0.1)
-                    if time.monotonic() - asked > 2:
-                        asked = time.monotonic()
-                        if stopped():
-                            child.send_signal(signal.SIGINT)
-                            child.wait()
-            except BaseException:
-                if child.poll() is None:
-                    child.send_signal(signal.SIGINT)
-                    child.wait()
-                raise
-        if child.returncode == 130:
+    if not result.is_file():
+        how = _run_child(folder, stopped)
+        if how is None:
             return None
         if not result.is_file():
-            how = f"by signal {-child.returncode}" if child.returncode < 0 else f"with exit code {child.returncode}"
             lines = (folder / "log.txt").read_text(errors="replace").strip().splitlines()
-            return {"status": "failed", "reason": f"its process ended {how}{': ' + lines[-1][:200] if lines else ''}"}
+            write_json(result, {"status": "failed", "reason": f"its process ended {how}{': ' + lines[-1][:200] if lines else ''}"})
+    trials.clean(folder)
     return json.loads(result.read_text(encoding="utf-8"))
+
+
+def _run_child(folder, stopped):
+    """How a trial's process ended, in words; None where it was told to."""
+    told = False
+    with open(folder / "log.txt", "ab") as log:
+        child = subprocess.Popen([sys.executable, "-m", "cifar_lab.trials", str(folder), str(os.getpid())], stdin=subprocess.DEVNULL,
+                                 stdout=log, stderr=log, env=_child_env())
+    try:
+        asked = time.monotonic()
+        while child.poll() is None:
+            time.sleep(0.1)
+            if time.monotonic() - asked > 2:
+                asked = time.monotonic()
+                if stopped():
+                    told = True
+                    _interrupt(child)
+    except BaseException:
+        _interrupt(child)
+        raise
+    if told and not (folder / "result.json").is_file():
+        return None
+    return f"by signal {-child.returncode}" if child.returncode < 0 else f"with exit code {child.returncode}"
+
+
+def _interrupt(child):
+    """Tell a trial to keep what it has and end, and wait until it has."""
+    if child.poll() is None:
+        with contextlib.suppress(OSError):
+            child.send_signal(signal.SIGINT) if os.name == "posix" else child.terminate()
+        child.wait()
+
+
+def _child_env(**changes):
+    """The environment of a process that runs this package, from wherever this one did."""
+    path = os.pathsep.join(p for p in (str(bundles.CHECKOUT or ""), os.environ.get("PYTHONPATH", "")) if p)
+    return {**os.environ, **({"PYTHONPATH": path} if path else {}), **{k: str(v) for k, v in changes.items()}}
 
 
 def draw(search):
@@ -543,8 +607,8 @@ def draw(search):
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
-    trials = [search.oracle.trials[i] for i in sorted(search.oracle.trials)]
-    completed = [t for t in trials if t.status == "COMPLETED"]
+    shown = search._trials()
+    completed = [t for t in shown if t.status == "COMPLETED"]
     if not completed:
         return
     names, rounds = list(search.request.ranges), getattr(search.oracle, "rounds", [])
@@ -556,13 +620,13 @@ def draw(search):
     for axis, name in zip(axes[:, 0], names):
         r = search.request.ranges[name]
         for i, this in enumerate(rounds):
-            end = rounds[i + 1]["first_trial"] if i + 1 < len(rounds) else len(trials)
+            end = rounds[i + 1]["first_trial"] if i + 1 < len(rounds) else len(shown)
             if not r.options:
                 axis.fill_between([this["first_trial"] - 0.5, end - 0.5], *map(r.value, this["ranges"][name]), color="0.9", lw=0)
         points = axis.scatter([int(t.trial_id) for t in completed], [values_of(t)[name] for t in completed],
                               c=[t.score for t in completed], vmin=low, vmax=high, s=22,
                               cmap="viridis" if OBJECTIVES[search.request.objective] == "max" else "viridis_r")
-        failed = [t for t in trials if t.status == "FAILED"]
+        failed = [t for t in shown if t.status == "FAILED"]
         axis.scatter([int(t.trial_id) for t in failed], [values_of(t)[name] for t in failed], marker="x", color="tab:red", s=22)
         axis.set_ylabel(name)
         if r.log or r.options and min(r.options) > 0:

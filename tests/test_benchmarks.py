@@ -182,6 +182,21 @@ def test_both_in_one_run(tmp_path, cifar10):
     assert again.returncode == 2 and "--overwrite" not in again.stdout and again.stderr.count("\n") == 1
 
 
+def test_strategies_on_functions_whose_best_is_known():
+    pytest.importorskip("keras_tuner", reason="keras-tuner is not installed (the tune extra)")
+    from strategies import FUNCTIONS, table
+    at = {"branin": {"x0": np.pi, "x1": 2.275}, "levy": {f"x{i}": 1.0 for i in range(4)},
+          "hartmann6": dict(zip((f"x{i}" for i in range(6)), (0.20169, 0.150011, 0.476874, 0.275332, 0.311652, 0.6573))),
+          "training": {"learning_rate": 1e-3, "weight_decay": 1e-4, "dropout": 0.35, "batch_size": 64}}
+    for name, best in {"branin": 0.397887, "levy": 0.0, "hartmann6": -3.32237, "training": 0.2}.items():
+        assert FUNCTIONS[name][0](at[name]) == pytest.approx(best, abs=1e-5)
+    rows = lines_of(benchmark("strategies.py", "--function", "levy", "--trials", 30, "--seeds", 5, "--strategies", "narrowing", "random"))
+    narrowing, chance = ([r["best_so_far"] for r in rows if r["strategy"] == s] for s in ("narrowing", "random"))
+    assert len(narrowing) == len(chance) == 5 and all(len(run) == 30 and run == sorted(run, reverse=True) for run in narrowing)
+    assert np.mean([run[-1] for run in narrowing]) < np.mean([run[-1] for run in chance])
+    assert table(rows).splitlines()[2].startswith("| levy | narrowing | 5 | ")
+
+
 def test_latency_of_every_runtime(fashion_bundle, tmp_path):
     pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (the edge extra)")
     folder, root = fashion_bundle

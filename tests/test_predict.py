@@ -28,7 +28,7 @@ def small_file(tmp_path_factory):
     x = keras.layers.Rescaling(1 / 10)(keras.layers.GlobalAveragePooling2D()(inputs))
     keras.Model(inputs, keras.layers.Softmax()(x)).export(str(path), format="litert", verbose=False)
     path.with_name("colours.tflite.card.json").write_text(json.dumps(
-        {"classes": ["red", "green", "blue"], "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}))
+        {"rung": "colours", "classes": ["red", "green", "blue"], "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}))
     return path
 
 
@@ -66,22 +66,23 @@ def test_pictures_of_every_kind(small_file, tmp_path):
     add("m.png", picture(red, mode="P"), "red")
     transparent = picture(red, mode="RGBA")
     transparent.putalpha(0)
+    middle = (100, 100, 100)
     grey = {  # all the same in red, green and blue
-        "n.png": transparent, "o.png": picture(white, mode="L"), "p.png": picture(white, mode="LA"), "q.png": picture(white, mode="1"),
-        "r.png": Image.fromarray(np.full((6, 6), 40_000, np.uint16)), "s.tif": picture(white, mode="I"),
-        "t.tif": picture(white, mode="F"), "u.ppm": picture(white)}
-    for name, image in grey.items():
+        "n.png": (transparent, 255), "o.png": (picture(middle, mode="L"), 100), "p.png": (picture(middle, mode="LA"), 100),
+        "q.png": (picture(white, mode="1"), 255), "r.png": (Image.fromarray(np.full((6, 6), 40_000, np.uint16)), 156),
+        "s.tif": (picture(middle, mode="I"), 100), "t.tif": (picture(middle, mode="F"), 100), "u.ppm": (picture(middle), 100)}
+    for name, (image, _) in grey.items():
         add(name, image, None)
     (folder / "notes.txt").write_text("no picture")
     (folder / ".hidden.png").write_bytes(b"")
-    rows = {r["file"].removeprefix(f"{folder}/"): r for r in predict_json(small_file, folder, "--top", 2)}
+    rows = {r["file"].removeprefix(f"{folder}/"): r for r in predict_json(small_file, folder, "--top", 2, "--show-pixels")}
     assert list(rows) == sorted(expected) and len(rows) >= 20
     for name, row in rows.items():
         assert len(row["top"]) == 2 and row["top"][0] == {"class": row["class"], "probability": row["probability"]}
         if expected[name]:
             assert row["class"] == expected[name] and 0.9 < row["probability"] <= 1, name
         else:
-            assert row["probability"] == pytest.approx(1 / 3, abs=1e-3), name
+            np.testing.assert_array_equal(row["pixels"], np.full((4, 4, 3), grey[name][1]), err_msg=name)
 
 
 def test_every_orientation_and_the_pixels_that_the_network_sees(small_file, tmp_path):
@@ -190,6 +191,10 @@ sys.exit(f"imported {wrong}" if wrong else code)
     done = on_device(device, code, "predict", small_file, "a.png", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["class"] == "blue"
+    (tmp_path / "test" / "red").mkdir(parents=True)
+    picture("red").save(tmp_path / "test" / "red" / "a.png")
+    tested = on_device(device, code, "evaluate", small_file, "--data", "test", "--json", cwd=tmp_path)
+    assert tested.returncode == 0 and json.loads(tested.stdout)["accuracy"] == 1.0, tested.stderr
     missing = on_device(device, code, "predict", "cifar10-74", "a.png", cwd=tmp_path)
     assert missing.returncode == 2 and "needs keras, and " in missing.stderr and missing.stderr.count("\n") == 1, missing.stderr
 

@@ -51,6 +51,7 @@ def test_whole_numbers_are_drawn_evenly_to_both_ends():
     assert {type(v) for v in drawn} == {int}
     assert all(count == pytest.approx(500, abs=90) for count in np.bincount(drawn, minlength=6)[2:])
     assert [r.value(r.position(v)) for v in (2, 3, 4, 5)] == [2, 3, 4, 5]
+    assert all(Range(low, 2000, log=True, whole_numbers=True).value(0) == low for low in range(1, 1999))
     log = Range(1, 1000, log=True, whole_numbers=True)
     assert [log.value(log.position(v)) for v in (1, 10, 1000)] == [1, 10, 1000]
 
@@ -70,6 +71,7 @@ def test_narrowing_follows_the_rule():
     ("learning_rate=-1:1", "learning_rate: must be a number greater than 0"), ("learning_rate=a:b", "'a' must be a number"),
     ("learning_rate=1e-3:inf", "'inf' must be a number"), ("batch_size=16:32.5", "'32.5' must be a whole number"),
     ("batch_size=32", "at least two different values"), ("batch_size=32,32", "at least two different values"),
+    ("conv_dropout=0:2", "conv_dropout must be from 0 to 0.95, received 2"),
     ("learning_rate=1e-3:1e-1:square", "LOW:HIGH:log or LOW:HIGH:linear"), ("momentum=0:0.9", "'momentum' must be one of"),
     ("label_smoothing=0:1", "label_smoothing: must be a number from 0 to 0.99")])
 def test_a_range_that_makes_no_sense_is_refused(text, words):
@@ -141,6 +143,7 @@ def test_narrowing_narrows_to_the_good_region_and_is_seeded(tmp_path):
     assert [r["first_trial"] for r in oracle.rounds] == [0, 6, 12, 18, 24, 30, 36, 42]
     low, high = oracle.rounds[-1]["ranges"]["x"]
     assert low < 0.8 < high and high - low < 0.4 and oracle.rounds[-1]["ranges"]["c"] == [2]
+    assert len({(v["x"], v["c"]) for v in first}) == 48
     late = [v["x"] for v in first[24:]]
     assert sum(0.5 < x for x in late) > 0.75 * len(late)
     assert drawn(oracle_in(tmp_path / "b", limit=48), 48) == first
@@ -232,6 +235,57 @@ def test_trials_of_the_dead_are_given_to_others(tmp_path):
     assert oracle.trials[first.trial_id].score != 9.0
     finish(oracle, second)
     assert oracle.finished() and oracle.create_trial("c").status == "STOPPED"
+
+
+def test_a_chief_that_comes_back_while_its_workers_train(tmp_path):
+    before = oracle_in(tmp_path, limit=2)
+    first = before.create_trial("a")
+    after = oracle_in(tmp_path, limit=2)
+    after.reload()
+    finish(after, after.trials[first.trial_id])  # a never noticed
+    second = after.create_trial("a")
+    assert second.trial_id != first.trial_id and second.status == "RUNNING"
+    finish(after, second)
+    assert after.create_trial("a").status == "STOPPED" and after.finished()
+
+
+def test_a_search_ends_where_nothing_is_left_to_try(tmp_path):
+    from cifar_lab import oracles
+    for strategy in ("narrowing", "random"):
+        oracle = oracles.build(strategy, {"c": Range(options=(1, 2, 3))}, "score", "min", 0, limit=30)
+        oracle._set_project_dir(str(tmp_path / strategy), "trials")
+        tried = []
+        while (trial := oracle.create_trial("a")).status == "RUNNING":
+            tried.append(trial.hyperparameters.values["c"])
+            oracle.update_trial(trial.trial_id, {"score": 1.0})
+            trial.status = "COMPLETED"
+            oracle.end_trial(trial)
+        assert sorted(tried) == [1, 2, 3] and oracle.finished()
+
+
+def test_seeds_are_searches_of_their_own(tmp_path):
+    """KerasTuner's random draws are seeded with seed, seed + 1, ...: neighbouring seeds would share nearly all of them."""
+    for strategy in ("random", "bayesian", "narrowing"):
+        if strategy == "bayesian":
+            pytest.importorskip("sklearn")
+        draws = [{v["x"] for v in drawn(oracle_in(tmp_path / f"{strategy}{seed}", strategy, seed=seed), 6)} for seed in range(3)]
+        assert not draws[0] & draws[1] and not draws[1] & draws[2]
+
+
+@pytest.mark.parametrize("name", ["oracle.json", "trial_000000/trial.json"])
+def test_a_damaged_file_of_a_search_is_one_line(tmp_path, name):
+    oracle = oracle_in(tmp_path)
+    drawn(oracle, 2)
+    (tmp_path / "trials" / name).write_text('{"trial_id"')
+    with pytest.raises(InputError, match=f"{name}: damaged .* --overwrite starts the search over"):
+        oracle_in(tmp_path).reload()
+
+
+def test_a_folder_with_brackets_is_found_again(tmp_path):
+    drawn(oracle_in(tmp_path / "data [old]", limit=5), 2)
+    again = oracle_in(tmp_path / "data [old]", limit=5)
+    again.reload()
+    assert sorted(again.trials) == ["000000", "000001"] and again.create_trial("tuner0").trial_id == "000002"
 
 
 def test_nothing_begins_after_the_deadline_and_what_runs_is_told_to_stop(tmp_path):
@@ -340,7 +394,9 @@ def test_memory_does_not_grow(small_data, tmp_path):
 
 def test_two_workers_one_of_them_killed(small_data, tmp_path):
     out = tmp_path / "search"
-    process = start("fashion-mnist-92", *SMALL, "--data-dir", small_data, "--output", out, "--max-trials", 4, "--workers", 2, "--json")
+    # options and whole numbers too: a chief tells them to its workers in an order of its own
+    process = start("fashion-mnist-92", "--range", "batch_size=16,32", "--range", "epochs=1:2", "--range", "learning_rate=1e-4:1e-2:log",
+                    "--data-dir", small_data, "--output", out, "--max-trials", 4, "--workers", 2, "--json")
     killed, end = False, time.monotonic() + 60
     while not killed and time.monotonic() < end and process.poll() is None:
         time.sleep(0.5)
@@ -367,7 +423,7 @@ WRONG = {
     "unknown strategy": (["fashion-mnist-92", "--strategy", "grid"], "invalid choice: 'grid'"),
     "unknown objective": (["fashion-mnist-92", "--objective", "test_accuracy"], "invalid choice: 'test_accuracy'"),
     "no data": (["fashion-mnist-92", "--data-dir", "EMPTY"], "holds no fashion-mnist"),
-    "too many images": (["fashion-mnist-92", "--trial-images", "500"], "--limit: must be 20 to 120"),
+    "too many images": (["fashion-mnist-92", "--trial-images", "500"], "--trial-images: must be 20 to 120"),
     "folder of something else": (["fashion-mnist-92", "--output", "FULL"], "holds what is not a search"),
     "nothing to overwrite": (["fashion-mnist-92", "--output", "FULL", "--overwrite"], "removes searches alone"),
     "a file": (["fashion-mnist-92", "--output", "FILE"], "is a file"),
