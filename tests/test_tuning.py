@@ -305,18 +305,18 @@ def test_nothing_begins_after_the_deadline_and_what_runs_is_told_to_stop(tmp_pat
 def test_a_search_and_its_best_recipe(small_data, tmp_path):
     out = tmp_path / "search"
     request = ("tune.py", "fashion-mnist-92", *SMALL, "--data-dir", small_data, "--output", out)
-    result = run_json(*request, "--max-trials", 3)
+    result = run_json(*request, "--max-trials", 2)
     rows = trials_of(out)
-    assert [r["trial"] for r in rows] == ["0", "1", "2"] and {r["status"] for r in rows} == {"completed"}
-    assert result["trials"] == result["completed"] == 3 and result["failed"] == 0
+    assert [r["trial"] for r in rows] == ["0", "1"] and {r["status"] for r in rows} == {"completed"}
+    assert result["trials"] == result["completed"] == 2 and result["failed"] == 0
     best = max(rows, key=lambda r: float(r["score"]))
     assert result["best"]["val_accuracy"] == float(best["score"]) and str(result["best"]["trial"]) == best["trial"]
     assert all(50 < float(r["memory_mb"]) < 3000 and float(r["seconds"]) > 0 and r["epochs"] == "1.0" for r in rows)
     assert (out / "search.png").is_file() and json.loads((out / "search.json").read_text())["rounds"][0]["first_trial"] == 0
     assert not list(out.rglob("model.keras"))
     # more trials go on with those there were; the best recipe, trained as the trial was, gives the trial's figure
-    more = run_json(*request, "--max-trials", 4)
-    assert more["trials"] == 4 and trials_of(out)[:3] == rows
+    more = run_json(*request, "--max-trials", 3)
+    assert more["trials"] == 3 and trials_of(out)[:2] == rows
     recipe = json.loads((out / "best_recipe.json").read_text())
     best = max(trials_of(out), key=lambda r: float(r["score"]))
     assert recipe == {"learning_rate": float(best["learning_rate"]),
@@ -332,11 +332,11 @@ def test_a_search_and_its_best_recipe(small_data, tmp_path):
 
 def test_a_trial_that_diverges_is_recorded_and_the_search_goes_on(small_data, tmp_path):
     out = tmp_path / "search"
-    done = run("tune.py", "fashion-mnist-92", "--data-dir", small_data, "--output", out, "--trial-epochs", 2, "--max-trials", 3,
-               "--range", "learning_rate=1e-3,1e30", "--strategy", "random", "--seed", 3)
+    done = run("tune.py", "fashion-mnist-92", "--data-dir", small_data, "--output", out, "--trial-epochs", 2, "--max-trials", 2,
+               "--range", "learning_rate=1e-3,1e30", "--strategy", "random")
     assert done.returncode == 0, done.stderr
     rows = trials_of(out)
-    assert [r["status"] for r in rows].count("failed") >= 1 and [r["status"] for r in rows].count("completed") >= 1
+    assert sorted(r["status"] for r in rows) == ["completed", "failed"]
     failed = next(r for r in rows if r["status"] == "failed")
     assert float(failed["learning_rate"]) == 1e30 and "diverged" in failed["reason"] and failed["score"] == ""
     assert "failed: training diverged" in done.stderr
@@ -371,8 +371,8 @@ def killed_again_and_again(request, out, kills, most_seconds):
 def test_a_search_killed_twice(small_data, tmp_path):
     out = tmp_path / "search"
     result, rows = killed_again_and_again(
-        ("fashion-mnist-92", *SMALL, "--data-dir", small_data, "--output", out, "--max-trials", 3), out, kills=2, most_seconds=12)
-    assert result["trials"] == len(rows) == 3
+        ("fashion-mnist-92", *SMALL, "--data-dir", small_data, "--output", out, "--max-trials", 2), out, kills=2, most_seconds=9)
+    assert result["trials"] == len(rows) == 2
 
 
 @pytest.mark.slow
