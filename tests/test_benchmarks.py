@@ -197,6 +197,7 @@ def test_strategies_on_functions_whose_best_is_known():
     assert table(rows).splitlines()[2].startswith("| levy | narrowing | 5 | ")
 
 
+@pytest.mark.slow
 def test_latency_of_every_runtime(fashion_bundle, tmp_path):
     pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (the edge extra)")
     folder, root = fashion_bundle
@@ -218,6 +219,11 @@ def test_latency_table():
     lines = table([row, {**row, "threads": 2, "latency_ms": 0.05}, {**row, "rung": "s", "threads": 2}]).splitlines()
     assert lines[2] == "| `r` | LiteRT int8 | 123 KB | 91.23% | 0.0912 (0.2) | 0.05 (0.2) | 12,345 | 12,345 |"
     assert lines[3] == "| `s` | LiteRT int8 | 123 KB | 91.23% |  | 0.0912 (0.2) |  | 12,345 |"
+
+
+def test_the_readmes_ablation_is_that_of_the_results():
+    from ablation import read, table
+    assert table(read(ROOT / "docs" / "ablation.jsonl"), "cifar10-90", 4) in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("args, words", [(["nowhere"], "is neither a rung"), (["--threads", "0"], "a whole number of at least 1"),
