@@ -129,6 +129,7 @@ def test_wrong_requests_of_the_ablation(args, words):
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_rungs_time_beside_the_first_networks(tmp_path, cifar10):
     """Two epochs of noise, a few images a turn."""
     pytest.importorskip("scipy")
