@@ -51,6 +51,7 @@ def main(argv):
     names = args.bundles or sorted(p.parent.name for p in (ROOT / "saved_models").glob("*/card.json"))
     folders = [bundles.find(name) for name in names]
     with tempfile.TemporaryDirectory() as temporary:
+        backend.start()
         for folder in folders:
             files = exported(folder, Path(args.exports or temporary), args.data_dir)
             for threads in args.threads:
@@ -62,28 +63,18 @@ def main(argv):
     return cli.OK
 
 
-def _is_of(file, folder):
-    """Whether an export is there and of this bundle."""
-    try:
-        card = json.loads(inference.card_path(file).read_text())
-        return file.is_file() and card["source_sha256"] == bundles.read_card(folder)["model_sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
 def exported(folder, elsewhere, data_dir):
     """{runtime: file} of a bundle; what is missing beside its model is written below `elsewhere`."""
-    files, dataset = {"rung": bundles.read_card(folder)["rung"]}, None
+    model, card = bundles.load(folder)
+    files, dataset = {"rung": card["rung"]}, None
     for runtime, form in RUNTIMES.items():
         file = folder / (exporting.FORMATS[form] if form else "model.keras")
-        if form and not _is_of(file, folder):
+        if form and not exporting.is_export_of(file, card, form):
             file = elsewhere / folder.name / file.name
-            if not _is_of(file, folder):
+            if not exporting.is_export_of(file, card, form):
                 from cifar_lab import data
-                backend.start()
-                card = bundles.read_card(folder)
-                dataset = dataset or data.load(card["data"]["name"], data_dir, tuple(card["recipe"]["input_shape"]))
-                exporting.export(folder, form, file, dataset)
+                dataset = dataset or data.load(card["data"]["name"], data_dir, tuple(model.input_shape[1:]))
+                exporting.export(model, card, form, file, dataset)
         files[runtime] = str(file)
     return files
 

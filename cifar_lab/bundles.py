@@ -236,6 +236,11 @@ def write_file(path, write_to):
         raise
 
 
+def write_json(path, value):
+    """A JSON file, whole or not at all."""
+    write_file(path, lambda file: file.write((json.dumps(value, indent=2) + "\n").encode()))
+
+
 def sync(path):
     """fsync a file or a folder (folders cannot be opened on Windows, and need not be)."""
     with contextlib.suppress(PermissionError, IsADirectoryError):

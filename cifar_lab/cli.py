@@ -16,6 +16,7 @@ from . import __version__, recipes
 from .errors import InputError, reason
 
 OK, WRONG, INTERRUPTED = 0, 2, 130
+OTHER_TEST_IMAGES = "note: these are not the test images that the card's figures were measured on"
 
 
 class Parser(argparse.ArgumentParser):
@@ -294,7 +295,7 @@ def _test_images(args, card, input_shape, notice):
         raise InputError(f"--data {name}: its classes ({', '.join(dataset.classes[:3])}, ...) are not those of the bundle "
                          f"({', '.join(card['classes'][:3])}, ...)")
     if name == own.get("name") and own.get("test_sha256") not in (None, dataset.test_sha256()):
-        notice("note: these are not the test images that the card's figures were measured on")
+        notice(OTHER_TEST_IMAGES)
     return dataset.test_images, dataset.test_labels, name
 
 
@@ -311,10 +312,14 @@ def _folder_images(name, own, card, input_shape, notice):
                 notice(f"{name}: tested on the fifth of it that was kept from training")
                 return dataset.test_images, dataset.test_labels, name
         if trained_here:
-            raise InputError(f"{name}: has changed since {card['rung']} was trained on it, so what was kept for the test "
-                             "cannot be told; put pictures to test in a folder of their own and name it with --data")
+            raise _changed_folder(name, card)
     (images, labels), _ = data.read_labelled_folder(name, input_shape, notice, classes=card["classes"])
     return images, labels, name
+
+
+def _changed_folder(name, card):
+    return InputError(f"{name}: has changed since {card['rung']} was trained on it, so what was kept for the test cannot be told; "
+                      "put pictures to test in a folder of their own and name it with --data")
 
 
 # --- predict ----------------------------------------------------------------------------------------
@@ -438,22 +443,19 @@ def _export(argv):
     if output.suffix != ending:
         raise InputError(f"--output {output}: must end in {ending}")
     notice = _Notice()
-    if args.overwrite and not output.is_dir():
-        pass
-    elif exporting.refuse_other(output, folder, args.format):
+    if (output.is_dir() or not args.overwrite) and exporting.refuse_other(output, card, args.format):
         notice(f"{output}: is written anew")
     backend.start()
-    model, _ = bundles.load(folder)
+    model, card = bundles.load(folder)
     name, own = _data_of(args, card)
     is_folder = data.is_folder(name)
     name = os.path.abspath(name) if is_folder else name
     dataset = data.load(name, args.data_dir, tuple(model.input_shape[1:]), notice)
     if name == own.get("name") and own.get("test_sha256") not in (None, dataset.test_sha256()):
         if is_folder:
-            raise InputError(f"{name}: has changed since {card['rung']} was trained on it, so what was kept for the test cannot be "
-                             "told; name data to test with in a folder of their own with --data")
-        notice("note: these are not the test images that the card's figures were measured on")
-    card = exporting.export(folder, args.format, output, dataset, args.seed,
+            raise _changed_folder(name, card)
+        notice(OTHER_TEST_IMAGES)
+    card = exporting.export(model, card, args.format, output, dataset, args.seed,
                             command_line("export.py", sys.argv[1:] if argv is None else argv))
     if args.json:
         _print_json({"file": str(output), **card})

@@ -23,11 +23,12 @@ PREPROCESSING = ("pixels 0-255, rows from the top, {colours}; a photo: turned up
                  "cropped to {height} x {width}")
 
 
-def export(folder, format, output, dataset, seed=0, command=""):
+def export(model, card, format, output, dataset, seed=0, command=""):
     """Write a bundle's network in another format, test it beside Keras, and keep it only if it holds.
 
     Args:
-        folder: the bundle.   format: a key of FORMATS.   output: path of the file; its card is written beside it.
+        model, card: of a bundle, as bundles.load gives them.   format: a key of FORMATS.
+        output: path of the file; its card is written beside it.
         dataset: data.Dataset of the bundle's classes and input shape. Its test images test the file, and its train images
             alone calibrate int8.
         seed: of the choice of calibration images.   command: the user's, for the card.
@@ -38,10 +39,9 @@ def export(folder, format, output, dataset, seed=0, command=""):
         preprocessing, classes, parameters, multiply_adds, peak_activation_bytes (LiteRT), calibration (int8), source_sha256 ...
 
     Raises:
-        InputError: the bundle or the data are wrong, what converts or runs the format is not installed, the converter
+        InputError: the data are not the bundle's, what converts or runs the format is not installed, the converter
             refuses the network, or the file fails its test (it is not left behind).
     """
-    model, card = bundles.load(folder)
     if list(dataset.classes) != card["classes"]:
         raise InputError(f"{dataset.name}: its classes ({', '.join(dataset.classes[:3])}, ...) are not those of the bundle "
                          f"({', '.join(card['classes'][:3])}, ...)")
@@ -74,8 +74,7 @@ def export(folder, format, output, dataset, seed=0, command=""):
             "source_sha256": card["model_sha256"], "source_test_accuracy": card["test_accuracy"],
             "versions": {**backend.versions(), **_runtime_versions(format)}, "command": command,
             "date": datetime.datetime.now(datetime.UTC).date().isoformat()}
-        with open(inference.card_path(path), "w", encoding="utf-8") as file:
-            json.dump(card, file, indent=2)
+        bundles.write_json(inference.card_path(path), card)
         for name in (inference.card_path(path).name, path.name):  # a kill between the two is seen: the card has a checksum
             bundles.sync(path.with_name(name))
             os.replace(path.with_name(name), output.with_name(name))
@@ -87,19 +86,23 @@ def export(folder, format, output, dataset, seed=0, command=""):
     return card
 
 
-def refuse_other(output, folder, format):
+def is_export_of(file, card, format):
+    """Whether a file is there and is the export, in this format, of the bundle with this card."""
+    try:
+        own = json.loads(inference.card_path(file).read_text(encoding="utf-8"))
+        return Path(file).is_file() and (own["format"], own["source_sha256"]) == (format, card["model_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def refuse_other(output, card, format):
     """Whether `output` is there, as the same export of the same bundle; InputError where it is anything else."""
     output = Path(output)
     if output.is_dir():
         raise InputError(f"{output}: is a folder; --output must name a file")
     if not output.exists():
         return False
-    try:
-        card = json.loads(inference.card_path(output).read_text(encoding="utf-8"))
-        same = card["format"] == format and card["source_sha256"] == bundles.read_card(folder)["model_sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        same = False
-    if not same:
+    if not is_export_of(output, card, format):
         raise InputError(f"{output}: is there already and no {format} export of this bundle; --overwrite replaces it, --output "
                          "names another file")
     return True

@@ -44,14 +44,11 @@ class Surviving:
 
     # --- files -------------------------------------------------------------------------------------
 
-    def _write(self, path, state):
-        bundles.write_file(path, lambda file: file.write(json.dumps(state).encode()))
-
     def save(self):
-        self._write(self._get_oracle_fname(), self.get_state())
+        bundles.write_json(self._get_oracle_fname(), self.get_state())
 
     def _save_trial(self, trial):
-        self._write(os.path.join(self._get_trial_dir(trial.trial_id), "trial.json"), trial.get_state())
+        bundles.write_json(os.path.join(self._get_trial_dir(trial.trial_id), "trial.json"), trial.get_state())
 
     def reload(self):
         """Take up the files of a search, whatever the moment at which it was killed. InputError where one is damaged."""
@@ -241,10 +238,11 @@ def build(strategy, space, objective, direction, seed, limit, deadline=None, max
     strategy: "narrowing", "random", "bayesian" or "hyperband".   space: {name: tuning.Range}.   seed: 0 or more.
     max_epochs: hyperband's, of its longest trials.   digest: of the request, which chief and workers must share.
     """
+    grows = strategy == "hyperband"  # by what it adds itself
     given = {"objective": keras_tuner.Objective(objective, direction), "hyperparameters": hyperparameters(space, digest),
              # KerasTuner draws with seed, seed + 1, ...: neighbours would be one search; and 0 is no seed to it
-             "seed": int(np.random.SeedSequence(seed).generate_state(1)[0]) or 1, "allow_new_entries": strategy == "hyperband", "tune_new_entries": strategy == "hyperband",
-             "max_consecutive_failed_trials": _MANY}
+             "seed": int(np.random.SeedSequence(seed).generate_state(1)[0]) or 1,
+             "allow_new_entries": grows, "tune_new_entries": grows, "max_consecutive_failed_trials": _MANY}
     if strategy == "hyperband":
         oracle = Hyperband(max_epochs=max_epochs, **given)
     else:

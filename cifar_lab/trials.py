@@ -1,7 +1,8 @@
 """One trial of a search, in a process of its own: what it leaks, and what kills it, ends with it.
 
-`python -m cifar_lab.trials FOLDER PARENT` trains what FOLDER/request.json describes by the one training path, without looking at the
-test images, and leaves FOLDER/result.json. Killed, it goes on where it was when it is run again. It ends when PARENT, the process of that number, does.
+`python -m cifar_lab.trials FOLDER PARENT` trains what FOLDER/request.json describes by the one training path, without looking
+at the test images, and leaves FOLDER/result.json. Killed, it goes on where it was when it is run again. It ends when PARENT,
+the process of that number, does.
 """
 import json
 import math
@@ -35,7 +36,7 @@ def main(folder, parent):
         return 130
     except Exception as error:
         result = {"status": "failed", "reason": f"{type(error).__name__}: {reason(error)[:300]}"}
-    write_json(folder / "result.json", result)
+    bundles.write_json(folder / "result.json", result)
     clean(folder)
     return 0
 
@@ -102,11 +103,6 @@ def _behind(folder, output, objective, direction, epochs):
             if best != median and better(best, median) == median:
                 self.model.stop_training = True
     return Behind()
-
-
-def write_json(path, value):
-    """A JSON file, whole or not at all."""
-    bundles.write_file(path, lambda file: file.write(json.dumps(value, indent=2).encode()))
 
 
 def end_with_parent(parent):

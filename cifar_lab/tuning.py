@@ -345,7 +345,7 @@ class Search:
         oracle_client.TIMEOUT = CHIEF_SECONDS  # KerasTuner's is an hour
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / "search.json").exists():  # on a machine of its own: the folder is a search's
-            write_json(self.folder / "search.json", {"request": self.request.as_dict(), "seconds": 0.0, "command": self.command})
+            bundles.write_json(self.folder / "search.json", {"request": self.request.as_dict(), "seconds": 0.0, "command": self.command})
         tuner = make_tuner(self.oracle, self.folder, self)
         try:
             if self.request.sha256() not in [hp.value for hp in tuner.oracle.get_space().space if hp.name == "search"]:
@@ -400,18 +400,18 @@ class Search:
         if not self.worker and time.monotonic() - self.written > 30:
             self.write()
 
-    def _trials(self):
+    def all_trials(self):
         """All trials in order; a chief's oracle begins others meanwhile."""
         return [trial for _, trial in sorted(list(self.oracle.trials.items()))]
 
     def best(self):
         """The best completed trial, the first of equals; None where there is none."""
         sign = -1 if OBJECTIVES[self.request.objective] == "max" else 1
-        done = [t for t in self._trials() if t.status == "COMPLETED" and t.score is not None]
+        done = [t for t in self.all_trials() if t.status == "COMPLETED" and t.score is not None]
         return min(done, key=lambda t: (sign * t.score, t.trial_id), default=None)
 
     def summary(self):
-        best, statuses = self.best(), [status_of(t) for t in self._trials()]
+        best, statuses = self.best(), [status_of(t) for t in self.all_trials()]
         return {"output": str(self.folder), "trials": len(statuses), **{s: statuses.count(s) for s in ("completed", "failed", "unfinished")},
                 "seconds": round(self.before + time.time() - self.started, 1), "best": best and {
                     "trial": int(best.trial_id), self.request.objective: best.score, **values_of(best)}}
@@ -421,13 +421,13 @@ class Search:
         self.written = time.monotonic()
         rounds = [{"first_trial": r["first_trial"], "ranges": {n: self.request.ranges[n].bounds(w) for n, w in r["ranges"].items()}}
                   for r in getattr(self.oracle, "rounds", [])]
-        write_json(self.folder / "search.json", {"request": self.request.as_dict(), **self.summary(), "rounds": rounds,
+        bundles.write_json(self.folder / "search.json", {"request": self.request.as_dict(), **self.summary(), "rounds": rounds,
                                                  "command": self.command})
         names = list(self.request.ranges)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["trial", "status", "score", *names, "epochs", "seconds", "memory_mb", "reason"])
-        for trial in self._trials():
+        for trial in self.all_trials():
             values, completed, status = values_of(trial), trial.status == "COMPLETED", status_of(trial)
             if completed and result_of(self.folder, trial).get("status") == "stopped early":
                 status = "stopped early"
@@ -438,7 +438,7 @@ class Search:
         bundles.write_file(self.folder / "trials.csv", lambda file: file.write(text.getvalue().encode()))
         best = self.best()
         if best:
-            write_json(self.folder / "best_recipe.json", recipe_fields(self.recipe, values_of(best)))
+            bundles.write_json(self.folder / "best_recipe.json", recipe_fields(self.recipe, values_of(best)))
 
 
 def values_of(trial):
@@ -471,11 +471,6 @@ def reason_of(folder, trial):
     """Why a trial failed, in a line."""
     lines = (trial.message or "").strip().splitlines()
     return result_of(folder, trial).get("reason") or (lines[-1] if lines else "failed on its worker, whose log says why")
-
-
-def write_json(path, value):
-    """A JSON file, whole or not at all."""
-    bundles.write_file(path, lambda file: file.write((json.dumps(value, indent=2) + "\n").encode()))
 
 
 def make_tuner(oracle, folder, search):
@@ -531,7 +526,7 @@ def make_tuner(oracle, folder, search):
                 return self.oracle.get_trial(trial_id).status == "STOPPED"
             except Exception as error:
                 if self._is_worker():  # grpc's: not the trial's fault
-                    raise Gone(str(getattr(error, "code", lambda: error)())) from None
+                    raise Gone(str(error.code() if hasattr(error, "code") else error)) from None
                 raise
 
     with contextlib.redirect_stdout(io.StringIO()):
@@ -553,14 +548,14 @@ def run_process(folder, request, stopped):
         for path in (result, folder / "history.csv", folder / "log.txt"):
             path.unlink(missing_ok=True)
         trials.clean(folder)
-        write_json(folder / "request.json", request)
+        bundles.write_json(folder / "request.json", request)
     if not result.is_file():
         how = _run_child(folder, stopped)
         if how is None:
             return None
         if not result.is_file():
             lines = (folder / "log.txt").read_text(errors="replace").strip().splitlines()
-            write_json(result, {"status": "failed", "reason": f"its process ended {how}{': ' + lines[-1][:200] if lines else ''}"})
+            bundles.write_json(result, {"status": "failed", "reason": f"its process ended {how}{': ' + lines[-1][:200] if lines else ''}"})
     trials.clean(folder)
     return json.loads(result.read_text(encoding="utf-8"))
 
@@ -607,7 +602,7 @@ def draw(search):
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
-    shown = search._trials()
+    shown = search.all_trials()
     completed = [t for t in shown if t.status == "COMPLETED"]
     if not completed:
         return

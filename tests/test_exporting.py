@@ -26,7 +26,7 @@ def exports(fashion_bundle, tmp_path_factory):
         if name == "onnx":
             pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (the edge extra)")
         files[name] = out / exporting.FORMATS[name]
-        exporting.export(folder, name, files[name], dataset)
+        exporting.export(*bundles.load(folder), name, files[name], dataset)
     files["litert-int8"] = out / "model.int8.tflite"
     done = run_json("export.py", folder, "--format", "litert-int8", "--output", files["litert-int8"], "--data-dir", root)
     assert done["format"] == "litert-int8" and done["file"] == str(files["litert-int8"])
@@ -73,10 +73,10 @@ def test_int8_is_the_same_again_and_calibrated_on_train_images_alone(exports, fa
     folder, root = fashion_bundle
     dataset = data.load("fashion-mnist", str(root))
     again = tmp_path / "again.int8.tflite"
-    exporting.export(folder, "litert-int8", again, dataclasses.replace(
+    exporting.export(*bundles.load(folder), "litert-int8", again, dataclasses.replace(
         dataset, test_images=dataset.test_images[:20], test_labels=dataset.test_labels[:20]))
     assert again.read_bytes() == exports["litert-int8"].read_bytes()
-    exporting.export(folder, "litert-int8", again, dataclasses.replace(dataset, train_images=dataset.train_images // 4))
+    exporting.export(*bundles.load(folder), "litert-int8", again, dataclasses.replace(dataset, train_images=dataset.train_images // 4))
     assert again.read_bytes() != exports["litert-int8"].read_bytes()
 
 
@@ -86,7 +86,7 @@ def test_an_export_that_fails_its_check_is_not_left_behind(fashion_bundle, tmp_p
     folder, root = fashion_bundle
     monkeypatch.setattr(inference._LiteRT, "_run", lambda self, images: np.eye(10, dtype=np.float32)[np.zeros(len(images), int)])
     with pytest.raises(InputError, match=words):
-        exporting.export(folder, name, tmp_path / "model.tflite", data.load("fashion-mnist", str(root)))
+        exporting.export(*bundles.load(folder), name, tmp_path / "model.tflite", data.load("fashion-mnist", str(root)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -95,7 +95,7 @@ def test_a_probability_that_differs_is_refused(fashion_bundle, tmp_path, monkeyp
     run_it = inference._LiteRT._run
     monkeypatch.setattr(inference._LiteRT, "_run", lambda self, images: run_it(self, images) * 0.999)
     with pytest.raises(InputError, match="probabilities differ from Keras' by up to .*, may by 1e-04: not kept"):
-        exporting.export(folder, "litert", tmp_path / "model.tflite", data.load("fashion-mnist", str(root)))
+        exporting.export(*bundles.load(folder), "litert", tmp_path / "model.tflite", data.load("fashion-mnist", str(root)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -111,10 +111,10 @@ def test_a_compacted_file_computes_the_same(fashion_bundle, tmp_path, monkeypatc
     folder, root = fashion_bundle
     dataset = data.load("fashion-mnist", str(root))
     small = tmp_path / "small.int8.tflite"
-    exporting.export(folder, "litert-int8", small, dataset)
+    exporting.export(*bundles.load(folder), "litert-int8", small, dataset)
     monkeypatch.setattr(exporting, "compacted", lambda content: content)
     whole = tmp_path / "whole.int8.tflite"
-    exporting.export(folder, "litert-int8", whole, dataset)
+    exporting.export(*bundles.load(folder), "litert-int8", whole, dataset)
     assert small.stat().st_size < whole.stat().st_size - 3000
     np.testing.assert_array_equal(*(inference.Classifier(p).probabilities(dataset.test_images) for p in (small, whole)))
 

@@ -368,19 +368,12 @@ def killed_again_and_again(request, out, kills, most_seconds):
     return json.loads(result.stdout), rows
 
 
-def test_a_search_killed_twice(small_data, tmp_path):
+@pytest.mark.parametrize("kills, trials, most_seconds", [(2, 2, 9), pytest.param(10, 12, 25, marks=pytest.mark.slow)])
+def test_a_search_killed_again_and_again(small_data, tmp_path, kills, trials, most_seconds):
     out = tmp_path / "search"
     result, rows = killed_again_and_again(
-        ("fashion-mnist-92", *SMALL, "--data-dir", small_data, "--output", out, "--max-trials", 2), out, kills=2, most_seconds=9)
-    assert result["trials"] == len(rows) == 2
-
-
-@pytest.mark.slow
-def test_a_search_killed_ten_times(small_data, tmp_path):
-    out = tmp_path / "search"
-    result, rows = killed_again_and_again(
-        ("fashion-mnist-92", *SMALL, "--data-dir", small_data, "--output", out, "--max-trials", 12), out, kills=10, most_seconds=25)
-    assert result["trials"] == len(rows) == 12
+        ("fashion-mnist-92", *SMALL, "--data-dir", small_data, "--output", out, "--max-trials", trials), out, kills, most_seconds)
+    assert result["trials"] == len(rows) == trials
 
 
 @pytest.mark.slow
