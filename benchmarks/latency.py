@@ -46,7 +46,7 @@ def main(argv):
     if args.work:
         return work(int(args.work[0]), int(args.work[1]), json.loads(args.work[2]))
     if args.table:
-        print(table([json.loads(line) for line in (ROOT / "docs" / "latency.jsonl").read_text().splitlines()]))
+        print("\n\n".join(table([json.loads(line) for line in (ROOT / "docs" / "latency.jsonl").read_text().splitlines()])))
         return cli.OK
     names = args.bundles or sorted(p.parent.name for p in (ROOT / "saved_models").glob("*/card.json"))
     folders = [bundles.find(name) for name in names]
@@ -128,18 +128,21 @@ def work(threads, rounds, files):
 
 
 def table(rows):
-    """The lines of one machine as Markdown: a row a bundle and runtime, one thread and two side by side."""
-    lines = ["| rung | runtime | file | accuracy | one image, ms: median (99th percentile), 1 thread | 2 threads | images/s in batches of 64, "
-             "1 thread | 2 threads |", "| --- | --- | --- | --- | --- | --- | --- | --- |"]
-    found = {(r["rung"], r["runtime"], r["threads"]): r for r in rows}
-    for rung, runtime in dict.fromkeys((r["rung"], r["runtime"]) for r in rows):
-        one, two = (found.get((rung, runtime, n)) for n in (1, 2))
-        some = one or two
-        lines.append(
-            f"| `{rung}` | {runtime} | {some['bytes'] / 1000:,.0f} KB | {some['accuracy']:.2%} | "
-            + " | ".join(f"{r['latency_ms']:.3g} ({r['latency_ms_99']:.3g})" if r else "" for r in (one, two)) + " | "
-            + " | ".join(f"{r['images_per_second']['64']:,}" if r else "" for r in (one, two)) + " |")
-    return "\n".join(lines)
+    """The lines of one machine as two Markdown tables, a row a bundle and number of threads: single images, and batches of 64."""
+    found = {}
+    for row in rows:
+        found.setdefault((row["rung"], row["threads"]), {})[row["runtime"]] = row
+    names = " | ".join(RUNTIMES)
+    single = [f"| rung | threads | {names} | fastest: times predict | times compiled call |", "| --- " * (len(RUNTIMES) + 4) + "|"]
+    batches = [f"| rung | threads | {names} |", "| --- " * (len(RUNTIMES) + 2) + "|"]
+    for (rung, threads), by_runtime in found.items():
+        fastest = min(row["latency_ms"] for row in by_runtime.values())
+        cells = [f"{row['latency_ms']:.3g} ({row['latency_ms_99']:.3g})" for row in map(by_runtime.get, RUNTIMES)]
+        ratios = [f"{by_runtime[name]['latency_ms'] / fastest:.3g}" for name in list(RUNTIMES)[:2]]
+        single.append(f"| `{rung}` | {threads} | {' | '.join(cells + ratios)} |")
+        rates = [f"{by_runtime[name]['images_per_second']['64']:,}" for name in RUNTIMES]
+        batches.append(f"| `{rung}` | {threads} | {' | '.join(rates)} |")
+    return "\n".join(single), "\n".join(batches)
 
 
 if __name__ == "__main__":

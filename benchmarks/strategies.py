@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 from cifar_lab import backend, cli, recipes, tuning  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
 
-AFTER = (8, 16, 24, 32, 48, 60)  # trials of the table's columns
+AFTER = (8, 16, 24, 32, 40, 60)  # trials of the table's columns
 
 
 def branin(v):

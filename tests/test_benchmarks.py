@@ -213,18 +213,37 @@ def test_latency_of_every_runtime(fashion_bundle, tmp_path):
     assert by_name["LiteRT int8"]["accuracy"] == json.loads((tmp_path / folder.name / "model.int8.tflite.card.json").read_text())["accuracy"]
 
 
-def test_latency_table():
+def test_latency_tables():
+    from latency import RUNTIMES, table
+    rows = [{"rung": "r", "runtime": runtime, "threads": threads, "latency_ms": ms, "latency_ms_99": 2 * ms, "images_per_second": {"64": 12_345}}
+            for threads in (1, 2) for runtime, ms in zip(RUNTIMES, (50.0, 2.0, 0.4, 0.25, 0.5))]
+    single, batches = (text.splitlines() for text in table(rows))
+    assert single[2] == "| `r` | 1 | 50 (100) | 2 (4) | 0.4 (0.8) | 0.25 (0.5) | 0.5 (1) | 200 | 8 |" and len(single) == 4
+    assert batches[3] == "| `r` | 2 | 12,345 | 12,345 | 12,345 | 12,345 | 12,345 |"
+
+
+def test_the_readmes_latencies_are_those_of_the_results():
     from latency import table
-    row = {"rung": "r", "runtime": "LiteRT int8", "threads": 1, "bytes": 123_456, "accuracy": 0.91234, "latency_ms": 0.0912,
-           "latency_ms_99": 0.2, "images_per_second": {"64": 12_345}}
-    lines = table([row, {**row, "threads": 2, "latency_ms": 0.05}, {**row, "rung": "s", "threads": 2}]).splitlines()
-    assert lines[2] == "| `r` | LiteRT int8 | 123 KB | 91.23% | 0.0912 (0.2) | 0.05 (0.2) | 12,345 | 12,345 |"
-    assert lines[3] == "| `s` | LiteRT int8 | 123 KB | 91.23% |  | 0.0912 (0.2) |  | 12,345 |"
+    rows = [json.loads(line) for line in (ROOT / "docs" / "latency.jsonl").read_text().splitlines()]
+    readme = (ROOT / "README.md").read_text()
+    assert all(text in readme for text in table(rows))
+
+
+def test_the_readmes_searches_are_those_of_the_results():
+    from strategies import table
+    rows = [json.loads(line) for line in (ROOT / "docs" / "strategies.jsonl").read_text().splitlines()]
+    assert table(rows) in (ROOT / "README.md").read_text()
 
 
 def test_the_readmes_ablation_is_that_of_the_results():
     from ablation import read, table
     assert table(read(ROOT / "docs" / "ablation.jsonl"), "cifar10-90", 4) in (ROOT / "README.md").read_text()
+
+
+def test_the_readmes_sizes_are_those_of_the_exports():
+    table = benchmark("sizes.py").stdout.strip()
+    assert table in (ROOT / "README.md").read_text()
+    assert table.splitlines()[2].startswith("| `cifar10-tiny-88`, int8 | ") and len(table.splitlines()) >= 7
 
 
 @pytest.mark.parametrize("args, words", [(["nowhere"], "is neither a rung"), (["--threads", "0"], "a whole number of at least 1"),

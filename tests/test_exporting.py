@@ -247,3 +247,19 @@ def test_int8_of_the_rungs(real_data, rung, tmp_path):
     assert cards["litert-int8"]["accuracy"] >= cards["litert"]["accuracy"] - 0.005
     assert cards["litert"]["accuracy"] == cards["onnx"]["accuracy"] == cards["litert"]["keras_accuracy"]
     assert run_json("evaluate.py", tmp_path / "model.int8.tflite", CIFAR_LAB_DATA=real_data)["accuracy"] == cards["litert-int8"]["accuracy"]
+
+
+@pytest.mark.parametrize("rung, accuracy, most_bytes", [("cifar10-tiny-91", 0.91, 100_352), ("cifar10-tiny-88", 0.88, 40_960)])
+def test_the_committed_file_of_a_tiny_rung(real_data, rung, accuracy, most_bytes):
+    """What a board gets: its size, its operations, and its accuracy on all 10,000 test images."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    file = ROOT / "saved_models" / rung / "model.int8.tflite"
+    assert file.stat().st_size <= most_bytes
+    assert exporting.is_export_of(file, json.loads((file.parent / "card.json").read_text()), "litert-int8")
+    interpreter = Interpreter(str(file), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    operations = {operation["op_name"] for operation in interpreter._get_ops_details()}
+    assert operations == {"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "FULLY_CONNECTED", "SOFTMAX"}
+    result = run_json("evaluate.py", file, CIFAR_LAB_DATA=real_data)
+    assert result["images"] == 10_000 and result["accuracy"] >= accuracy
+    # another processor's float kernels do not come into it, but LiteRT's own may change
+    assert result["accuracy"] == pytest.approx(json.loads(inference.card_path(file).read_text())["accuracy"], abs=1e-3)
