@@ -6,12 +6,12 @@
     python benchmarks/strategies.py --table | --figure FILE
 
 Functions: "branin" (2 dimensions, best 0.397887 at three places) and "hartmann6" (6, best -3.32237), the usual ones (Surjanovic
-and Bingham, Virtual Library of Simulation Experiments), with each dimension a hyperparameter on a linear range, and "training", a made-up
-validation error over learning rate (1e-6 to 1), weight decay (1e-8 to 1e-1), both logarithmic, dropout and batch size, with
-noise as between seeds: its best is 0.2; "levy" (4 dimensions on -10 to 10, best 0), on which the rule of narrowing was not chosen. What
-counts is the true value, without noise, of the trial whose score is the best so far. With --rung every trial is a real training, with the same budget for each strategy; seeds
-decide the draws and the training. Prints one JSON line a strategy and seed: the best score after each trial. --table and
---figure read docs/strategies.jsonl, such lines.
+and Bingham, Virtual Library of Simulation Experiments), with each dimension a hyperparameter on a linear range; "training", a
+made-up validation error over learning rate (1e-6 to 1), weight decay (1e-8 to 1e-1), both logarithmic, dropout and batch size,
+with noise as between seeds: its best is 0.2; and "levy" (4 dimensions on -10 to 10, best 0), on which the rule of narrowing was not
+chosen. What counts is the true value, without noise, of the trial whose score is the best so far. With --rung every trial is a
+real training, with the same budget for each strategy; seeds decide the draws and the training. Prints one JSON line a strategy
+and seed: the best score after each trial. --table and --figure read docs/strategies.jsonl, such lines.
 """
 import argparse
 import json
@@ -158,19 +158,22 @@ def table(rows):
 
 
 def draw(rows, path):
-    """A panel a search: median of the best so far against trials, and the middle half of the seeds."""
+    """A panel a search: median of the best so far against trials, from the fifth on, and the middle half of the seeds."""
     import matplotlib
     matplotlib.use("Agg")
     import numpy as np
     from matplotlib import pyplot as plt
     groups = _groups(rows)
     names = list(dict.fromkeys(what for what, _ in groups))
-    figure, axes = plt.subplots(1, len(names), figsize=(4.2 * len(names), 3.4), squeeze=False, layout="constrained")
-    for axis, name in zip(axes[0], names):
+    figure, axes = plt.subplots(-(-len(names) // 3), min(len(names), 3), figsize=(4.2 * min(len(names), 3), 3.4 * -(-len(names) // 3)),
+                                squeeze=False, layout="constrained")
+    for axis in axes.flat[len(names):]:
+        axis.remove()
+    for axis, name in zip(axes.flat, names):
         for (what, strategy), runs in groups.items():
             if what == name:
-                values = np.array([run[:min(map(len, runs))] for run in runs])
-                trials = np.arange(1, values.shape[1] + 1)
+                values = np.array([run[:min(map(len, runs))] for run in runs])[:, 4:]
+                trials = np.arange(5, values.shape[1] + 5)
                 line, = axis.plot(trials, np.median(values, 0), label=f"{strategy} (n = {len(runs)})")
                 axis.fill_between(trials, *np.quantile(values, (0.25, 0.75), axis=0), color=line.get_color(), alpha=0.2, lw=0)
         axis.set(title=name, xlabel="trials", ylabel="best so far (lower is better)")

@@ -80,8 +80,7 @@ def test_the_ladder_over_seeds_without_tensorflow(tmp_path, fashion):
     assert first[2]["whole_recipe"] is False and not list((tmp_path / "out" / "results").iterdir())
 
 
-def test_ablation_leaves_one_idea_out_and_goes_on_where_it_was(tmp_path, cifar10):
-    """A few steps a run."""
+def test_an_ablation_leaves_one_idea_out():
     from ablation import variants
     from cifar_lab import recipes
     whole = recipes.get("cifar10-90")
@@ -93,6 +92,10 @@ def test_ablation_leaves_one_idea_out_and_goes_on_where_it_was(tmp_path, cifar10
     flipped = variants(recipes.get("cifar10-88"))
     assert list(flipped) == ["everything", "any flip"] and not flipped["any flip"].augmentation.horizontal_flip
 
+
+@pytest.mark.slow
+def test_an_ablation_goes_on_where_it_was(tmp_path, cifar10):
+    """A few steps a run."""
     results = tmp_path / "rows.jsonl"
     args = ("--data-dir", cifar10, "--epochs", 1, "--seeds", 1, "--limit", 300, "--results", results,
             "--ideas", "label smoothing", "any flip")
@@ -220,13 +223,6 @@ def test_latency_tables():
     single, batches = (text.splitlines() for text in table(rows))
     assert single[2] == "| `r` | 1 | 50 (100) | 2 (4) | 0.4 (0.8) | 0.25 (0.5) | 0.5 (1) | 200 | 8 |" and len(single) == 4
     assert batches[3] == "| `r` | 2 | 12,345 | 12,345 | 12,345 | 12,345 | 12,345 |"
-
-
-def test_the_readmes_latencies_are_those_of_the_results():
-    from latency import table
-    rows = [json.loads(line) for line in (ROOT / "docs" / "latency.jsonl").read_text().splitlines()]
-    readme = (ROOT / "README.md").read_text()
-    assert all(text in readme for text in table(rows))
 
 
 def test_the_readmes_searches_are_those_of_the_results():

@@ -47,7 +47,8 @@ def test_a_short_training_learns(real_data, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("rung, low, high", [("cifar10-74", 0.725, 0.765), ("cifar10-79", 0.775, 0.81),
                                              ("cifar10-84", 0.855, 0.885), ("cifar10-88", 0.88, 0.905),
-                                             ("cifar10-90", 0.896, 0.91),
+                                             ("cifar10-90", 0.896, 0.91), ("cifar10-tiny-88", 0.885, 0.905),
+                                             ("cifar10-tiny-91", 0.91, 0.925),
                                              ("fashion-mnist-92", 0.915, 0.935), ("fashion-mnist-93", 0.925, 0.943)])
 def test_accuracy_bands(real_data, tmp_path, rung, low, high):
     result = run_json("train.py", rung, "--seed", 11, "--output", tmp_path / "out", CIFAR_LAB_DATA=real_data, timeout=7200)
