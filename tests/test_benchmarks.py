@@ -33,6 +33,7 @@ def test_the_interval_covers_the_median_as_often_as_it_says():
         median_with_interval([1, 2])
 
 
+@pytest.mark.slow
 def test_engines_take_turns(cifar10):
     pytest.importorskip("scipy")
     done = benchmark("engines.py", "--data-dir", cifar10, "--case", "88", "--rounds", 6, "--images", 64,
