@@ -226,6 +226,13 @@ def test_latency_tables():
     assert batches[3] == "| `r` | 2 | 12,345 | 12,345 | 12,345 | 12,345 | 12,345 |"
 
 
+def test_the_readmes_latencies_are_those_of_the_results():
+    from latency import table
+    rows = [json.loads(line) for line in (ROOT / "docs" / "latency.jsonl").read_text().splitlines()]
+    readme = (ROOT / "README.md").read_text()
+    assert all(text in readme for text in table(rows))
+
+
 def test_the_readmes_searches_are_those_of_the_results():
     from strategies import table
     rows = [json.loads(line) for line in (ROOT / "docs" / "strategies.jsonl").read_text().splitlines()]
