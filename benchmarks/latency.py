@@ -137,7 +137,8 @@ def table(rows):
     batches = [f"| rung | threads | {names} |", "| --- " * (len(RUNTIMES) + 2) + "|"]
     for (rung, threads), by_runtime in found.items():
         cells = [f"{row['latency_ms']:.3g} ({row['latency_ms_99']:.3g})" for row in map(by_runtime.get, RUNTIMES)]
-        ratios = [f"{by_runtime[name]['times_the_fastest']:.3g}" for name in list(RUNTIMES)[:2]]
+        ratios = [f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.1f}"
+                  for ratio in (by_runtime[name]["times_the_fastest"] for name in list(RUNTIMES)[:2])]
         single.append(f"| `{rung}` | {threads} | {' | '.join(cells + ratios)} |")
         rates = [f"{by_runtime[name]['images_per_second']['64']:,}" for name in RUNTIMES]
         batches.append(f"| `{rung}` | {threads} | {' | '.join(rates)} |")
