@@ -79,5 +79,20 @@ def run(args):
         "share_of_lecture_88": {mark: round(s / lecture, 4) for mark, s in marks.items()}, "versions": card["versions"]}
 
 
+MARKS = "0.8", "0.85", "0.88", "0.9", "0.92", "0.94"
+
+
+def table(rows):
+    """The lines as a Markdown table: marks are seconds of training until validation accuracy is there at the end of an epoch."""
+    lines = [f"| rung | cores | seconds | in epochs of the 74 network, same run | {' | '.join(f'{100 * float(m):g} %' for m in MARKS)} | test |",
+             "| --- " * (len(MARKS) + 5) + "|"]
+    for row in rows:
+        marks = " | ".join(f"{row['seconds_to'][m]:,.0f} s" if m in row["seconds_to"] else "" for m in MARKS)
+        cores = row["device"].rpartition(", ")[2].removesuffix(" cores")
+        lines.append(f"| `{row['rung']}`, seed {row['seed']} | {cores} | {row['seconds']:,.0f} | {row['in_epochs_of_74']:.1f} | {marks} | "
+                     f"{100 * row['test_accuracy']:.2f} % |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     raise SystemExit(cli.guarded("budget.py", main, sys.argv[1:]))

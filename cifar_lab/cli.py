@@ -182,14 +182,16 @@ def _list(as_json):
     from . import reporting
     rows = []
     for rung, recipe in recipes.LADDER.items():
-        rows.append({"rung": rung, "promise": recipe.promise, **reporting.summary(rung), "idea": recipe.idea,
+        rows.append({"rung": rung, "promise": recipe.promise, "reached": reporting.reached(rung), **reporting.summary(rung), "idea": recipe.idea,
                      "recipe_changed_since_measured": reporting.drifted(rung)})
     if as_json:
         _print_json({"ladder": rows})
         return OK
     for row in rows:
         time = ", ".join(f"{seconds / 60:.1f} min" for seconds in row["seconds"].values())
-        print(f"{row['rung']:<18} promises {100 * row['promise']:g} %   measured {reporting.measured(row):<24} {time:>9}   {row['idea']}")
+        promise = f"{'promises' if row['reached'] else 'aims at'} {100 * row['promise']:g} %"
+        measured = "measured " + reporting.measured(row) if row["n"] else reporting.measured(row)
+        print(f"{row['rung']:<18} {promise:<13}   {measured:<33} {time:>9}   {row['idea']}")
     return OK
 
 

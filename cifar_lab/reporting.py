@@ -80,6 +80,13 @@ def measured(s):
     return f"{100 * s['mean']:.2f}{spread} % (n = {s['n']})"
 
 
+def reached(rung, folder=None):
+    """Whether the mean of a rung's runs is at its promise: a hundredth as the lecture has it, 74 %, a thousandth for the other
+    rungs, 92.0 %. None without runs."""
+    mean = summary(rung, folder)["mean"]
+    return None if mean is None else round(mean, 2 if rung in LECTURE else 3) >= recipes.get(rung).promise
+
+
 def ladder_markdown(folder=None):
     """The README's table of the ladder."""
     lines = ["| rung | promise | test accuracy, mean +- sd | training | what this rung adds |", "| --- | --- | --- | --- | --- |"]
@@ -88,7 +95,8 @@ def ladder_markdown(folder=None):
     for rung, recipe in recipes.LADDER.items():
         s = summaries[rung]
         times = ", ".join(f"{seconds / 60:.1f} min ({devices.index(device) + 1})" for device, seconds in s["seconds"].items())
-        lines.append(f"| `{rung}` | {100 * recipe.promise:g} % | {measured(s)} | {times} | {recipe.idea} |")
+        promise = f"{100 * recipe.promise:g} %{'' if reached(rung, folder) is not False else ', not reached'}"
+        lines.append(f"| `{rung}` | {promise} | {measured(s)} | {times} | {recipe.idea} |")
     machines = "; ".join(f"({i}) {device}" for i, device in enumerate(devices, 1)) or "no machine yet"
     lines += ["", f"Median training time, without compilation, on {machines}."]
     return "\n".join(lines)

@@ -179,7 +179,7 @@ def test_the_peer_on_a_gpu_is_airbench94():
 def test_both_in_one_run(tmp_path, cifar10):
     """A step or two each."""
     pytest.importorskip("torch")
-    args = ("--data-dir", cifar10, "--output", tmp_path / "out", "--seeds", 2, "--epochs", 1, "--limit", 100)
+    args = ("--data-dir", cifar10, "--output", tmp_path / "out", "--rung", "cifar10-90", "--seeds", 2, "--epochs", 1, "--limit", 100)
     *runs, last = lines_of(benchmark("peer.py", *args))
     assert [r["engine"] for r in runs] == ["airbench94", "cifar10-90"] * 2 and last["n"] == 2 and last["whole"] is False
     assert last["ratio_of_seconds"][1] == pytest.approx(runs[3]["seconds"] / runs[2]["seconds"], rel=0.01)
@@ -225,6 +225,14 @@ def test_latency_tables():
     single, batches = (text.splitlines() for text in table(rows))
     assert single[2] == "| `r` | 1 | 50 (100) | 2 (4) | 0.4 (0.8) | 0.25 (0.5) | 0.5 (1) | 1,250 | 50.0 |" and len(single) == 4
     assert batches[3] == "| `r` | 2 | 12,345 | 12,345 | 12,345 | 12,345 | 12,345 |"
+
+
+def test_the_readmes_budgets_are_those_of_the_results():
+    from budget import table
+    rows = [json.loads(line) for line in (ROOT / "docs" / "budget.jsonl").read_text().splitlines()]
+    assert table(rows) in (ROOT / "README.md").read_text()
+    assert table([{**rows[0], "seconds": 1234.4, "seconds_to": {"0.8": 1000.4}}]).splitlines()[2] == (
+        "| `cifar10-90`, seed 0 | 2 | 1,234 | 8.3 | 1,000 s |  |  |  |  |  | 90.26 % |")
 
 
 def test_the_readmes_latencies_are_those_of_the_results():

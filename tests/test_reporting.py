@@ -7,7 +7,8 @@ from conftest import ROOT
 from cifar_lab import bundles, recipes, reporting
 from cifar_lab.errors import InputError
 
-RUNGS = list(recipes.LADDER)
+RUNGS = [rung for rung in recipes.LADDER if rung != "cifar10-96"]  # not trained yet
+NOT_REACHED = {"cifar10-94": "93.83 % (n = 1): see docs/log.md"}
 
 
 def card_of(rung="cifar10-74", **changes):
@@ -81,12 +82,25 @@ def test_the_readme_agrees_with_the_results():
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_every_rung_keeps_its_promise_with_the_recipe_it_has(rung):
-    rows = reporting.read_results(rung)
-    assert rows, f"{rung} has no results"
+def test_every_rung_was_measured_with_the_recipe_it_has(rung):
+    assert reporting.read_results(rung), f"{rung} has no results"
     assert not reporting.drifted(rung), "recipe changed since measured: rerun or revert"
-    digits = 2 if rung in reporting.LECTURE else 3  # the others promise a tenth of a point: 92.0 %
-    assert round(reporting.summary(rung)["mean"], digits) >= recipes.get(rung).promise
+
+
+@pytest.mark.parametrize("rung", [
+    pytest.param(r, marks=pytest.mark.xfail(strict=True, reason=NOT_REACHED[r])) if r in NOT_REACHED else r for r in RUNGS])
+def test_every_rung_keeps_its_promise(rung):
+    assert reporting.reached(rung)
+
+
+@pytest.mark.parametrize("rung, mean, reached", [
+    ("cifar10-74", 0.7349, False), ("cifar10-74", 0.7351, True), ("fashion-mnist-92", 0.9194, False), ("fashion-mnist-92", 0.9196, True)])
+def test_what_is_a_promise_kept(tmp_path, rung, mean, reached):
+    assert reporting.reached(rung, tmp_path) is None
+    reporting.record(bundle_with(card_of(rung, test_accuracy=mean), tmp_path / "b"), tmp_path)
+    assert reporting.reached(rung, tmp_path) is reached
+    table = reporting.ladder_markdown(tmp_path)
+    assert (f"{100 * recipes.get(rung).promise:g} %, not reached |" in table) is not reached and table.count("not reached") <= 1
 
 
 @pytest.mark.parametrize("rung", RUNGS)
