@@ -1,6 +1,6 @@
 """airbench94 beside a rung: both trained on the same machine, in turns, in one run. For a GPU; runs anywhere.
 
-    KERAS_BACKEND=jax python benchmarks/peer.py --data-dir DIR --output OUT [--rung cifar10-90] [--seeds 5] [--compile]
+    KERAS_BACKEND=jax python benchmarks/peer.py --data-dir DIR --output OUT [--rung cifar10-94] [--seeds 5] [--compile]
 
 airbench94 (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU") is written here anew in PyTorch from the paper:
 50,000 train images, 9.9 epochs in batches of 1,024, half precision on a GPU, and its test accuracy with and without its
@@ -189,7 +189,7 @@ def main(argv):
     parser = cli.Parser(prog="peer.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir")
     parser.add_argument("--output", required=True, help="folder for the bundles of our runs")
-    parser.add_argument("--rung", choices=[r for r in recipes.LADDER if recipes.get(r).data == "cifar10"], default="cifar10-90",
+    parser.add_argument("--rung", choices=[r for r in recipes.LADDER if recipes.get(r).data == "cifar10"], default="cifar10-94",
                         metavar="RUNG")
     parser.add_argument("--seeds", type=cli.whole(1), default=5)
     parser.add_argument("--compile", action="store_true", help="torch.compile for theirs")
