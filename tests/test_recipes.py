@@ -99,6 +99,6 @@ def test_unknown_fields_and_wrong_options():
 @pytest.mark.parametrize("rung, parameters", [
     ("cifar10-74", 1_639_914), ("cifar10-79", 1_640_182), ("cifar10-84", 308_842), ("cifar10-88", 308_842), ("cifar10-90", 498_680),
     ("cifar10-94", 2_527_416), ("cifar10-96", 9_921_848), ("cifar10-tiny-88", 26_106), ("cifar10-tiny-91", 76_698),
-    ("fashion-mnist-92", 412_778), ("fashion-mnist-93", 412_778)])
+    ("fashion-mnist-92", 412_778), ("fashion-mnist-93", 412_778), ("fashion-mnist-95", 634_920)])
 def test_the_parameters_of_every_rungs_network(rung, parameters):
     assert recipes.build(recipes.get(rung), 10).count_params() == parameters
