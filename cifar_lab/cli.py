@@ -140,6 +140,8 @@ def _train(argv):
     if not (args.resume or args.overwrite):
         bundles.refuse_existing(output)
     dataset = data.load(data_name, args.data_dir, recipe.input_shape, notice)
+    if args.limit:
+        data.limited(dataset, args.limit, args.seed)  # refused before the seconds that Keras takes to start
     backend.start()
     from . import training
     try:
@@ -257,9 +259,10 @@ def _evaluate(argv):
         if not isinstance(card.get("rung"), str):
             raise InputError(f"{folder}: has no export card ({inference.card_path(folder).name}), so its classes are unknown")
         input_shape = model.input_shape
+        _refuse_other_classes(args.data, card)
     else:
         folder = bundles.find(args.bundle)
-        bundles.read_card(folder)
+        _refuse_other_classes(args.data, bundles.read_card(folder))
         backend.start()
         model, card = bundles.load(folder)
         input_shape = tuple(model.input_shape[1:])
@@ -277,6 +280,15 @@ def _evaluate(argv):
     return OK
 
 
+def _refuse_other_classes(name, card):
+    """InputError where `name` is a data set (not a folder, nor None) whose classes are not a bundle's: before it is read."""
+    from . import data
+    classes = list(data.CLASSES.get((name or "").split(":")[0], card["classes"]))
+    if classes != card["classes"]:
+        raise InputError(f"--data {name}: its classes ({', '.join(classes[:3])}, ...) are not those of the bundle "
+                         f"({', '.join(card['classes'][:3])}, ...)")
+
+
 def _data_of(args, card):
     """(name of the data that a command is to use, what the card says of the bundle's own)."""
     own = card.get("data") if isinstance(card.get("data"), dict) else {}
@@ -292,10 +304,8 @@ def _test_images(args, card, input_shape, notice):
     name, own = _data_of(args, card)
     if data.is_folder(name):
         return _folder_images(os.path.abspath(name), own, card, input_shape, notice)
-    dataset = data.load(name, args.data_dir, input_shape, notice)
-    if list(dataset.classes) != card["classes"]:
-        raise InputError(f"--data {name}: its classes ({', '.join(dataset.classes[:3])}, ...) are not those of the bundle "
-                         f"({', '.join(card['classes'][:3])}, ...)")
+    _refuse_other_classes(name, card)
+    dataset = data.load(name, args.data_dir, input_shape, notice, test_only=True)
     if name == own.get("name") and own.get("test_sha256") not in (None, dataset.test_sha256()):
         notice(OTHER_TEST_IMAGES)
     return dataset.test_images, dataset.test_labels, name
@@ -438,6 +448,7 @@ def _export(argv):
     card = bundles.read_card(folder)
     if args.data:
         data.is_folder(args.data)
+        _refuse_other_classes(args.data, card)
     if args.output == "":
         raise InputError("--output: must name a file, received ''")
     output = Path(args.output or folder / exporting.FORMATS[args.format])

@@ -79,7 +79,8 @@ def generate(size, seed, dials=Dials()):
     """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(size) % len(CLASSES)).astype(np.int64)
-    return np.stack([draw(int(label), rng, dials) for label in labels]), labels
+    images = [draw(int(label), rng, dials) for label in labels]
+    return np.array(images, np.uint8).reshape(size, SIZE, SIZE, 3), labels
 
 
 def draw(label, rng, dials=Dials()):

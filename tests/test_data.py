@@ -329,6 +329,16 @@ def test_named_sets_are_brought_to_the_recipes_shape(fashion):
     assert data.load("fashion-mnist", str(fashion), (32, 32, 3)).train_images.shape == (200, 32, 32, 3)
 
 
+def test_the_test_split_alone_is_the_same_test_split(monkeypatch):
+    load = data.synthetic.load
+    monkeypatch.setattr(data.synthetic, "load", lambda train_size=50, **more: load(train_size, 30, **more))
+    whole, alone = (data.load("synthetic:clutter=1", test_only=test_only, **shape) for test_only, shape in (
+        (False, {}), (True, {"input_shape": (28, 28, 1)})))
+    assert whole.train_images.shape == (50, 32, 32, 3) and alone.train_images.shape == (0, 28, 28, 1)
+    np.testing.assert_array_equal(alone.test_images, data.fit_images(whole.test_images, (28, 28, 1)))
+    np.testing.assert_array_equal(alone.test_labels, whole.test_labels)
+
+
 def test_unknown_name_lists_the_names():
     assert "cifar10, fashion-mnist, mnist, synthetic" in refused("must be one of", "cifar11", None)
 
