@@ -23,13 +23,19 @@ from cifar_lab import backend, cli, recipes  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
 
 WHOLE = "everything"
-# idea: (whether a recipe has it, the fields that take its place); an "augmentation" replaces these of its fields only
+# idea: (whether a recipe has it, the fields that take its place, or a function of the recipe that gives them); an "augmentation"
+# replaces these of its fields only
 ADAM = {"optimizer": "adam", "learning_rate": 0.002, "momentum": 0.9, "weight_decay": 0.0, "bias_rate_factor": 1.0}
 LEFT_OUT = {
     "whitened first layer": (lambda r: r.whitening, {"whitening": False}),
     "dirac initialisation": (lambda r: r.dirac, {"dirac": False}),
     "SGD with its decay and bias rate (Adam, 0.002)": (lambda r: r.optimizer == "sgd", ADAM),
-    "triangular rate (constant, a quarter)": (lambda r: r.schedule == "triangular", {"schedule": "constant", "learning_rate": 0.1}),
+    "triangular rate (constant, a quarter)": (lambda r: r.schedule == "triangular", lambda r: {
+        "schedule": "constant", "learning_rate": r.learning_rate / 4, "warmup_fraction": recipes.LATER["warmup_fraction"],
+        **({"kernel_rate": r.kernel_rate / 4} if r.optimizer == "muon" else {})}),
+    "Muon (SGD)": (lambda r: r.optimizer == "muon", {"optimizer": "sgd", "kernel_rate": recipes.LATER["kernel_rate"]}),
+    "residual stages": (lambda r: r.builder_options.get("residual"), lambda r: {
+        "builder_options": {**r.builder_options, "residual": False}}),
     "faster biases": (lambda r: r.bias_rate_factor != 1, {"bias_rate_factor": 1.0}),
     "weight decay": (lambda r: r.weight_decay, {"weight_decay": 0.0}),
     "label smoothing": (lambda r: r.label_smoothing, {"label_smoothing": 0.0}),
@@ -38,6 +44,7 @@ LEFT_OUT = {
     "any flip": (lambda r: r.augmentation.alternating_flip or r.augmentation.horizontal_flip, {
         "augmentation": {"alternating_flip": False, "horizontal_flip": False}}),
     "shifted crops": (lambda r: r.augmentation.crop_padding, {"augmentation": {"crop_padding": 0}}),
+    "cutout": (lambda r: r.augmentation.cutout_size, {"augmentation": {"cutout_size": 0}}),
     "small images first": (lambda r: r.small_images, {"small_images": ()}),
 }
 
@@ -47,6 +54,7 @@ def variants(recipe):
     found = {WHOLE: recipe}
     for idea, (has, fields) in LEFT_OUT.items():
         if has(recipe):
+            fields = fields(recipe) if callable(fields) else fields
             if "augmentation" in fields:
                 fields = {"augmentation": replace(recipe.augmentation, **fields["augmentation"])}
             found[idea] = replace(recipe, **fields)

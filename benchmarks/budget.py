@@ -1,13 +1,15 @@
 """The time that a rung takes, in epochs of the 74 network and in the lecture's way of training cifar10-88, in one run.
 
     python benchmarks/budget.py RUNG --data-dir DIR --output DIR [--seed 0] [--turns 5] [--images 4500]
+    python benchmarks/budget.py --table
 
 Trains the rung by the path of train.py (its bundle goes to --output; --resume, as there, goes on with a stopped run, whose
 time is then no measurement). Before it and after it, in processes of their own that sleep meanwhile, this package's 74
 network and the lecture's script for cifar10-88 (float32, ImageDataGenerator.flow, without the wait at the end of a pass;
 see engines.py) train on --images images, --turns times each, in turns. Prints one JSON line: the rung's seconds of training and
 of compilation, its accuracies, the seconds after which validation accuracy reached each mark; the median time of 45,000
-images in either other network, before and after; and the ratios.
+images in either other network, before and after; and the ratios. --table prints the README's table of the lines in
+docs/budget.jsonl and runs nothing.
 """
 import argparse
 import json
@@ -19,21 +21,30 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import engines  # noqa: E402
 from cifar_lab import backend, cli, recipes  # noqa: E402
+from cifar_lab.errors import InputError  # noqa: E402
 
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "budget.jsonl"
 EPOCH = 45_000  # images of an epoch of the lecture's rungs
 
 
 def main(argv):
     parser = cli.Parser(prog="budget.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rung", choices=recipes.LADDER, metavar="RUNG")
+    parser.add_argument("rung", nargs="?", choices=recipes.LADDER, metavar="RUNG")
+    parser.add_argument("--table", action="store_true", help="print the README's table and run nothing")
     parser.add_argument("--data-dir")
-    parser.add_argument("--output", required=True)
+    parser.add_argument("--output")
     parser.add_argument("--seed", type=cli.whole(0, 2**32 - 1), default=0)
     parser.add_argument("--turns", type=cli.whole(1), default=5)
     parser.add_argument("--images", type=cli.whole(1, EPOCH), default=4500, help="images a turn")
     parser.add_argument("--epochs", type=cli.whole(1), help="epochs instead of the rung's, for a rehearsal")
     parser.add_argument("--resume", action="store_true")
-    print(json.dumps(run(parser.parse_args(argv))), flush=True)
+    args = parser.parse_args(argv)
+    if args.table:
+        print(table([json.loads(line) for line in RESULTS.read_text().splitlines()]))
+        return cli.OK
+    if args.rung is None or not args.output:
+        raise InputError("RUNG and --output: must both be given, where --table is not")
+    print(json.dumps(run(args)), flush=True)
     return cli.OK
 
 
@@ -79,17 +90,15 @@ def run(args):
         "share_of_lecture_88": {mark: round(s / lecture, 4) for mark, s in marks.items()}, "versions": card["versions"]}
 
 
-MARKS = "0.8", "0.85", "0.88", "0.9", "0.92", "0.94"
-
-
 def table(rows):
     """The lines as a Markdown table: marks are seconds of training until validation accuracy is there at the end of an epoch."""
-    lines = [f"| rung | cores | seconds | in epochs of the 74 network, same run | {' | '.join(f'{100 * float(m):g} %' for m in MARKS)} | test |",
-             "| --- " * (len(MARKS) + 5) + "|"]
+    from cifar_lab import reporting
+    marks = [f"{mark:g}" for mark in reporting.MARKS]
+    lines = [f"| rung | device | seconds | in epochs of the 74 network, same run | {' | '.join(f'{100 * float(m):g} %' for m in marks)} | test |",
+             "| --- " * (len(marks) + 5) + "|"]
     for row in rows:
-        marks = " | ".join(f"{row['seconds_to'][m]:,.0f} s" if m in row["seconds_to"] else "" for m in MARKS)
-        cores = row["device"].rpartition(", ")[2].removesuffix(" cores")
-        lines.append(f"| `{row['rung']}`, seed {row['seed']} | {cores} | {row['seconds']:,.0f} | {row['in_epochs_of_74']:.1f} | {marks} | "
+        reached = " | ".join(f"{row['seconds_to'][m]:,.0f} s" if m in row["seconds_to"] else "" for m in marks)
+        lines.append(f"| `{row['rung']}`, seed {row['seed']} | {row['device'].rpartition(', ')[2]} | {row['seconds']:,.0f} | {row['in_epochs_of_74']:.1f} | {reached} | "
                      f"{100 * row['test_accuracy']:.2f} % |")
     return "\n".join(lines)
 

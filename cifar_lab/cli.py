@@ -141,7 +141,7 @@ def _train(argv):
         bundles.refuse_existing(output)
     dataset = data.load(data_name, args.data_dir, recipe.input_shape, notice)
     if args.limit:
-        data.limited(dataset, args.limit, args.seed)  # refused before the seconds that Keras takes to start
+        data.check_limit(dataset, args.limit)  # before the seconds that Keras takes to start
     backend.start()
     from . import training
     try:
@@ -251,7 +251,7 @@ def _evaluate(argv):
     from . import backend, bundles, data
     notice = _Notice()
     if args.data:
-        data.is_folder(args.data)  # this and the card before the seconds that Keras takes to start
+        data.is_folder(args.data)
     if _is_export(args.bundle):
         from . import inference
         folder, model = args.bundle, inference.Classifier(args.bundle)
@@ -259,10 +259,9 @@ def _evaluate(argv):
         if not isinstance(card.get("rung"), str):
             raise InputError(f"{folder}: has no export card ({inference.card_path(folder).name}), so its classes are unknown")
         input_shape = model.input_shape
-        _refuse_other_classes(args.data, card)
     else:
         folder = bundles.find(args.bundle)
-        _refuse_other_classes(args.data, bundles.read_card(folder))
+        _data_of(args, bundles.read_card(folder))  # what is wrong with it before the seconds that Keras takes to start
         backend.start()
         model, card = bundles.load(folder)
         input_shape = tuple(model.input_shape[1:])
@@ -280,21 +279,17 @@ def _evaluate(argv):
     return OK
 
 
-def _refuse_other_classes(name, card):
-    """InputError where `name` is a data set (not a folder, nor None) whose classes are not a bundle's: before it is read."""
-    from . import data
-    classes = list(data.CLASSES.get((name or "").split(":")[0], card["classes"]))
-    if classes != card["classes"]:
-        raise InputError(f"--data {name}: its classes ({', '.join(classes[:3])}, ...) are not those of the bundle "
-                         f"({', '.join(card['classes'][:3])}, ...)")
-
-
 def _data_of(args, card):
-    """(name of the data that a command is to use, what the card says of the bundle's own)."""
+    """(name of the data that a command is to use, what the card says of the bundle's own). InputError for data that cannot be
+    used, as far as that shows without reading them."""
+    from . import data
     own = card.get("data") if isinstance(card.get("data"), dict) else {}
     name = args.data or own.get("name")
     if not isinstance(name, str):
         raise InputError(f"the card does not say what {card['rung']} was trained on; name the data with --data")
+    data.check(name, args.data_dir)
+    if not data.is_folder(name):
+        data.check_classes(name, data.CLASSES[name.split(":")[0]], card["classes"])
     return name, own
 
 
@@ -304,7 +299,6 @@ def _test_images(args, card, input_shape, notice):
     name, own = _data_of(args, card)
     if data.is_folder(name):
         return _folder_images(os.path.abspath(name), own, card, input_shape, notice)
-    _refuse_other_classes(name, card)
     dataset = data.load(name, args.data_dir, input_shape, notice, test_only=True)
     if name == own.get("name") and own.get("test_sha256") not in (None, dataset.test_sha256()):
         notice(OTHER_TEST_IMAGES)
@@ -448,7 +442,7 @@ def _export(argv):
     card = bundles.read_card(folder)
     if args.data:
         data.is_folder(args.data)
-        _refuse_other_classes(args.data, card)
+    name, own = _data_of(args, card)
     if args.output == "":
         raise InputError("--output: must name a file, received ''")
     output = Path(args.output or folder / exporting.FORMATS[args.format])
@@ -460,7 +454,6 @@ def _export(argv):
         notice(f"{output}: is written anew")
     backend.start()
     model, card = bundles.load(folder)
-    name, own = _data_of(args, card)
     is_folder = data.is_folder(name)
     name = os.path.abspath(name) if is_folder else name
     dataset = data.load(name, args.data_dir, tuple(model.input_shape[1:]), notice)
@@ -541,10 +534,7 @@ def _tune(argv):
     notice = _Notice()
     dataset = data.load(data_name, args.data_dir, recipe.input_shape, notice)
     if args.trial_images:
-        try:
-            data.limited(dataset, args.trial_images, args.seed)
-        except InputError as error:
-            raise InputError(str(error).replace("--limit", "--trial-images")) from None
+        data.check_limit(dataset, args.trial_images, "--trial-images")
     request = tuning.Request(
         args.rung, args.strategy, ranges or tuning.default_ranges(recipe), args.objective, args.seed, args.trial_epochs,
         args.trial_images, args.stop_behind, data_name, dataset.train_sha256(), recipe.sha256())

@@ -104,8 +104,11 @@ def load(name, data_dir=None, input_shape=None, notice=lambda line: None, test_o
 
 
 def is_folder(name):
-    """Whether a data name is that of a folder; False for one of `NAMES`. InputError where it is neither."""
-    if name in DOWNLOAD_MB or name.split(":")[0] == "synthetic":
+    """Whether a data name is that of a folder; False for one of `NAMES`. InputError where it is neither, or has wrong dials."""
+    if name in DOWNLOAD_MB:
+        return False
+    if name.split(":")[0] == "synthetic":
+        synthetic.parse_dials(name)
         return False
     if not os.path.isdir(name):
         raise InputError(f"data {name!r}: must be one of {', '.join(NAMES)}, or a folder of images with one "
@@ -113,18 +116,38 @@ def is_folder(name):
     return True
 
 
-def _load_real(name, data_dir, notice):
+def check(name, data_dir=None):
+    """What `load` refuses without reading data, an InputError: for those who would do much before they load."""
+    if not is_folder(name) and name in DOWNLOAD_MB:
+        _given_root(data_dir)
+
+
+def check_classes(name, classes, expected):
+    """InputError where the classes of the data `name` are not those expected of a bundle's."""
+    if list(classes) != list(expected):
+        raise InputError(f"--data {name}: its classes ({', '.join(classes[:3])}, ...) are not those of the bundle "
+                         f"({', '.join(expected[:3])}, ...)")
+
+
+def _given_root(data_dir):
+    """(the folder of real data that was named, how: for an error), None and "" where none was. InputError: there is no such."""
     given = data_dir or os.environ.get("CIFAR_LAB_DATA")
+    if not given:
+        return None, ""
+    named = f"{'--data-dir' if data_dir else 'CIFAR_LAB_DATA'} {given}"
+    if not os.path.isdir(given):
+        raise InputError(f"{named}: is not a folder")
+    return Path(given), named
+
+
+def _load_real(name, data_dir, notice):
+    root, named = _given_root(data_dir)
     readers = {"cifar10": _find_cifar10, "fashion-mnist": _find_idx, "mnist": _find_idx}
-    if given:
-        root = Path(given)
-        where = "--data-dir" if data_dir else "CIFAR_LAB_DATA"
-        if not root.is_dir():
-            raise InputError(f"{where} {given}: is not a folder")
+    if root:
         found = readers[name](name, root)
         if found is None:
             raise InputError(
-                f"{where} {given}: holds no {name}; looked for {_LAYOUTS[name]}{_archive_hint(root)} "
+                f"{named}: holds no {name}; looked for {_LAYOUTS[name]}{_archive_hint(root)} "
                 "(without --data-dir and CIFAR_LAB_DATA it is downloaded; --data synthetic needs no data)")
         return found
     cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
@@ -531,15 +554,18 @@ def stratified_split(labels, fraction, seed):
     return np.setdiff1d(np.arange(len(labels)), part), part
 
 
-def limited(dataset, limit, seed):
-    """`dataset` with `limit` train images, classes in proportion; the test set stays whole.
-
-    Raises InputError where limit is larger than the set or leaves a class fewer than two images.
-    """
+def check_limit(dataset, limit, flag="--limit"):
+    """InputError, in words about `flag`, where limit is larger than the train split or leaves a class fewer than two images."""
     size, classes = len(dataset.train_labels), len(dataset.classes)
     if not 2 * classes <= limit <= size:
-        raise InputError(f"--limit: must be {2 * classes} to {size:,} ({dataset.name} has {size:,} train images "
+        raise InputError(f"{flag}: must be {2 * classes} to {size:,} ({dataset.name} has {size:,} train images "
                          f"of {classes} classes), received {limit}")
+
+
+def limited(dataset, limit, seed):
+    """`dataset` with `limit` train images, classes in proportion; the test set stays whole. Raises what `check_limit` does."""
+    check_limit(dataset, limit)
+    classes = len(dataset.classes)
     rng = np.random.default_rng([seed, 0x11A])
     groups = [rng.permutation(np.flatnonzero(dataset.train_labels == c)) for c in range(classes)]
     # two of each class, then the image whose class has the smallest share so far

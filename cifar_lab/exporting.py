@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import backend, bundles, evaluation, inference
+from . import backend, bundles, data, evaluation, inference
 from .errors import InputError, reason
 
 FORMATS = {"litert": "model.tflite", "litert-int8": "model.int8.tflite", "litert-fp16": "model.fp16.tflite", "onnx": "model.onnx"}
@@ -42,9 +42,7 @@ def export(model, card, format, output, dataset, seed=0, command=""):
         InputError: the data are not the bundle's, what converts or runs the format is not installed, the converter
             refuses the network, or the file fails its test (it is not left behind).
     """
-    if list(dataset.classes) != card["classes"]:
-        raise InputError(f"{dataset.name}: its classes ({', '.join(dataset.classes[:3])}, ...) are not those of the bundle "
-                         f"({', '.join(card['classes'][:3])}, ...)")
+    data.check_classes(dataset.name, dataset.classes, card["classes"])
     output = Path(os.path.abspath(output))
     calibration = None
     if format == "litert-int8":

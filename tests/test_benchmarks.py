@@ -82,13 +82,20 @@ def test_the_ladder_over_seeds_without_tensorflow(tmp_path, fashion):
 
 
 def test_an_ablation_leaves_one_idea_out():
-    from ablation import variants
+    from ablation import short, variants
     from cifar_lab import recipes
     whole = recipes.get("cifar10-90")
     found = variants(whole)
     assert found.pop("everything") == whole and len(found) == 11
     assert len({recipe.sha256() for recipe in found.values()} | {whole.sha256()}) == 12
     assert found["shifted crops"].augmentation.alternating_flip and not found["shifted crops"].augmentation.crop_padding
+    rate = found["triangular rate (constant, a quarter)"]
+    assert (rate.schedule, rate.learning_rate) == ("constant", 0.1)
+    deep = variants(short("cifar10-94", 4))
+    assert len(deep) == 14 and deep["Muon (SGD)"].optimizer == "sgd" and not deep["residual stages"].builder_options["residual"]
+    assert deep["triangular rate (constant, a quarter)"].kernel_rate == recipes.get("cifar10-94").kernel_rate / 4
+    for rung in recipes.LADDER:  # each has a recipe that is allowed
+        assert list(variants(short(rung, 4)))[0] == "everything"
     assert list(variants(recipes.get("cifar10-74"))) == ["everything"]
     flipped = variants(recipes.get("cifar10-88"))
     assert list(flipped) == ["everything", "any flip"] and not flipped["any flip"].augmentation.horizontal_flip
@@ -240,7 +247,7 @@ def test_the_readmes_budgets_are_those_of_the_results():
     rows = [json.loads(line) for line in (ROOT / "docs" / "budget.jsonl").read_text().splitlines()]
     assert table(rows) in (ROOT / "README.md").read_text()
     assert table([{**rows[0], "seconds": 1234.4, "seconds_to": {"0.8": 1000.4}}]).splitlines()[2] == (
-        "| `cifar10-90`, seed 0 | 2 | 1,234 | 8.3 | 1,000 s |  |  |  |  |  | 90.26 % |")
+        "| `cifar10-90`, seed 0 | 2 cores | 1,234 | 8.3 | 1,000 s |  |  |  |  |  | 90.26 % |")
 
 
 def test_the_readmes_latencies_are_those_of_the_results():

@@ -34,9 +34,12 @@ def assert_refused(done, *words, output=None):
 # --- the contract ---
 
 def test_help_and_list_answer_within_a_second():
-    for args in (["train.py", "--help"], ["train.py", "--list"], ["evaluate.py", "--help"], ["train.py", "nonsense"]):
-        best = min(timed(args) for _ in range(3))
-        assert best < 1.0, args
+    """And what is wrong with a request, without the seconds that Keras takes to start."""
+    export = ["export.py", "cifar10-74", "--format", "litert"]
+    for args in (["train.py", "--help"], ["train.py", "--list"], ["evaluate.py", "--help"], ["train.py", "nonsense"],
+                 ["evaluate.py", "cifar10-74", "--data", "fashion-mnist"], ["evaluate.py", "cifar10-74", "--data-dir", "/nowhere"],
+                 ["evaluate.py", "cifar10-74", "--data", "synthetic:fog=1"], [*export, "--data", "mnist"], [*export, "--data-dir", "/nowhere"]):
+        assert any(timed(args) < 1.0 for _ in range(3)), args
 
 
 def timed(args):
@@ -56,12 +59,12 @@ def test_list_shows_every_rung():
     assert text.count("\n") == 12 and "promises 74 %" in text and "aims at 94 %    measured " in text and "aims at 96 %    not measured" in text
 
 
-def test_show_prints_recipe_and_layers_and_trains_nothing(photos):
+def test_show_prints_recipe_and_layers_and_trains_nothing(photos, capsys):
     shown = run_json("train.py", "cifar10-74", "--show", "--epochs", 3)
     assert shown["parameters"] == 1_639_914 and shown["recipe"]["epochs"] == 3
     assert {"layer": "conv1", "kind": "Conv2D", "output_shape": [30, 30, 32], "parameters": 896} in shown["layers"]
     assert run_json("train.py", "cifar10-74", "--show", "--data", photos)["layers"][-1]["output_shape"] == [3]
-    assert "conv1" in run("train.py", "cifar10-74", "--show").stdout
+    assert cli.train(["cifar10-74", "--show"]) == 0 and "conv1" in capsys.readouterr().out
 
 
 def test_train_and_evaluate_json(fashion, tmp_path):
