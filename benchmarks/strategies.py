@@ -165,8 +165,8 @@ def draw(rows, path):
     from matplotlib import pyplot as plt
     groups = _groups(rows)
     names = list(dict.fromkeys(what for what, _ in groups))
-    rows, columns = math.ceil(len(names) / 3), min(len(names), 3)
-    figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 3.4 * rows), squeeze=False, layout="constrained")
+    down, across = math.ceil(len(names) / 3), min(len(names), 3)
+    figure, axes = plt.subplots(down, across, figsize=(4.2 * across, 3.4 * down), squeeze=False, layout="constrained")
     for axis in axes.flat[len(names):]:
         axis.remove()
     for axis, name in zip(axes.flat, names):

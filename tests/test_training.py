@@ -12,7 +12,7 @@ import time
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, WITHOUT_TENSORFLOW, command_env, run
+from conftest import ROOT, WITHOUT_TENSORFLOW, command_env
 
 from cifar_lab import bundles, data, recipes, synthetic, training
 from cifar_lab.errors import InputError
