@@ -18,12 +18,26 @@ def start():
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX: GPU memory as needed
     try:
         with quiet_stderr():
-            import keras  # noqa: F401
+            with _spared("matplotlib", "sklearn", *(["jax"] if name == "tensorflow" else [])):
+                import keras  # noqa: F401
             device()
     except (ImportError, ValueError) as error:
         raise InputError(f"KERAS_BACKEND {name}: Keras does not start on it ({reason(error)[:200]})") from None
     use_gpu_memory_as_needed()
     logging.getLogger("tensorflow").setLevel("ERROR")  # several training graphs in one process are meant
+
+
+@contextlib.contextmanager
+def _spared(*names):
+    """Packages that are not to be found within. Keras and TensorFlow import these where they are installed, for helpers that
+    this package does not use: a third of a command's start (docs/log.md). Afterwards they can be imported as ever."""
+    names = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(names))  # None: an ImportError
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

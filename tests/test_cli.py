@@ -9,7 +9,7 @@ import types
 
 import numpy as np
 import pytest
-from conftest import ROOT, replace_file, run, run_json, write_fashion
+from conftest import ROOT, command_env, replace_file, run, run_json, write_fashion
 from PIL import Image
 from test_data import bomb_header
 
@@ -40,6 +40,15 @@ def test_help_and_list_answer_within_a_second():
                  ["evaluate.py", "cifar10-74", "--data", "fashion-mnist"], ["evaluate.py", "cifar10-74", "--data-dir", "/nowhere"],
                  ["evaluate.py", "cifar10-74", "--data", "synthetic:fog=1"], [*export, "--data", "mnist"], [*export, "--data-dir", "/nowhere"]):
         assert any(timed(args) < 1.0 for _ in range(3)), args
+
+
+def test_keras_starts_without_what_no_command_needs():
+    """And what it was kept from can be imported afterwards."""
+    code = ("import sys; from cifar_lab import backend; backend.start(); import keras\n"
+            "assert not {'jax', 'sklearn', 'matplotlib'} & set(sys.modules), 'imported'\n"
+            "import matplotlib.pyplot; assert backend.device()[1]")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=command_env(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def timed(args):
