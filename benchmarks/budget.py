@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import engines  # noqa: E402
-from cifar_lab import backend, cli, recipes  # noqa: E402
+from cifar_lab import backend, cli, recipes, reporting  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "budget.jsonl"
@@ -71,7 +71,7 @@ def run(args):
 
     before = turns()
     backend.start()
-    from cifar_lab import reporting, training
+    from cifar_lab import training
     card, _ = training.train(recipe, dataset, output, rung=args.rung, seed=args.seed, resume=args.resume,
                              command=cli.command_line("benchmarks/budget.py", sys.argv[1:]),
                              notice=lambda line: print(line, file=sys.stderr, flush=True))
@@ -92,7 +92,6 @@ def run(args):
 
 def table(rows):
     """The lines as a Markdown table: marks are seconds of training until validation accuracy is there at the end of an epoch."""
-    from cifar_lab import reporting
     marks = [f"{mark:g}" for mark in reporting.MARKS]
     lines = [f"| rung | device | seconds | in epochs of the 74 network, same run | {' | '.join(f'{100 * float(m):g} %' for m in marks)} | test |",
              "| --- " * (len(marks) + 5) + "|"]

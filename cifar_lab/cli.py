@@ -248,10 +248,8 @@ def _evaluate(argv):
                         help="also average over N views of each image: 2 adds the mirror image, 6 shifts as well")
     args = parser.parse_args(argv)
 
-    from . import backend, bundles, data
+    from . import backend, bundles
     notice = _Notice()
-    if args.data:
-        data.is_folder(args.data)
     if _is_export(args.bundle):
         from . import inference
         folder, model = args.bundle, inference.Classifier(args.bundle)
@@ -287,9 +285,7 @@ def _data_of(args, card):
     name = args.data or own.get("name")
     if not isinstance(name, str):
         raise InputError(f"the card does not say what {card['rung']} was trained on; name the data with --data")
-    data.check(name, args.data_dir)
-    if not data.is_folder(name):
-        data.check_classes(name, data.CLASSES[name.split(":")[0]], card["classes"])
+    data.check(name, args.data_dir, card["classes"])
     return name, own
 
 
@@ -440,8 +436,6 @@ def _export(argv):
     from . import backend, bundles, data
     folder = bundles.find(args.bundle)
     card = bundles.read_card(folder)
-    if args.data:
-        data.is_folder(args.data)
     name, own = _data_of(args, card)
     if args.output == "":
         raise InputError("--output: must name a file, received ''")

@@ -116,10 +116,17 @@ def is_folder(name):
     return True
 
 
-def check(name, data_dir=None):
-    """What `load` refuses without reading data, an InputError: for those who would do much before they load."""
-    if not is_folder(name) and name in DOWNLOAD_MB:
+def check(name, data_dir=None, classes=None):
+    """What `load` refuses without reading data, an InputError: for those who would do much before they load.
+
+    classes: those that the data must have, where they are known beforehand (a folder's are not).
+    """
+    if is_folder(name):
+        return
+    if name in DOWNLOAD_MB:
         _given_root(data_dir)
+    if classes is not None:
+        check_classes(name, CLASSES[name.split(":")[0]], classes)
 
 
 def check_classes(name, classes, expected):

@@ -139,7 +139,7 @@ def test_an_export_goes_beside_the_model_and_is_replaced_by_its_like_alone(fashi
     refused = run(*request)
     assert refused.returncode == 2 and "is there already and no litert export of this bundle" in refused.stderr
     assert run(*request, "--overwrite").returncode == 0
-    assert bundles.load(folder)[1]["rung"] == "fashion-mnist-92"  # the bundle is still one
+    assert run("evaluate.py", folder, "--data-dir", fashion_bundle[1]).returncode == 0  # the bundle is still one
 
 
 def test_from_a_folder_of_photos_to_an_edge_file(photos, tmp_path):
