@@ -61,21 +61,105 @@ class CheapDropout(layers.Dropout):
         return tf.where(bits >= threshold, inputs * scale, tf.zeros([], inputs.dtype))
 
 
+class TransposedGradientConv2D(layers.Conv2D):
+    """keras.layers.Conv2D whose gradient by the kernel, on small feature maps in bfloat16, is a matrix product for each of its taps.
+
+    oneDNN's kernel for that gradient reaches half the arithmetic rate of the one that goes forward. With the images last in memory
+    a tap's inputs are one matrix, and those that padding would fill are left out: a third and more of the time less up to
+    8 x 8 positions, nothing gained beyond (docs/log.md).
+
+    Takes this way where the strides and dilations are 1, there is one group, the padding is "same", the kernel's sides are odd and
+    above 1, the inputs bfloat16 (N, height, width, channels) with at most 64 positions; Keras' own elsewhere.
+    """
+
+    MOST_POSITIONS = 64
+
+    def convolution_op(self, inputs, kernel):
+        height, width = inputs.shape[1:3]
+        if not (self.data_format == "channels_last" and self.padding == "same" and self.groups == 1
+                and set(self.strides) == set(self.dilation_rate) == {1} and all(side % 2 and side > 1 for side in self.kernel_size)
+                and keras.backend.standardize_dtype(inputs.dtype) == "bfloat16"
+                and height and width and height * width <= self.MOST_POSITIONS):
+            return super().convolution_op(inputs, kernel)
+        return _convolved(inputs, kernel)
+
+
+def _convolved(inputs, kernel):
+    """The convolution, stride 1 and padding "same". inputs: (N, height, width, channels); kernel: (odd, odd, channels, filters)."""
+    import tensorflow as tf
+    height, width = inputs.shape[1:3]
+    sides, options = kernel.shape[:2], {"strides": [1, 1, 1, 1], "padding": "SAME"}
+
+    def taps(size, side):
+        """For each tap the slices of inputs and of outputs that it connects."""
+        for offset in range(-(side // 2), side // 2 + 1):
+            first, last = max(0, -offset), max(0, min(size, size - offset))
+            if first < last:
+                yield slice(first + offset, last + offset), slice(first, last)
+            else:
+                yield slice(0, 0), slice(0, 0)  # a kernel larger than the image: this tap meets nothing but padding
+
+    @tf.custom_gradient
+    def convolve(inputs, kernel):
+        def gradient(upstream):
+            by_inputs = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(inputs), filter=kernel, out_backprop=upstream, **options)
+            columns = tf.transpose(inputs, (3, 1, 2, 0))  # channels, height, width, N
+            rows = tf.transpose(upstream, (1, 2, 0, 3))  # height, width, N, filters
+            products = [tf.matmul(tf.reshape(columns[:, i0, j0], (columns.shape[0], -1)), tf.reshape(rows[i1, j1], (-1, rows.shape[3])))
+                        for i0, i1 in taps(height, sides[0]) for j0, j1 in taps(width, sides[1])]
+            return by_inputs, tf.reshape(tf.stack(products), kernel.shape)
+        return tf.nn.conv2d(inputs, kernel, **options), gradient
+    return convolve(inputs, kernel)
+
+
+class QuotientSilu(layers.Activation):
+    """keras.layers.Activation("silu") whose gradient, in bfloat16, finds the sigmoid by dividing the output by the input.
+
+    TensorFlow computes it anew, in a kernel that takes ten times as long as the one that goes forward. 2 ** -100 is added to the
+    inputs so that 0 divided by 0 is 1 / 2. Inputs of other dtypes take Keras' own path.
+    """
+
+    def call(self, inputs):
+        if keras.backend.standardize_dtype(inputs.dtype) != "bfloat16":
+            return super().call(inputs)
+        return _silu(inputs)
+
+
+def _silu(inputs):
+    """inputs * sigmoid(inputs), any shape."""
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def silu(inputs):
+        inputs = inputs + tf.constant(2.0 ** -100, inputs.dtype)
+        outputs = inputs * tf.sigmoid(inputs)
+
+        def gradient(upstream):
+            sigmoid = tf.math.divide_no_nan(outputs, inputs)
+            return upstream * (sigmoid + (outputs - sigmoid * outputs))
+        return outputs, gradient
+    return silu(inputs)
+
+
 def rebuilt(network):
-    """`network` with its batch normalisation and dropout replaced by the above; the same weights, in the same order.
+    """`network` with the layers above in place of Keras' convolution, normalisation, dropout and silu; the same weights, in order.
 
     network: functional keras.Model; models nested in it stay as they are. Returned as it is but on TensorFlow on a CPU, and
     where there is nothing to replace.
     """
-    replacements = {layers.BatchNormalization: FusedBatchNormalization, layers.Dropout: CheapDropout}
-    if not backend.is_tensorflow_on_cpu() or not any(type(l) in replacements for l in network.layers):
+    if not backend.is_tensorflow_on_cpu() or not any(_replacement(layer) for layer in network.layers):
         return network
-
-    def again(layer):
-        kind = replacements.get(type(layer), type(layer))
-        if kind is CheapDropout and layer.noise_shape is not None:
-            kind = type(layer)
-        return kind.from_config(layer.get_config())
-    clone = keras.models.clone_model(network, clone_function=again)
+    clone = keras.models.clone_model(
+        network, clone_function=lambda layer: (_replacement(layer) or type(layer)).from_config(layer.get_config()))
     clone.set_weights(network.get_weights())
     return clone
+
+
+def _replacement(layer):
+    """The class above that stands in for this layer, or None."""
+    if type(layer) is layers.Dropout and layer.noise_shape is not None:
+        return None
+    if type(layer) is layers.Activation:
+        return QuotientSilu if layer.activation is keras.activations.silu else None
+    return {layers.Conv2D: TransposedGradientConv2D, layers.BatchNormalization: FusedBatchNormalization,
+            layers.Dropout: CheapDropout}.get(type(layer))

@@ -136,7 +136,7 @@ def test_vgg_grows_as_told():
         vgg(dropout=(0.1,))
 
 
-# --- fused batch normalisation ---
+# --- the layers that training is given instead of Keras' own ---
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the fused kernel is TensorFlow's")
 @pytest.mark.parametrize("shape", [(6, 5, 7, 4), (9, 4)])
@@ -208,6 +208,85 @@ def test_cheap_dropout_drops_its_rate_and_keeps_the_mean(dtype):
         tape.watch(x)
         y = layer(x, training=True)
     np.testing.assert_array_equal(tape.gradient(y, x), y)  # of ones: what is dropped has no gradient
+
+
+def gradients(layer, inputs, upstream):
+    """(outputs, gradients by the inputs and by the layer's weights) of a compiled step, as float32."""
+    import tensorflow as tf
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs)
+        return [outputs, *tape.gradient(outputs, [inputs, *(v.value for v in layer.trainable_variables)], upstream)]
+    kinds = {op.type for op in step.get_concrete_function().graph.get_operations()}
+    return [np.asarray(value, "float32") for value in step()], kinds
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the cheap gradients are TensorFlow's")
+@pytest.mark.parametrize("side, kernel, taken", [
+    ((7, 7), (3, 3), True), ((3, 5), (5, 3), True), ((1, 1), (3, 3), True), ((2, 3), (7, 7), True), ((8, 8), (3, 3), True),
+    ((9, 8), (3, 3), False), ((7, 7), (1, 1), False), ((7, 7), (2, 2), False)])
+def test_convolutions_with_a_transposed_gradient_are_keras_own(side, kernel, taken):
+    """Down to where the kernel is larger than the image; where the way is not taken too."""
+    import tensorflow as tf
+    rng = np.random.default_rng(0)
+    x, upstream = (tf.cast(rng.normal(size=(9, *side, n)), "bfloat16") for n in (4, 6))
+    own = keras.layers.Conv2D(6, kernel, padding="same", use_bias=False, dtype="mixed_bfloat16")
+    ours = fused.TransposedGradientConv2D.from_config(own.get_config())
+    for layer in (own, ours):
+        layer.build(x.shape)
+    ours.set_weights(own.get_weights())
+    (expected, _), (found, kinds) = gradients(own, x, upstream), gradients(ours, x, upstream)
+    assert ("Conv2DBackpropFilter" not in kinds) == taken
+    for a, b in zip(expected, found):
+        np.testing.assert_allclose(a, b, rtol=0.01, atol=0.01 * abs(a).max())  # a bfloat16 has 8 bits
+    assert np.abs(expected[2]).max() > 1
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the cheap gradients are TensorFlow's")
+@pytest.mark.parametrize("option", [{"strides": 2}, {"padding": "valid"}, {"dilation_rate": 2}, {"dtype": "float32"}])
+def test_other_convolutions_take_keras_own_gradient(option):
+    import tensorflow as tf
+    layer = fused.TransposedGradientConv2D(6, 3, **{"padding": "same", "dtype": "mixed_bfloat16", **option})
+    x = tf.ones((2, 7, 7, 4), layer.compute_dtype)
+    layer.build(x.shape)
+    assert "Conv2DBackpropFilter" in gradients(layer, x, layer(x))[1]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the cheap gradients are TensorFlow's")
+def test_silu_with_a_cheap_gradient_is_keras_own():
+    """Compared with float64, at zero and far away too: no worse than Keras' own in bfloat16."""
+    import tensorflow as tf
+    x = tf.cast(np.concatenate([np.linspace(-110, 110, 4401), np.linspace(-3, 3, 1001), [0, 1e-38, -1e-38, 1e20, -1e20]]), "bfloat16")
+    exact = np.asarray(x, "float64")
+    sigmoid = 1 / (1 + np.exp(-np.clip(exact, -700, 700)))
+    slope = sigmoid * (1 + exact * (1 - sigmoid))
+    layers = [keras.layers.Activation("silu", dtype="mixed_bfloat16")]
+    layers.append(fused.QuotientSilu.from_config(layers[0].get_config()))
+    errors = []
+    for layer in layers:
+        (outputs, gradient), _ = gradients(layer, x, tf.ones_like(x))
+        np.testing.assert_allclose(outputs, exact * sigmoid, rtol=0.01, atol=1e-30)
+        errors.append(np.abs(gradient - slope).max())
+    assert errors[1] <= max(errors[0], 0.02)
+    with tf.GradientTape() as tape:  # float32 is Keras' own
+        x = tf.constant([-1.0, 0.0, 2.0])
+        tape.watch(x)
+        y = fused.QuotientSilu("silu")(x)
+    np.testing.assert_allclose(tape.gradient(y, x), [0.0723295, 0.5, 1.0907843], atol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the cheap gradients are TensorFlow's")
+def test_a_rebuilt_airbench_is_the_same_network():
+    model = airbench((16, 16, 3), widths=(8, 16), activation="silu")
+    again = fused.rebuilt(model)
+    kinds = [type(l).__name__ for l in again.layers]
+    assert kinds.count("TransposedGradientConv2D") == 5 and kinds.count("QuotientSilu") == 5
+    assert "QuotientSilu" not in [type(l).__name__ for l in fused.rebuilt(airbench((16, 16, 3), widths=(8, 16))).layers]  # gelu
+    x, _ = batch((16, 16, 3))
+    np.testing.assert_allclose(model.predict(x, verbose=0), again.predict(x, verbose=0), atol=1e-6)
 
 
 def test_airbench_grows_as_told():
