@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 from . import _ROOT, recipes
@@ -234,6 +235,16 @@ def write_file(path, write_to):
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def pack(path):
+    """Compress the members of a zip archive, which Keras stores as they are. To be called before the file is in use."""
+    path = Path(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
 
 
 def write_json(path, value):

@@ -316,6 +316,12 @@ def test_mixed_precision_is_saved_as_float32(dataset, tmp_path, monkeypatch):
     trainer.run_epoch()
     bare = trainer.bare_network()
     assert {layer.compute_dtype for layer in bare.layers} == {"float32"}
+    kernel = trainer.network.get_layer("conv1").kernel.numpy()
+    rounded = np.asarray(keras.ops.cast(keras.ops.cast(kernel, "bfloat16"), "float32"))
+    assert np.abs(rounded - kernel).max() > 0
+    np.testing.assert_array_equal(bare.get_layer("conv1").kernel, rounded)  # as it computed
+    for name, i in (("conv1", 1), ("output", 0)):  # all else as it is
+        np.testing.assert_array_equal(bare.get_layer(name).get_weights()[i], trainer.network.get_layer(name).get_weights()[i])
     assert keras.config.dtype_policy().name == "float32"
 
 
