@@ -17,7 +17,7 @@ KEEPS = ("last", "best")
 # so that results measured before them stay those of their recipe. These values are frozen, whatever the defaults become.
 LATER = {"augmentation": {}, "cpu_precision": "float32", "optimizer": "adam", "momentum": 0.9, "weight_decay": 0.0,
          "bias_rate_factor": 1.0, "warmup_fraction": 0.2, "label_smoothing": 0.0, "whitening": False,
-         "dirac": False, "small_images": [], "kernel_rate": 0.1}
+         "dirac": False, "small_images": [], "kernel_rate": 0.1, "sharpness_radius": 0.0, "sharpness_share": 0.2}
 # Fields that some choices of another field alone use: {field: (the other, its values)}
 USED_BY = {"momentum": ("optimizer", ("sgd", "muon")),
            "bias_rate_factor": ("optimizer", ("sgd", "muon")), "kernel_rate": ("optimizer", ("muon",)),
@@ -153,6 +153,9 @@ class Recipe:
             network needs a layer "whiten", as airbench has.
         dirac: begin with convolutions that pass on what they are given (Zagoruyko and Komodakis 2017, Jordan 2024; see
             initialisation.dirac).
+        sharpness_radius: of sharpness-aware minimization (Foret et al. 2021; see sharpness.SharpnessAware), a share of each kernel's
+            norm; 0 for none.
+        sharpness_share: the last share of the epochs, rounded to whole ones, is trained so.
         validation_fraction: the stratified share of the train split that is not trained on.
         keep: whose weights are saved: those of the "last" epoch, or of the "best", the one with
             the highest validation accuracy (the first of equals).
@@ -183,6 +186,8 @@ class Recipe:
     label_smoothing: float = 0.0
     whitening: bool = False
     dirac: bool = False
+    sharpness_radius: float = 0.0
+    sharpness_share: float = 0.2
     validation_fraction: float = 0.1
     keep: str = "best"
     gpu_precision: str = "mixed_float16"
@@ -226,13 +231,15 @@ class Recipe:
         check("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
         check("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
         for name, low, high in (("warmup_fraction", 0, 1), ("momentum", 0, 0.9999), ("weight_decay", 0, 10), ("kernel_rate", 0, 10),
-                                ("bias_rate_factor", 0, 1000), ("label_smoothing", 0, 0.99)):
+                                ("bias_rate_factor", 0, 1000), ("label_smoothing", 0, 0.99), ("sharpness_radius", 0, 1), ("sharpness_share", 0, 1)):
             check(name, number(name) and low <= getattr(self, name) <= high, f"a number from {low} to {high}")
         for name, (other, values) in USED_BY.items():
             check(name, getattr(self, other) in values or getattr(self, name) == LATER[name],
                   f"{LATER[name]}, since {other} is {getattr(self, other)!r}")
+        check("sharpness_share", self.sharpness_radius > 0 or self.sharpness_share == LATER["sharpness_share"],
+              f"{LATER['sharpness_share']}, since sharpness_radius is 0")
         for name in ("promise", "learning_rate", "validation_fraction", "warmup_fraction", "momentum", "weight_decay",
-                     "kernel_rate", "bias_rate_factor", "label_smoothing"):
+                     "kernel_rate", "bias_rate_factor", "label_smoothing", "sharpness_radius", "sharpness_share"):
             if number(name):  # 1 and 1.0 are one recipe, and Keras wants floats
                 object.__setattr__(self, name, float(getattr(self, name)))
         for name in ("whitening", "dirac"):
@@ -309,13 +316,14 @@ CIFAR10_90 = Recipe(
 CIFAR10_94 = replace(
     CIFAR10_90, promise=0.94, idea="64, 256, 192 channels, three convolutions a stage, Muon, crops of 4 pixels, cutout",
     builder_options={"widths": [64, 256, 192], "convolutions": 3, "residual": True, "activation": "silu"}, epochs=21,
-    validation_fraction=0.03, batch_size=512, learning_rate=0.8, optimizer="muon", kernel_rate=0.06, momentum=0.8,
-    small_images=((0.25, 20), (0.35, 24)), augmentation=Augmentation(alternating_flip=True, crop_padding=4, cutout_size=8))
+    validation_fraction=0.02, batch_size=512, learning_rate=0.8, optimizer="muon", kernel_rate=0.06, momentum=0.8,
+    sharpness_radius=0.02, sharpness_share=0.15, small_images=((0.25, 20), (0.35, 24)), augmentation=Augmentation(alternating_flip=True, crop_padding=4, cutout_size=8))
 
 # The network of Jordan's airbench96_faster (without its filtering of easy images), and cifar10-94's training for twice the epochs. For a
 # GPU, or a night on two cores: not trained yet. Aims at 96.0 %.
 CIFAR10_96 = replace(
     CIFAR10_94, promise=0.96, idea="three convolutions a stage, residual, up to 512 channels; for a GPU", epochs=45,
+    validation_fraction=0.03, sharpness_radius=0.0, sharpness_share=0.2,
     builder_options={"widths": [128, 384, 512], "convolutions": 3, "residual": True, "activation": "silu"},
     augmentation=Augmentation(alternating_flip=True, crop_padding=4, cutout_size=12))
 

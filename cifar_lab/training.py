@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from . import __version__, backend, bundles, data, evaluation, fused, initialisation, optimizers, recipes, reporting
+from . import __version__, backend, bundles, data, evaluation, fused, initialisation, optimizers, recipes, reporting, sharpness
 from .augment import Augment
 from .errors import InputError, reason
 
@@ -139,13 +139,16 @@ class Trainer:
         optimizer = optimizers.build(recipe, self.steps_per_epoch * recipe.epochs, self.precision)
         self.model = self._training_model(None, optimizer)
         self.model.optimizer.build(self.model.trainable_variables)
-        # the same layers and the same optimizer behind smaller images
-        self.small_models = {side: self._training_model(side, self.model.optimizer) for _, side in recipe.small_images}
+        # the same layers and the same optimizer, behind smaller images or in another step
+        self.models = {(None, False): self.model}  # by image side and whether sharpness-aware
+        for phase in map(self._phase, range(recipe.epochs)):
+            if phase not in self.models:
+                self.models[phase] = self._training_model(phase[0], self.model.optimizer, phase[1])
         self.history = []  # a dict an epoch, see HISTORY_FIELDS
         self.kept = None  # weights of the best epoch so far, where the recipe keeps them
         self.compile_seconds = 0.0
 
-    def _training_model(self, side, optimizer):
+    def _training_model(self, side, optimizer, sharpness_aware=False):
         """The compiled graph from indices to probabilities, at images of side x side (None: as they are)."""
         recipe = self.recipe
         with _dtype_policy(self.precision):
@@ -157,7 +160,8 @@ class Trainer:
                 images = layers.Resizing(side, side, antialias=True, dtype="float32")(images)
                 network = self._network_for(side)
             # under the policy too: Keras scales the loss of a model that is itself mixed_float16
-            model = keras.Model(indices, network(images), name="training")
+            model = (sharpness.SharpnessAware if sharpness_aware else keras.Model)(indices, network(images), name="training")
+            model.radius = recipe.sharpness_radius
         model.compile(
             optimizer, keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
             metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
@@ -174,19 +178,24 @@ class Trainer:
             raise InputError(f"recipe field small_images: {self.recipe.builder} does not take {side} x {side} pixels with the "
                              f"weights of {self.recipe.input_shape} ({reason(error)[:120]})") from None
 
+    def _phase(self, epoch):
+        """(side of the images or None, whether sharpness-aware) of an epoch, 0 the first."""
+        recipe, share, side = self.recipe, 0.0, None
+        for phase, small in recipe.small_images:
+            share += phase
+            if epoch < math.floor(share * recipe.epochs + 1e-9):
+                side = small
+                break
+        return side, recipe.sharpness_radius > 0 and epoch >= recipe.epochs - round(recipe.sharpness_share * recipe.epochs)
+
     def _model_of(self, epoch):
         """The training model of an epoch, 0 the first."""
-        share = 0.0
-        for phase, side in self.recipe.small_images:
-            share += phase
-            if epoch < math.floor(share * self.recipe.epochs + 1e-9):
-                return self.small_models[side]
-        return self.model
+        return self.models[self._phase(epoch)]
 
     @property
     def stopped(self):
         """Whether a callback asked for the end."""
-        return any(m.stop_training for m in (self.model, *self.small_models.values()))
+        return any(m.stop_training for m in self.models.values())
 
     @property
     def steps_per_epoch(self):
@@ -213,7 +222,7 @@ class Trainer:
         start, before = time.perf_counter(), self.values()
         size = min(len(self.train_indices),
                    self.recipe.batch_size + len(self.train_indices) % self.recipe.batch_size)
-        for model in (*self.small_models.values(), self.model):
+        for model in reversed(self.models.values()):
             self.fit(self.train_indices[:size], 0, None, model=model)
         self.assign(before)
         self.compile_seconds += time.perf_counter() - start

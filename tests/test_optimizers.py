@@ -3,7 +3,7 @@ import keras
 import numpy as np
 import pytest
 
-from cifar_lab import initialisation, optimizers, recipes, synthetic
+from cifar_lab import initialisation, optimizers, recipes, sharpness, synthetic
 from cifar_lab.errors import InputError
 from cifar_lab.models import airbench, cifar10_cnn, fashion_mnist_cnn
 
@@ -123,3 +123,56 @@ def test_dirac_passes_the_first_channels_on():
     initialisation.dirac(even)
     x = np.abs(np.random.default_rng(0).normal(size=(2, 9, 9, 64))).astype("float32")
     np.testing.assert_array_equal(np.asarray(even.get_layer("conv1")(x)), x)
+
+
+def test_a_sharpness_aware_step_takes_the_gradient_uphill_and_comes_back():
+    """One step of plain SGD: the gradient by hand at the raised kernel, taken from the kernel as it was."""
+    images = np.random.default_rng(0).normal(size=(8, 4, 4, 1)).astype("float32")
+    labels = np.eye(2, dtype="float32")[np.arange(8) % 2]
+
+    def network():
+        inputs = keras.Input((4, 4, 1))
+        x = keras.layers.Conv2D(2, 3, use_bias=False, name="conv")(inputs)
+        x = keras.layers.BatchNormalization(name="norm", momentum=0.5)(x)
+        outputs = keras.layers.Softmax()(keras.layers.GlobalAveragePooling2D()(keras.layers.Activation("silu")(x)))
+        return inputs, outputs
+
+    def gradient(kernel, images, labels):
+        """By central differences, in float64 of the loss's values."""
+        def loss(k):
+            model.get_layer("conv").kernel.assign(k)
+            out = np.asarray(keras.ops.convert_to_numpy(model(images, training=True)), "float64")
+            return -np.mean(np.sum(labels * np.log(out), -1))
+        steps = [np.eye(kernel.size)[i].reshape(kernel.shape) * 1e-3 for i in range(kernel.size)]
+        return np.array([(loss(kernel + s) - loss(kernel - s)) / 2e-3 for s in steps]).reshape(kernel.shape)
+
+    keras.utils.set_random_seed(0)
+    model = sharpness.SharpnessAware(*network())
+    model.radius = 0.2
+    model.compile(keras.optimizers.SGD(0.5), "categorical_crossentropy", jit_compile=False)
+    before = keras.ops.convert_to_numpy(model.get_layer("conv").kernel).copy()
+    uphill = gradient(before, images, labels)
+    raised = before + 0.2 * np.linalg.norm(before) / np.linalg.norm(uphill) * uphill
+    expected = before - 0.5 * gradient(raised, images, labels)
+    plain = before - 0.5 * gradient(before, images, labels)
+    model.get_layer("conv").kernel.assign(before)
+    model.get_layer("norm").moving_mean.assign([0, 0])
+    mean = keras.ops.convert_to_numpy(model.get_layer("conv")(images)).mean((0, 1, 2))
+    model.get_layer("conv").kernel.assign(before)
+    model.fit(images, labels, batch_size=8, epochs=1, shuffle=False, verbose=0)
+    after = keras.ops.convert_to_numpy(model.get_layer("conv").kernel)
+    np.testing.assert_allclose(after, expected, atol=5e-4)
+    assert np.abs(expected - plain).max() > 0.02
+    # the moving statistics are those from before the way up
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(model.get_layer("norm").moving_mean), 0.5 * mean, atol=1e-5)
+
+
+def test_a_kernel_without_a_gradient_stays_where_it_is():
+    inputs = keras.Input((4, 4, 1))
+    outputs = keras.layers.Softmax()(keras.layers.GlobalMaxPooling2D()(keras.layers.Conv2D(2, 3, use_bias=False)(inputs)))
+    model = sharpness.SharpnessAware(inputs, outputs)
+    model.radius = 0.2
+    model.compile(keras.optimizers.SGD(0.5), "categorical_crossentropy", jit_compile=False)
+    before = keras.ops.convert_to_numpy(model.layers[1].kernel).copy()
+    model.fit(np.zeros((4, 4, 4, 1), "float32"), np.eye(2, dtype="float32")[[0, 1, 0, 1]], verbose=0)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model.layers[1].kernel), before)
