@@ -28,7 +28,7 @@ OBJECTIVES = {"val_accuracy": "max", "val_loss": "min", "accuracy": "max", "loss
 CHIEF_SECONDS = 60  # that a worker waits for its chief
 WHOLE = ("batch_size", "epochs", "crop_padding", "cutout_size")  # fields that are whole numbers
 NUMBERS = ("learning_rate", "weight_decay", "momentum", "kernel_rate", "bias_rate_factor", "warmup_fraction", "label_smoothing",
-           "validation_fraction")
+           "validation_fraction", "sharpness_radius")
 AUGMENTATIONS = ("rotation_range", "width_shift_range", "height_shift_range", "shear_range", "zoom_range", "crop_padding", "cutout_size")
 # numeric keyword arguments of the builders, and what they may be; a list is given the same value throughout
 OPTIONS = {"airbench": {}, "cifar10_cnn": {"dropout": (0.0, 0.95)}, "edge": {},

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, WITHOUT_TENSORFLOW, command_env, run
 
-from cifar_lab import bundles, data, recipes, synthetic, training
+from cifar_lab import bundles, data, recipes, sharpness, synthetic, training
 from cifar_lab.errors import InputError
 from cifar_lab.training import Trainer
 
@@ -116,7 +116,19 @@ def test_small_images_need_a_network_that_takes_them(dataset):
         Trainer(small(small_images=[[0.5, 14]], keep="last"), dataset, 0)
 
 
-@pytest.mark.parametrize("fields", [{}, {"small_images": [[0.5, 14]], **SMALL}])
+def test_the_last_share_of_the_epochs_is_sharpness_aware(dataset):
+    recipe = small(epochs=5, small_images=[[0.8, 14]], learning_rate=0.02, sharpness_radius=0.02, sharpness_share=0.35, **SMALL)
+    trainer = Trainer(recipe, dataset, 0)
+    seen = [trainer._model_of(epoch) for epoch in range(5)]
+    assert [isinstance(model, sharpness.SharpnessAware) for model in seen] == [False, False, False, True, True]
+    assert [model.get_layer(trainer.network.name).input_shape[1] for model in seen] == [14, 14, 14, 14, 28]
+    assert all(model.optimizer is trainer.model.optimizer and model.radius == 0.02 for model in seen)
+    rows = [trainer.run_epoch() for _ in range(5)]
+    assert rows[-1]["loss"] < rows[0]["loss"] and int(trainer.model.optimizer.iterations) == 5 * trainer.steps_per_epoch
+    assert type(trainer.bare_network()).__name__ == "Functional"
+
+
+@pytest.mark.parametrize("fields", [{}, {"small_images": [[0.5, 14]], **SMALL}, {"sharpness_radius": 0.02, "epochs": 5, **SMALL}])
 def test_compiling_changes_nothing(dataset, fields):
     trainer = Trainer(small(**fields), dataset, 0)
     before = trainer.values()
@@ -138,7 +150,7 @@ def test_same_seed_same_weights_other_seed_others(dataset):
 
 @pytest.mark.parametrize("rung, fields", [
     ("fashion-mnist-92", {}), ("cifar10-88", {}),
-    ("cifar10-90", {"small_images": [[0.25, 16], [0.5, 24]], "builder_options": {"widths": [8, 16]}})])
+    ("cifar10-90", {"small_images": [[0.25, 16], [0.5, 24]], "builder_options": {"widths": [8, 16]}, "sharpness_radius": 0.02})])
 def test_state_out_and_in_is_exact(rung, fields, tmp_path):
     """2 epochs, state to a file, a new trainer, 2 more: bit for bit the 4 epochs in one go."""
     recipe = recipes.changed(recipes.get(rung), {"epochs": 4, **fields}, "test")
@@ -439,7 +451,8 @@ def test_resume_is_exact_on_jax():
         for rung, fields in {
                 "cifar10-88": {"builder_options": {"filters": [4], "dropout": [0.3], "convolutions": 1}, "augmentation": {
                     "rotation_range": 9, "alternating_flip": True, "crop_padding": 2, "cutout_size": 5}},
-                "cifar10-90": {"builder_options": {"widths": [4, 8]}, "small_images": [[0.5, 16]]}}.items():
+                "cifar10-90": {"builder_options": {"widths": [4, 8]}, "small_images": [[0.5, 16]], "sharpness_radius": 0.02,
+                               "sharpness_share": 0.5}}.items():
             recipe = recipes.changed(recipes.get(rung), {"epochs": 2, "batch_size": 32, **fields}, "test")
             whole, first, second = (Trainer(recipe, ds, seed) for seed in (0, 0, 9))
             whole.run_epoch(), whole.run_epoch(), first.run_epoch()
