@@ -319,8 +319,8 @@ CIFAR10_94 = replace(
     sharpness_radius=0.02, sharpness_share=0.15, small_images=((0.25, 20), (0.35, 24)),
     augmentation=Augmentation(alternating_flip=True, crop_padding=4, cutout_size=8))
 
-# The network of Jordan's airbench96_faster (without its filtering of easy images), and cifar10-94's training for twice the epochs. For a
-# GPU, or a night on two cores: not trained yet. Aims at 96.0 %.
+# The network of Jordan's airbench96_faster (without its filtering of easy images), and cifar10-94's training for twice the epochs,
+# without its sharpness-aware steps. For a GPU, or a night on two cores: not trained yet. Aims at 96.0 %.
 CIFAR10_96 = replace(
     CIFAR10_94, promise=0.96, idea="three convolutions a stage, residual, up to 512 channels; for a GPU", epochs=45,
     validation_fraction=0.03, sharpness_radius=0.0, sharpness_share=0.2,
