@@ -231,7 +231,8 @@ class Recipe:
         check("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
         check("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
         for name, low, high in (("warmup_fraction", 0, 1), ("momentum", 0, 0.9999), ("weight_decay", 0, 10), ("kernel_rate", 0, 10),
-                                ("bias_rate_factor", 0, 1000), ("label_smoothing", 0, 0.99), ("sharpness_radius", 0, 1), ("sharpness_share", 0, 1)):
+                                ("bias_rate_factor", 0, 1000), ("label_smoothing", 0, 0.99),
+                                ("sharpness_radius", 0, 1), ("sharpness_share", 0, 1)):
             check(name, number(name) and low <= getattr(self, name) <= high, f"a number from {low} to {high}")
         for name, (other, values) in USED_BY.items():
             check(name, getattr(self, other) in values or getattr(self, name) == LATER[name],
