@@ -45,6 +45,7 @@ LEFT_OUT = {
         "augmentation": {"alternating_flip": False, "horizontal_flip": False}}),
     "shifted crops": (lambda r: r.augmentation.crop_padding, {"augmentation": {"crop_padding": 0}}),
     "cutout": (lambda r: r.augmentation.cutout_size, {"augmentation": {"cutout_size": 0}}),
+    "sharpness-aware end": (lambda r: r.sharpness_radius, {"sharpness_radius": 0.0, "sharpness_share": recipes.LATER["sharpness_share"]}),
     "small images first": (lambda r: r.small_images, {"small_images": ()}),
 }
 

@@ -6,9 +6,11 @@ Runs on every backend, also where TensorFlow is not installed: KERAS_BACKEND=jax
 Each run is trained by the path of train.py (compilation apart, the whole recipe), leaves its bundle in OUT/RUNG-seedS,
 prints one JSON object on a line, and adds its row to OUT/results/RUNG.json, in the form of the repository's results/;
 `python -m cifar_lab record OUT/RUNG-seedS` adds it there. Killed and started again, it goes on where it was: what is
-finished is printed, not trained again. After each rung a line with n, mean and standard deviation.
+finished is printed, not trained again. After each rung a line with n, mean and standard deviation. A run that fails, one that
+diverges for example, prints a line with "error", the others go on, and the exit code is 2.
 
---epochs N and --limit N make it a rehearsal: such runs print their lines and enter no results.
+On JAX each seed compiles its steps anew, which is not in its seconds; JAX_COMPILATION_CACHE_DIR=FOLDER, JAX's own setting, keeps
+what was compiled. --epochs N and --limit N make it a rehearsal: such runs print their lines and enter no results.
 """
 import argparse
 import gc
@@ -34,8 +36,7 @@ def main(argv):
     parser.add_argument("--first-seed", type=cli.whole(0, 2**31), default=0)
     parser.add_argument("--epochs", type=cli.whole(1))
     parser.add_argument("--limit", type=cli.whole(1))
-    run(parser.parse_args(argv))
-    return cli.OK
+    return run(parser.parse_args(argv))
 
 
 def run(args):
@@ -47,29 +48,38 @@ def run(args):
     import keras
     from cifar_lab import reporting, training
     (output / "results").mkdir(parents=True, exist_ok=True)
-    whole = args.epochs is None and args.limit is None
-    for rung in args.rungs:
-        recipe = recipes.get(rung)
-        if args.epochs:
-            recipe = recipes.changed(recipe, {"epochs": args.epochs}, "--epochs")
-        dataset = data.load(recipe.data, args.data_dir, recipe.input_shape)
-        cards = []
+    whole, failed = args.epochs is None and args.limit is None, False
+    chosen = {rung: recipes.get(rung) for rung in args.rungs}
+    if args.epochs:
+        chosen = {rung: recipes.changed(recipe, {"epochs": args.epochs}, "--epochs") for rung, recipe in chosen.items()}
+    datasets = {wanted: data.load(wanted[0], args.data_dir, wanted[1])  # all of them, before the first training
+                for wanted in {(recipe.data, recipe.input_shape) for recipe in chosen.values()}}
+    for rung, recipe in chosen.items():
+        dataset, cards = datasets[recipe.data, recipe.input_shape], []
         for seed in range(args.first_seed, args.first_seed + args.seeds):
             keras.backend.clear_session()
             gc.collect()
             bundle = output / f"{rung}-seed{seed}"
-            card, _ = training.train(recipe, dataset, bundle, rung=rung, seed=seed, limit=args.limit, resume=True,
-                                     command=cli.command_line("benchmarks/ladder.py", sys.argv[1:]),
-                                     notice=lambda line: print(line, file=sys.stderr, flush=True))
-            if whole:
-                reporting.record(bundle, output / "results")
+            try:
+                card, _ = training.train(recipe, dataset, bundle, rung=rung, seed=seed, limit=args.limit, resume=True,
+                                         command=cli.command_line("benchmarks/ladder.py", sys.argv[1:]),
+                                         notice=lambda line: print(line, file=sys.stderr, flush=True))
+                if whole:
+                    reporting.record(bundle, output / "results")
+            except InputError as error:
+                failed = True
+                print(json.dumps({"rung": rung, "seed": seed, "error": str(error)}), flush=True)
+                continue
             print(json.dumps({k: card[k] for k in KEYS}), flush=True)
             cards.append(card)
+        if not cards:
+            continue
         tests, seconds = [c["test_accuracy"] for c in cards], [c["seconds"] for c in cards]
         print(json.dumps({
             "rung": rung, "n": len(cards), "mean": statistics.fmean(tests),
             "sd": statistics.stdev(tests) if len(tests) > 1 else None, "median_seconds": statistics.median(seconds),
             "promise": recipe.promise, "whole_recipe": whole, "versions": cards[-1]["versions"]}), flush=True)
+    return cli.WRONG if failed else cli.OK
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 Prints Markdown: accuracy of the file on all 10,000 test images, parameters, bytes, multiply-adds, and the most bytes that the
 activations of one image need at a time, from the exports' cards. The published: MLPerf Tiny's two image classifiers (its rules'
 quality targets; IC01's network is ResNet-8, whose parameters and multiply-adds follow from its layers), and a network of 97,530
-parameters trained for 200 epochs in float32 (five runs).
+parameters trained for 200 epochs in float32 (five runs; quoted, its publication could not be traced).
 """
 import json
 import sys

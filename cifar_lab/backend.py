@@ -14,7 +14,7 @@ def start():
 
     Raises InputError where KERAS_BACKEND names a backend that is not installed.
     """
-    name = os.environ.get("KERAS_BACKEND", "tensorflow")
+    name = os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever ~/.keras/keras.json says
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX: GPU memory as needed
     try:
         with quiet_stderr():

@@ -27,6 +27,11 @@ def home():
     return CHECKOUT or Path.cwd()
 
 
+def command(name):
+    """How a command of this package is called here: "python train.py", of an installed copy "cifar-lab train"."""
+    return f"python {name}.py" if CHECKOUT else f"cifar-lab {name}"
+
+
 def find(name):
     """The folder of a bundle, from a rung's name or a path (of the folder, or of its model.keras).
 
@@ -38,7 +43,7 @@ def find(name):
             _recover_unless_in_use(folder)
             if folder.is_dir():
                 return folder
-        raise InputError(f"{name}: has no bundle in {candidates[0].parent}: train it first (train.py {name})")
+        raise InputError(f"{name}: has no bundle in {candidates[0].parent}: train it first ({command('train')} {name})")
     if not name:
         raise InputError(f"'': must be a rung ({', '.join(recipes.LADDER)}) or the folder of a bundle")
     folder = Path(os.path.abspath(name))

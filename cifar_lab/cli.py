@@ -4,6 +4,7 @@ Keras takes seconds to import, so each command imports what it needs once its ar
 """
 import argparse
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -20,7 +21,11 @@ OTHER_TEST_IMAGES = "note: these are not the test images that the card's figures
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, whose complaints are InputErrors; `prog` is needed. The benchmarks use it too, and `guarded` and `whole`."""
+    """argparse's, whose complaints are InputErrors, and whose flags are not abbreviated; `prog` is needed. The benchmarks use it too,
+    and `guarded` and `whole`."""
+
+    def __init__(self, **options):
+        super().__init__(**options, allow_abbrev=False)
 
     def error(self, message):  # one line, where argparse prints the usage as well
         raise InputError(f"{message} (see {self.prog} --help)")
@@ -78,6 +83,17 @@ def command_line(script, argv):
     """A command as it goes into a card: where the data lie on this machine is nobody's business."""
     argv = [re.sub("^(--data-dir=).*", r"\1DIR", "DIR" if before == "--data-dir" else word) for before, word in zip(("", *argv), argv)]
     return shlex.join(["python", script, *argv])
+
+
+def _needs(extra, *packages):
+    """InputError where packages of an extra are not installed, before anything is read or started."""
+    for name in packages:
+        try:
+            found = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            found = None
+        if found is None:
+            raise InputError(f"{name.replace('_', '-')}: is not installed (pip install \"cifar_lab[{extra}]\")")
 
 
 def _add_data_flags(parser):
@@ -160,7 +176,7 @@ def _train(argv):
     shown = os.path.relpath(output) if output.is_relative_to(Path.cwd()) else output
     print(f"saved in {shown}: test accuracy {card['test_accuracy']:.2%}, validation accuracy {card['val_accuracy']:.2%} "
           f"(epoch {card['epoch']}), trained in {card['seconds']:.0f} s + {card['compile_seconds']:.0f} s of compilation")
-    print(f"test it forward only: python evaluate.py {args.rung if output == bundles.home() / 'saved_models' / args.rung else shlex.quote(str(shown))}")
+    print(f"test it forward only: {bundles.command('evaluate')} {args.rung if output == bundles.home() / 'saved_models' / args.rung else shlex.quote(str(shown))}")
     return OK
 
 
@@ -342,10 +358,13 @@ def _predict(argv):
     args = parser.parse_args(argv)
     from . import inference
     classifier = inference.Classifier(_network_file(args.network))
+    notice = _Notice()
+    if not classifier.card:
+        notice(f"note: {args.network} has no card beside it, so its classes are numbers")
     if args.top and args.top > len(classifier.classes):
         raise InputError(f"--top: must be a whole number from 1 to {len(classifier.classes)}, received {args.top}")
     top, failed, waiting = args.top or min(3, len(classifier.classes)), False, []
-    for file, pixels in _pictures(args.images, classifier.input_shape):
+    for file, pixels in _pictures(args.images, classifier.input_shape, notice):
         waiting.append((file, pixels))
         if len(waiting) == 32 or args.images == ["-"]:
             failed |= _tell(classifier, waiting, top, args)
@@ -368,14 +387,16 @@ def _network_file(name):
     return folder / "model.keras"
 
 
-def _pictures(names, input_shape):
+def _pictures(names, input_shape, notice):
     """Pairs of a file's name and its pixels, or the InputError that says why it has none."""
     from . import data
     for name in names:
         files = [name]
         try:
             if name != "-" and os.path.isdir(name):
-                files = data.images_below(name)
+                files, others = data.images_below(name)
+                if others:
+                    notice(data.left_out(name, others))
         except InputError as error:
             yield name, error
             continue
@@ -428,7 +449,7 @@ def _export(argv):
     parser.add_argument("--format", required=True, choices=list(exporting.FORMATS), metavar="FORMAT",
                         help=f"{', '.join(exporting.FORMATS)}")
     parser.add_argument("--output", metavar="FILE", help="the file (default: model.tflite, model.int8.tflite, model.fp16.tflite or "
-                        "model.onnx in the bundle)")
+                        "model.onnx in the bundle; RUNG.tflite ... here for the rungs of an installed copy)")
     parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0, metavar="S", help="of the choice of calibration images (default 0)")
     parser.add_argument("--overwrite", action="store_true", help="replace another file that is there")
     _add_data_flags(parser)
@@ -437,9 +458,11 @@ def _export(argv):
     folder = bundles.find(args.bundle)
     card = bundles.read_card(folder)
     name, own = _data_of(args, card)
+    _needs("edge", *exporting.PACKAGES[args.format])
     if args.output == "":
         raise InputError("--output: must name a file, received ''")
-    output = Path(args.output or folder / exporting.FORMATS[args.format])
+    file = exporting.FORMATS[args.format]
+    output = Path(args.output or (bundles.home() / file.replace("model", args.bundle) if folder.parent == bundles.PACKAGED else folder / file))
     ending = Path(exporting.FORMATS[args.format]).suffix
     if output.suffix != ending:
         raise InputError(f"--output {output}: must end in {ending}")
@@ -462,7 +485,7 @@ def _export(argv):
         return OK
     print(f"saved {output}: {card['bytes']:,} bytes, accuracy {card['accuracy']:.2%} on {card['images']:,} test images "
           f"(Keras {card['keras_accuracy']:.2%}), Keras' class for {card['agreement']:.2%}")
-    print(f"use it: python predict.py {shlex.quote(str(output))} IMAGE")
+    print(f"use it: {bundles.command('predict')} {shlex.quote(str(output))} IMAGE")
     return OK
 
 
@@ -476,7 +499,7 @@ def tune(argv=None):
 def _tune(argv):
     from . import tuning
     parser = Parser(prog="tune.py", description="Search for a rung's settings: draw from ranges, train briefly, narrow them.")
-    parser.add_argument("rung", metavar="RUNG", help="name of a rung, see train.py --list")
+    parser.add_argument("rung", metavar="RUNG", help="name of a rung, see train --list")
     parser.add_argument("--strategy", choices=tuning.STRATEGIES, default="narrowing", help="default: narrowing")
     parser.add_argument("--range", action="append", default=[], metavar="NAME=LOW:HIGH[:log]", dest="ranges",
                         help="what to search, or NAME=VALUE,VALUE,...; may be given several times (default: ranges that suit the rung)")
@@ -520,6 +543,8 @@ def _tune(argv):
         raise InputError("--range epochs: does not go with --trial-epochs or hyperband, which decide the epochs")
     if args.strategy == "hyperband" and (args.trial_epochs or recipe.epochs) < 3:
         raise InputError("--trial-epochs: hyperband needs at least 3, from which it gives most trials less")
+    _needs("tune", "keras_tuner", *(["grpc"] if args.chief or args.workers else []),
+           *(["sklearn", "scipy"] if args.strategy == "bayesian" else []))
     from . import backend, bundles, data
     data_name = args.data or recipe.data
     if data.is_folder(data_name):
@@ -564,7 +589,8 @@ def _tune(argv):
         best = dict(summary["best"])
         trial, score = best.pop("trial"), best.pop(args.objective)
         print(f"best: trial {trial}, {args.objective} {score:.4f}: " + ", ".join(f"{k} {v:.4g}" for k, v in best.items()))
-        print(f"train it in full: python train.py {args.rung} --recipe {shlex.quote(str(shown))}/best_recipe.json")
+        where = [f"--data {shlex.quote(args.data)}"] * bool(args.data) + [f"--data-dir {shlex.quote(args.data_dir)}"] * bool(args.data_dir)
+        print(" ".join([f"train it in full: {bundles.command('train')} {args.rung} --recipe {shlex.quote(str(shown))}/best_recipe.json", *where]))
     return OK
 
 

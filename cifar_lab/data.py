@@ -452,8 +452,8 @@ def _load_folder(name, input_shape, notice):
 def read_labelled_folder(folder, input_shape, notice=lambda line: None, classes=None):
     """A folder with one subfolder a class -> ((images, labels), class names).
 
-    images: uint8 (N, *input_shape); labels: int64 (N,), indices into `classes`; without these, into the
-    sorted names of the subfolders, of which there must then be two.
+    images: uint8 (N, *input_shape); labels: int64 (N,), indices into `classes` ("/" in a class is "-" in its folder's name);
+    without these, into the sorted names of the subfolders, of which there must then be two.
     Raises InputError for a missing or unknown class, an empty one, or a file that is no whole image.
     """
     folders = class_folders(folder)
@@ -461,32 +461,38 @@ def read_labelled_folder(folder, input_shape, notice=lambda line: None, classes=
         raise InputError(f"{folder}: needs one subfolder a class and at least two classes, has {len(folders)}")
     if classes is None:
         classes = tuple(f.name for f in folders)
-    strangers = [f.name for f in folders if f.name not in classes]
+    names = [name.replace("/", "-") for name in classes]  # as a folder can be called: T-shirt-top
+    strangers = [f.name for f in folders if f.name not in names]
     if strangers:
-        raise InputError(f"{folder}: subfolder {strangers[0]!r} is not a class of the model ({', '.join(classes)})")
-    known = Image.registered_extensions()
+        raise InputError(f"{folder}: subfolder {strangers[0]!r} is not a class of the model ({', '.join(names)})")
     images, labels, skipped = [], [], []
     for class_folder in folders:
-        files = sorted(p for p in class_folder.rglob("*")
-                       if p.is_file() and not p.name.startswith(".") and p.name.lower() not in _IGNORED)
-        wanted = [p for p in files if p.suffix.lower() in known]
-        skipped += [p for p in files if p.suffix.lower() not in known]
-        if not wanted:
-            raise InputError(f"{class_folder}: holds no images")
+        wanted, others = images_below(class_folder)
+        skipped += others
         images += [read_image(p, input_shape) for p in wanted]
-        labels += [classes.index(class_folder.name)] * len(wanted)
+        labels += [names.index(class_folder.name)] * len(wanted)
     if skipped:
-        notice(f"{folder}: {len(skipped)} files that are no images by their names were left out, {skipped[0]} first")
+        notice(left_out(folder, skipped))
     return (np.stack(images), np.array(labels, np.int64)), classes
 
 
 def images_below(folder):
-    """Sorted paths of the files in a folder and its subfolders that are images by their names. InputError where there is none."""
-    known = Image.registered_extensions()
-    files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in known and not p.name.startswith(".") and p.is_file())
-    if not files:
-        raise InputError(f"{folder}: holds no images")
-    return files
+    """Files in a folder and its subfolders: (those that Pillow reads by their names, the others), sorted paths. InputError where
+    there is none of the first."""
+    Image.init()
+    known = {ending for ending, format in Image.registered_extensions().items() if format in Image.OPEN}  # not those it only writes
+    files = sorted(p for p in Path(folder).rglob("*")
+                   if not p.name.startswith(".") and p.name.lower() not in _IGNORED and p.is_file())
+    wanted, others = [p for p in files if p.suffix.lower() in known], [p for p in files if p.suffix.lower() not in known]
+    if not wanted:
+        raise InputError(f"{folder}: holds no images" + (f" that Pillow reads by their names ({len(others)} other files, {others[0].name} first)"
+                                                         if others else ""))
+    return wanted, others
+
+
+def left_out(folder, files):
+    """What a user is told of files that are no images by their names."""
+    return f"{folder}: {len(files)} files that are no images that Pillow reads, by their names, were left out, {files[0]} first"
 
 
 def read_image(file, input_shape, name=None):

@@ -15,6 +15,8 @@ from . import backend, bundles, data, evaluation, inference
 from .errors import InputError, reason
 
 FORMATS = {"litert": "model.tflite", "litert-int8": "model.int8.tflite", "litert-fp16": "model.fp16.tflite", "onnx": "model.onnx"}
+_LITERT, _ONNX = ("ai_edge_litert", "flatbuffers"), ("onnxruntime", "tf2onnx")
+PACKAGES = {"litert": _LITERT, "litert-int8": _LITERT, "litert-fp16": _LITERT, "onnx": _ONNX}  # to write and test a format
 CALIBRATION_IMAGES = 500
 # the least share of test images that must get the class that Keras gives them; int8's is reported, not required
 LEAST_AGREEMENT = {"litert": 1.0, "onnx": 1.0, "litert-fp16": 0.999}

@@ -1,4 +1,5 @@
 """First weights that are computed rather than drawn."""
+import keras
 import numpy as np
 
 from .errors import InputError
@@ -36,7 +37,7 @@ def dirac(network):
     """Let each convolution but "whiten" pass its first channels on: output i is input i, for as many as it has of both
     (Zagoruyko and Komodakis 2017, "DiracNets"; as Jordan 2024 has it). The other outputs stay as they were drawn."""
     for layer in network.layers:
-        if type(layer).__name__ == "Conv2D" and layer.name != "whiten":
+        if isinstance(layer, keras.layers.Conv2D) and layer.name != "whiten":
             kernel = np.array(layer.get_weights()[0])
             height, width, inputs, outputs = kernel.shape
             n = min(inputs, outputs)

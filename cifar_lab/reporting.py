@@ -38,7 +38,8 @@ def drifted(rung, folder=None):
 def record(bundle, folder=None):
     """Add the run that left a bundle to its rung's results.
 
-    A seed has one row a backend and device, and a later run replaces it; rows of an earlier recipe go.
+    A seed has one row a backend and device, and a later run replaces it; rows of an earlier recipe go. The history of the first seed is
+    kept beside the rows, RUNG.history.csv, where the rung has no committed bundle (its weights may be too large).
     Raises InputError for a run that departed from its rung's recipe or data, or used another copy of the data.
     """
     bundle = bundles.find(bundle)
@@ -47,7 +48,10 @@ def record(bundle, folder=None):
     recipe = recipes.get(rung)
     if card.get("recipe_sha256") != recipe.sha256():
         raise InputError(f"{bundle}: its recipe is not that of {rung}: not a result of this rung")
-    if card["data"]["name"] != recipe.data or card["data"]["limit"] is not None:
+    lacking = [k for k in (*ROW_KEYS, "data") if k not in card]
+    if lacking or not isinstance(card["data"], dict):
+        raise InputError(f"{bundle}: its card lacks {', '.join(lacking) or 'data'}")
+    if card["data"].get("name") != recipe.data or card["data"].get("limit", 1) is not None:
         raise InputError(f"{bundle}: was not trained on the whole of {recipe.data}: not a result of {rung}")
     row = {k: card[k] for k in ROW_KEYS} | {"seconds_to": seconds_to(read_history(bundle))}
     rows = [r for r in read_results(rung, folder) if r["recipe_sha256"] == row["recipe_sha256"]]
@@ -58,6 +62,8 @@ def record(bundle, folder=None):
     path = Path(folder or results_folder()) / f"{rung}.json"
     text = json.dumps(rows, indent=1) + "\n"
     bundles.write_file(path, lambda file: file.write(text.encode()))
+    if row is rows[0] and not (bundles.home() / "saved_models" / rung).is_dir():
+        bundles.write_file(path.with_suffix(".history.csv"), lambda file: file.write((bundle / "history.csv").read_bytes()))
 
 
 def summary(rung, folder=None):
@@ -190,9 +196,10 @@ def _figure(height):
 LECTURE = ("cifar10-74", "cifar10-79", "cifar10-84", "cifar10-88")
 
 
-def read_history(folder):
-    """history.csv of a bundle: a dict of numbers an epoch."""
-    with open(Path(folder) / "history.csv", newline="") as file:
+def read_history(path):
+    """history.csv of a bundle, or the file itself: a dict of numbers an epoch."""
+    path = Path(path)
+    with open(path / "history.csv" if path.is_dir() else path, newline="") as file:
         return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
 
@@ -243,17 +250,18 @@ def draw_progression(path, models=None, results=None):
     return drawn
 
 
-def draw_minutes(path, models=None):
-    """Validation accuracy against minutes of training, a curve a rung (the committed runs). models: as draw_progression.
+def draw_minutes(path, models=None, results=None):
+    """Validation accuracy against minutes of training, a curve a rung (the committed runs). models, results: as draw_progression.
     Returns the rungs drawn."""
     figure = _figure(4.2)
     axes, drawn = figure.subplots(), []
     for rung in recipes.LADDER:
         folder = (Path(models) if models else bundles.home() / "saved_models") / rung
-        if not (folder / "history.csv").is_file():
+        found = [f for f in (folder / "history.csv", Path(results or results_folder()) / f"{rung}.history.csv") if f.is_file()]
+        if not found:
             continue
         drawn.append(rung)
-        history = read_history(folder)
+        history = read_history(found[0])
         minutes = [sum(r["seconds"] for r in history[:i + 1]) / 60 for i in range(len(history))]
         line, = axes.plot(minutes, [100 * r["val_accuracy"] for r in history], label=rung,
                           linestyle="--" if rung.startswith("fashion") else "-")

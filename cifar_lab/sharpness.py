@@ -7,8 +7,9 @@ class SharpnessAware(keras.Model):
     """A functional keras.Model each of whose training steps takes the gradient where the loss is higher.
 
     Before a step each convolution's kernel goes up along its own gradient by `radius` of its norm; the step is then taken by the
-    gradient there, and the kernels go back by what they went up. So a step costs twice as much. The train figures of such a step are
-    those of the raised weights, the moving statistics of batch normalisation those from before.
+    gradient there, and the kernels go back by what they went up. So a step costs twice as much. What layers draw at random
+    (augmentation, dropout) is drawn anew for the second gradient. The train figures of such a step are those of the raised weights,
+    the moving statistics of batch normalisation those from before.
 
     Arguments: keras.Model's; `radius` is an attribute, a share of a kernel's norm, 0 to 1. On TensorFlow, JAX and PyTorch.
     """
@@ -76,7 +77,7 @@ class SharpnessAware(keras.Model):
             trainable, fixed, metrics, x, y, None, training=True, optimizer_variables=optimizer)
         ups = {i: self._ascent(trainable[i], gradients[i]) for i in self._places()}
         raised = [v + ups[i] if i in ups else v for i, v in enumerate(trainable)]
-        logs, (trainable, fixed, optimizer, metrics) = super().train_step((raised, fixed, optimizer, metrics), data)
+        logs, (trainable, fixed, optimizer, metrics) = super().train_step((raised, after, optimizer, metrics), data)
         moving = {id(v) for v in self._moving()}
         return logs, ([v - ups[i] if i in ups else v for i, v in enumerate(trainable)],
                       [a if id(v) in moving else f for v, a, f in zip(self.non_trainable_variables, after, fixed)], optimizer, metrics)

@@ -186,7 +186,8 @@ class Trainer:
             if epoch < math.floor(share * recipe.epochs + 1e-9):
                 side = small
                 break
-        return side, recipe.sharpness_radius > 0 and epoch >= recipe.epochs - round(recipe.sharpness_share * recipe.epochs)
+        aware = max(1, round(recipe.sharpness_share * recipe.epochs)) if recipe.sharpness_radius > 0 else 0
+        return side, epoch >= recipe.epochs - aware
 
     def _model_of(self, epoch):
         """The training model of an epoch, 0 the first."""
@@ -218,11 +219,12 @@ class Trainer:
             variable.assign(value)
 
     def compile_step(self):
-        """Run one short epoch at each image size, so that training finds its steps compiled, and put everything back."""
+        """Run one short epoch of each kind to come, so that training finds its steps compiled, and put everything back."""
         start, before = time.perf_counter(), self.values()
         size = min(len(self.train_indices),
                    self.recipe.batch_size + len(self.train_indices) % self.recipe.batch_size)
-        for model in reversed(self.models.values()):
+        coming = {self._phase(epoch) for epoch in range(len(self.history), self.recipe.epochs)}
+        for model in reversed([model for phase, model in self.models.items() if phase in coming]):
             self.fit(self.train_indices[:size], 0, None, model=model)
         self.assign(before)
         self.compile_seconds += time.perf_counter() - start
@@ -567,6 +569,8 @@ class Progress(keras.callbacks.Callback):
 
 class LiveProgress(Progress):
     """Also a line that counts the steps, for a terminal."""
+
+    async_safe = True  # from a thread of Keras' own, where the backend has it, so that no step waits for its figures
 
     def on_train_batch_end(self, batch, logs=None):
         if time.perf_counter() - self.shown > 0.5:

@@ -250,10 +250,24 @@ def test_one_class_empty_class_and_too_few(tmp_path):
     (root / "a").mkdir(parents=True)
     refused("at least two classes, has 1", str(root), None, input_shape=(8, 8, 3))
     (root / "b").mkdir()
-    refused("a: holds no images", str(root), None, input_shape=(8, 8, 3))
+    refused("a: holds no images$", str(root), None, input_shape=(8, 8, 3))
+    (root / "a" / "IMG_1.HEIC").write_bytes(b"of a phone")
+    (root / "a" / "print.pdf").write_bytes(b"%PDF")  # Pillow writes such, and does not read them
+    refused("a: holds no images that Pillow reads by their names .2 other files, IMG_1.HEIC first.", str(root), None, input_shape=(8, 8, 3))
     for name in "ab":
         Image.new("RGB", (8, 8)).save(root / name / "1.png")
     refused("needs at least 3", str(root), None, input_shape=(8, 8, 3))
+
+
+def test_a_class_that_no_folder_can_be_called(tmp_path):
+    for name in ("Bag", "T-shirt-top"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (28, 28)).save(tmp_path / name / "1.png")
+    (_, labels), classes = data.read_labelled_folder(str(tmp_path), (28, 28, 1), classes=data.FASHION_MNIST_CLASSES)
+    assert labels.tolist() == [8, 0] and classes == data.FASHION_MNIST_CLASSES
+    (tmp_path / "T-shirt").mkdir()
+    with pytest.raises(InputError, match="subfolder 'T-shirt' is not a class of the model .T-shirt-top, Trouser"):
+        data.read_labelled_folder(str(tmp_path), (28, 28, 1), classes=data.FASHION_MNIST_CLASSES)
 
 
 def test_bad_files_are_named(photos):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import ROOT, run, run_json
+from PIL import Image
 
 from cifar_lab import bundles, data, exporting, inference
 from cifar_lab.errors import InputError
@@ -223,6 +224,9 @@ def test_a_file_without_a_card_has_numbers_for_classes(exports, tmp_path):
     assert classifier.classes == tuple("0123456789") and classifier.card == {}
     done = run("evaluate.py", tmp_path / "model.tflite")
     assert done.returncode == 2 and "has no export card (model.tflite.card.json)" in done.stderr
+    Image.new("L", (28, 28)).save(tmp_path / "grey.png")
+    done = run("predict.py", "model.tflite", "grey.png", cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr == "note: model.tflite has no card beside it, so its classes are numbers\n"
 
 
 @pytest.mark.parametrize("batch", [1, 4])

@@ -1,7 +1,11 @@
 """Optimizers, schedules and first weights: what one step, and one layer, computes."""
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
+from conftest import ROOT, command_env
 
 from cifar_lab import initialisation, optimizers, recipes, sharpness, synthetic
 from cifar_lab.errors import InputError
@@ -125,6 +129,15 @@ def test_dirac_passes_the_first_channels_on():
     np.testing.assert_array_equal(np.asarray(even.get_layer("conv1")(x)), x)
 
 
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_sharpness_aware_step_on_other_backends(backend):
+    pytest.importorskip(backend)
+    code = "import test_optimizers as t; t.test_a_sharpness_aware_step_takes_the_gradient_uphill_and_comes_back()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "tests", env=command_env(KERAS_BACKEND=backend), capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_sharpness_aware_step_takes_the_gradient_uphill_and_comes_back():
     """One step of plain SGD: the gradient by hand at the raised kernel, taken from the kernel as it was."""
     images = np.random.default_rng(0).normal(size=(8, 4, 4, 1)).astype("float32")
@@ -134,6 +147,7 @@ def test_a_sharpness_aware_step_takes_the_gradient_uphill_and_comes_back():
         inputs = keras.Input((4, 4, 1))
         x = keras.layers.Conv2D(2, 3, use_bias=False, name="conv")(inputs)
         x = keras.layers.BatchNormalization(name="norm", momentum=0.5)(x)
+        x = keras.layers.GaussianNoise(1e-12, seed=3, name="noise")(x)  # changes nothing, and draws
         outputs = keras.layers.Softmax()(keras.layers.GlobalAveragePooling2D()(keras.layers.Activation("silu")(x)))
         return inputs, outputs
 
@@ -159,12 +173,19 @@ def test_a_sharpness_aware_step_takes_the_gradient_uphill_and_comes_back():
     model.get_layer("norm").moving_mean.assign([0, 0])
     mean = keras.ops.convert_to_numpy(model.get_layer("conv")(images)).mean((0, 1, 2))
     model.get_layer("conv").kernel.assign(before)
+    drawn = keras.ops.convert_to_numpy(model.get_layer("noise").seed_generator.state).copy()
     model.fit(images, labels, batch_size=8, epochs=1, shuffle=False, verbose=0)
     after = keras.ops.convert_to_numpy(model.get_layer("conv").kernel)
     np.testing.assert_allclose(after, expected, atol=5e-4)
     assert np.abs(expected - plain).max() > 0.02
     # the moving statistics are those from before the way up
     np.testing.assert_allclose(keras.ops.convert_to_numpy(model.get_layer("norm").moving_mean), 0.5 * mean, atol=1e-5)
+    # and what layers draw was drawn twice
+    state = keras.ops.convert_to_numpy(model.get_layer("noise").seed_generator.state)
+    model(images, training=True)
+    once = keras.ops.convert_to_numpy(model.get_layer("noise").seed_generator.state) - state
+    np.testing.assert_array_equal(state - drawn, 2 * once)
+    assert once.any()
 
 
 def test_a_kernel_without_a_gradient_stays_where_it_is():

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import NOT_TRAINED, ROOT
+from conftest import ROOT
 
 from cifar_lab import recipes
 
@@ -36,7 +36,7 @@ def test_takes_no_top_level_name_but_its_own(installed):
 
 
 def test_rungs_and_results_are_found_from_any_folder(installed, tmp_path):
-    assert cifar_lab(installed, tmp_path, "train", "--list").stdout.count("(n = ") == len(recipes.LADDER) - len(NOT_TRAINED)
+    assert cifar_lab(installed, tmp_path, "train", "--list").stdout.count("(n = ") == len(recipes.LADDER)
     code = ("from cifar_lab import bundles; f = bundles.find('cifar10-74'); print(f); m, c = bundles.load(f); "
             "assert m.count_params() == 1639914")
     env = {**os.environ, "PYTHONPATH": str(installed)}
@@ -49,6 +49,14 @@ def test_an_installed_copy_trains_into_the_working_folder(installed, tmp_path):
     done = cifar_lab(installed, tmp_path, "train", "fashion-mnist-92", "--data", "synthetic", "--limit", "100", "--epochs", "1")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs" / "fashion-mnist-92-synthetic-epochs1-limit100" / "card.json").is_file()
+    assert "cifar-lab evaluate runs/fashion-mnist-92-synthetic-epochs1-limit100" in done.stdout
+
+
+def test_an_installed_copy_exports_into_the_working_folder(installed, tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    (tmp_path / "cifar10-88.int8.tflite").write_bytes(b"mine")
+    done = cifar_lab(installed, tmp_path, "export", "cifar10-88", "--format", "litert-int8")
+    assert done.returncode == 2 and f"{tmp_path / 'cifar10-88.int8.tflite'}: is there already" in done.stderr
 
 
 def test_wrong_command_is_one_line(installed, tmp_path):

@@ -130,6 +130,14 @@ def test_the_others_go_on_where_one_fails(small_file, tmp_path):
     assert [set(r) for r in rows[:-1]] == [{"file", "error"}] * 6 and rows[-1]["class"] == "red"
 
 
+def test_what_is_left_out_of_a_folder_is_said(small_file, tmp_path):
+    (tmp_path / "f").mkdir()
+    picture("red").save(tmp_path / "f" / "a.png")
+    (tmp_path / "f" / "b.HEIC").write_bytes(b"of a phone")
+    done = run("predict.py", small_file, "f", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("f/a.png: red ") and "f: 1 files" in done.stderr and "f/b.HEIC first" in done.stderr
+
+
 def test_a_bundle_and_its_model_file(fashion_bundle, tmp_path):
     folder, root = fashion_bundle
     images = data.load("fashion-mnist", str(root)).test_images[:3]

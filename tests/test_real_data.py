@@ -3,11 +3,11 @@ import json
 
 import numpy as np
 import pytest
-from conftest import NOT_TRAINED, ROOT, run_json
+from conftest import NOT_COMMITTED, ROOT, run_json
 
 from cifar_lab import data, recipes
 
-RUNGS = [rung for rung in recipes.LADDER if rung not in NOT_TRAINED]
+RUNGS = [rung for rung in recipes.LADDER if rung not in NOT_COMMITTED]
 QUICK = "cifar10-74", "cifar10-88", "cifar10-90", "cifar10-tiny-91", "fashion-mnist-92"
 
 

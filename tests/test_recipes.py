@@ -62,6 +62,7 @@ def test_numbers_are_floats_whatever_json_says():
     ({"momentum": 0.5}, "momentum: must be 0.9, since"),
     ({"optimizer": "sgd", "kernel_rate": 0.2}, "kernel_rate: must be 0.1, since optimizer is 'sgd'"),
     ({"sharpness_share": 0.5}, "sharpness_share: must be 0.2, since sharpness_radius is 0"),
+    ({"sharpness_radius": 0.1, "sharpness_share": 0}, "sharpness_share: must be greater than 0, since sharpness_radius is 0.1"),
     ({"warmup_fraction": 0.5}, "since schedule is 'constant'"),
     ({"small_images": [[0.5, 16]]}, 'keep: must be "last" with small_images')])
 def test_fields_that_would_do_nothing_or_harm_are_refused(fields, words):
@@ -77,7 +78,7 @@ def test_a_later_field_at_its_neutral_value_leaves_the_hash_as_it_was():
 
 
 @pytest.mark.parametrize("field, value", [
-    ("epochs", 0), ("epochs", 2.5), ("epochs", True), ("batch_size", -1), ("learning_rate", 0), ("learning_rate", "x"),
+    ("epochs", 0), ("epochs", 2.5), ("epochs", True), ("epochs", 10**10), ("batch_size", -1), ("batch_size", 10**20), ("learning_rate", 0), ("learning_rate", "x"),
     ("learning_rate", float("nan")), ("validation_fraction", 1), ("schedule", "steps"), ("keep", "worst"),
     ("builder", "alexnet"), ("builder_options", []), ("input_shape", [32, 32]), ("input_shape", [32, 32, 4]),
     ("gpu_precision", "int8"), ("cpu_precision", "mixed_float16"), ("promise", 74), ("data", None),

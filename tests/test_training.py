@@ -111,6 +111,21 @@ def test_a_callback_stops_training_at_either_size(dataset, tmp_path, epoch):
     assert len((tmp_path / "out" / "history.csv").read_text().splitlines()) == 1 + epoch + 1
 
 
+@pytest.mark.parametrize("dirac", [True, False])
+def test_first_weights_are_computed_in_the_network_that_trains(dirac):
+    """Which may have other layers than the builder's."""
+    ds = data.Dataset("synthetic", synthetic.CLASSES, *synthetic.load(200, 20))
+    recipe = recipes.changed(recipes.get("cifar10-90"), {"dirac": dirac, "builder_options": {"widths": [8, 16]}}, "test")
+    network = Trainer(recipe, ds, 0).network
+    for name, passed in {"conv1_1": 8, "conv1_2": 8, "conv2_1": 8, "conv2_2": 16}.items():
+        kernel = np.array(network.get_layer(name).get_weights()[0])
+        identity = np.zeros_like(kernel[..., :passed])
+        identity[1, 1, range(passed), range(passed)] = 1
+        assert (kernel[..., :passed] == identity).all() == dirac, name
+    white = np.array(network.get_layer("whiten").get_weights()[0])
+    np.testing.assert_allclose(white[..., 12:], -white[..., :12], atol=1e-6)
+
+
 def test_small_images_need_a_network_that_takes_them(dataset):
     with pytest.raises(InputError, match="small_images: fashion_mnist_cnn does not take 14 x 14"):
         Trainer(small(small_images=[[0.5, 14]], keep="last"), dataset, 0)
@@ -126,6 +141,20 @@ def test_the_last_share_of_the_epochs_is_sharpness_aware(dataset):
     rows = [trainer.run_epoch() for _ in range(5)]
     assert rows[-1]["loss"] < rows[0]["loss"] and int(trainer.model.optimizer.iterations) == 5 * trainer.steps_per_epoch
     assert type(trainer.bare_network()).__name__ == "Functional"
+    short = Trainer(dataclasses.replace(recipe, epochs=1), dataset, 0)  # one epoch at least, for a rehearsal too
+    assert isinstance(short._model_of(0), sharpness.SharpnessAware)
+
+
+def test_what_is_over_is_not_compiled_again(dataset):
+    trainer = Trainer(small(epochs=4, small_images=[[0.5, 14]], **SMALL), dataset, 0)
+    compiled = []
+    trainer.fit = lambda order, epoch, callbacks, model: compiled.append(model)
+    trainer.compile_step()
+    assert set(compiled) == {trainer._model_of(0), trainer._model_of(3)} and len(compiled) == 2
+    compiled.clear()
+    trainer.history = [{}] * 2
+    trainer.compile_step()
+    assert compiled == [trainer._model_of(3)]
 
 
 @pytest.mark.parametrize("fields", [{}, {"small_images": [[0.5, 14]], **SMALL}, {"sharpness_radius": 0.02, "epochs": 5, **SMALL}])
