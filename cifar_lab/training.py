@@ -186,8 +186,8 @@ class Trainer:
             if epoch < math.floor(share * recipe.epochs + 1e-9):
                 side = small
                 break
-        aware = max(1, round(recipe.sharpness_share * recipe.epochs)) if recipe.sharpness_radius > 0 else 0
-        return side, epoch >= recipe.epochs - aware
+        aware = max(1, round(recipe.sharpness_share * recipe.epochs))
+        return side, recipe.sharpness_radius > 0 and epoch >= recipe.epochs - aware
 
     def _model_of(self, epoch):
         """The training model of an epoch, 0 the first."""
