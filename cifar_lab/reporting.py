@@ -269,7 +269,7 @@ def draw_minutes(path, models=None, results=None):
     axes.set(xscale="log", xlabel="minutes of training", ylabel="validation accuracy, %", ylim=(60, 100))
     axes.xaxis.set_major_formatter("{x:g}")
     if drawn:
-        axes.legend(loc="lower right")
+        figure.legend(loc="outside right center", fontsize=8)  # no curve under it
     axes.grid(alpha=0.3, which="both")
     figure.savefig(path, metadata={"Software": None})
     return drawn
