@@ -49,7 +49,6 @@ class Airbench94:
         if self.device == "cuda":
             torch.backends.cudnn.benchmark = True
         self.net = self.network()  # one for all runs, so that it is compiled once
-        self.compiled = compiled
         self.model = torch.compile(self.net, mode="max-autotune") if compiled else self.net
 
     def network(self):

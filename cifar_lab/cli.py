@@ -96,6 +96,12 @@ def _needs(extra, *packages):
             raise InputError(f"{name.replace('_', '-')}: is not installed (pip install \"cifar_lab[{extra}]\")")
 
 
+def _program(name):
+    """A command's name in its usage: "train.py", of an installed copy "cifar-lab train"."""
+    from . import bundles
+    return bundles.command(name).removeprefix("python ")
+
+
 def _add_data_flags(parser):
     parser.add_argument("--data-dir", metavar="DIR",
                         help="folder with real data as published (default: CIFAR_LAB_DATA, the Keras cache, a download)")
@@ -112,7 +118,7 @@ def train(argv=None):
 
 
 def _train(argv):
-    parser = Parser(prog="train.py", description="Train a rung of the ladder and save it as a bundle.")
+    parser = Parser(prog=_program("train"), description="Train a rung of the ladder and save it as a bundle.")
     parser.add_argument("rung", nargs="?", metavar="RUNG", help="name of a rung, see --list")
     parser.add_argument("--list", action="store_true", help="show the ladder: promises, measured figures, ideas")
     _add_data_flags(parser)
@@ -256,7 +262,7 @@ def evaluate(argv=None):
 
 
 def _evaluate(argv):
-    parser = Parser(prog="evaluate.py", description="Test a saved model, forward only.")
+    parser = Parser(prog=_program("evaluate"), description="Test a saved model, forward only.")
     parser.add_argument("bundle", metavar="RUNG_OR_BUNDLE_OR_FILE",
                         help="name of a rung, the folder of a bundle, or an exported .tflite or .onnx file")
     _add_data_flags(parser)
@@ -348,7 +354,7 @@ def predict(argv=None):
 
 
 def _predict(argv):
-    parser = Parser(prog="predict.py", description="Say what is on pictures.")
+    parser = Parser(prog=_program("predict"), description="Say what is on pictures.")
     parser.add_argument("network", metavar="RUNG_OR_BUNDLE_OR_FILE",
                         help="name of a rung, the folder of a bundle, or a .keras, .tflite or .onnx file")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of them, or - for one on stdin")
@@ -444,7 +450,7 @@ def export(argv=None):
 
 def _export(argv):
     from . import exporting
-    parser = Parser(prog="export.py", description="Write a saved model as a file for phones and boards, tested on the test images.")
+    parser = Parser(prog=_program("export"), description="Write a saved model as a file for phones and boards, tested on the test images.")
     parser.add_argument("bundle", metavar="RUNG_OR_BUNDLE", help="name of a rung, or the folder of a bundle")
     parser.add_argument("--format", required=True, choices=list(exporting.FORMATS), metavar="FORMAT",
                         help=f"{', '.join(exporting.FORMATS)}")
@@ -461,9 +467,10 @@ def _export(argv):
     _needs("edge", *exporting.PACKAGES[args.format])
     if args.output == "":
         raise InputError("--output: must name a file, received ''")
-    file = exporting.FORMATS[args.format]
-    output = Path(args.output or (bundles.home() / file.replace("model", args.bundle) if folder.parent == bundles.PACKAGED else folder / file))
-    ending = Path(exporting.FORMATS[args.format]).suffix
+    default = folder / exporting.FORMATS[args.format]
+    if folder.parent == bundles.PACKAGED:  # not among the installed files
+        default = bundles.home() / default.name.replace("model", args.bundle)
+    output, ending = Path(args.output or default), default.suffix
     if output.suffix != ending:
         raise InputError(f"--output {output}: must end in {ending}")
     notice = _Notice()
@@ -498,8 +505,8 @@ def tune(argv=None):
 
 def _tune(argv):
     from . import tuning
-    parser = Parser(prog="tune.py", description="Search for a rung's settings: draw from ranges, train briefly, narrow them.")
-    parser.add_argument("rung", metavar="RUNG", help="name of a rung, see train --list")
+    parser = Parser(prog=_program("tune"), description="Search for a rung's settings: draw from ranges, train briefly, narrow them.")
+    parser.add_argument("rung", metavar="RUNG", help=f"name of a rung, see {_program('train')} --list")
     parser.add_argument("--strategy", choices=tuning.STRATEGIES, default="narrowing", help="default: narrowing")
     parser.add_argument("--range", action="append", default=[], metavar="NAME=LOW:HIGH[:log]", dest="ranges",
                         help="what to search, or NAME=VALUE,VALUE,...; may be given several times (default: ranges that suit the rung)")
@@ -589,8 +596,8 @@ def _tune(argv):
         best = dict(summary["best"])
         trial, score = best.pop("trial"), best.pop(args.objective)
         print(f"best: trial {trial}, {args.objective} {score:.4f}: " + ", ".join(f"{k} {v:.4g}" for k, v in best.items()))
-        where = [f"--data {shlex.quote(args.data)}"] * bool(args.data) + [f"--data-dir {shlex.quote(args.data_dir)}"] * bool(args.data_dir)
-        print(" ".join([f"train it in full: {bundles.command('train')} {args.rung} --recipe {shlex.quote(str(shown))}/best_recipe.json", *where]))
+        same_data = "".join(f" {flag} {shlex.quote(value)}" for flag, value in (("--data", args.data), ("--data-dir", args.data_dir)) if value)
+        print(f"train it in full: {bundles.command('train')} {args.rung} --recipe {shlex.quote(str(shown))}/best_recipe.json{same_data}")
     return OK
 
 

@@ -81,6 +81,27 @@ def test_the_ladder_over_seeds_without_tensorflow(tmp_path, fashion):
     assert first[2]["whole_recipe"] is False and not list((tmp_path / "out" / "results").iterdir())
 
 
+def test_the_ladder_goes_on_past_a_run_that_fails(tmp_path, monkeypatch, capsys):
+    import ladder
+    from cifar_lab import data, training
+    from cifar_lab.errors import InputError
+    card = {k: 0.5 for k in ladder.KEYS} | {"versions": {}}
+
+    def train(recipe, dataset, output, *, rung, seed, **_):
+        if (rung, seed) == ("cifar10-74", 0) or rung == "cifar10-79":
+            raise InputError("the loss is not finite")
+        return {**card, "rung": rung, "seed": seed}, False
+    monkeypatch.setattr(training, "train", train)
+    loaded = []
+    monkeypatch.setattr(data, "load", lambda name, *_: loaded.append(name))
+    code = ladder.main(["--output", str(tmp_path), "--rungs", "cifar10-74", "cifar10-79", "fashion-mnist-92", "--seeds", "2", "--limit", "9"])
+    lines = list(map(json.loads, capsys.readouterr().out.splitlines()))
+    assert code == 2 and sorted(loaded) == ["cifar10", "fashion-mnist"]  # each once
+    assert lines[0] == {"rung": "cifar10-74", "seed": 0, "error": "the loss is not finite"} and lines[1]["seed"] == 1
+    assert [line["error"] for line in lines[3:5]] == ["the loss is not finite"] * 2
+    assert [(line["rung"], line["n"]) for line in lines if "n" in line] == [("cifar10-74", 1), ("fashion-mnist-92", 2)]
+
+
 def test_an_ablation_leaves_one_idea_out():
     from ablation import short, variants
     from cifar_lab import recipes

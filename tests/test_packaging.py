@@ -57,6 +57,7 @@ def test_an_installed_copy_exports_into_the_working_folder(installed, tmp_path):
     (tmp_path / "cifar10-88.int8.tflite").write_bytes(b"mine")
     done = cifar_lab(installed, tmp_path, "export", "cifar10-88", "--format", "litert-int8")
     assert done.returncode == 2 and f"{tmp_path / 'cifar10-88.int8.tflite'}: is there already" in done.stderr
+    assert cifar_lab(installed, tmp_path, "export", "--help").stdout.startswith("usage: cifar-lab export ")
 
 
 def test_wrong_command_is_one_line(installed, tmp_path):

@@ -317,6 +317,8 @@ def test_a_search_and_its_best_recipe(small_data, tmp_path):
     # more trials go on with those there were; the best recipe, trained as the trial was, gives the trial's figure
     more = run_json(*request, "--max-trials", 3)
     assert more["trials"] == 3 and trials_of(out)[:2] == rows
+    told = run(*request, "--max-trials", 3).stdout.splitlines()[-1]  # nothing left to do: where the best is, with its data
+    assert told == f"train it in full: python train.py fashion-mnist-92 --recipe {out}/best_recipe.json --data-dir {small_data}"
     recipe = json.loads((out / "best_recipe.json").read_text())
     best = max(trials_of(out), key=lambda r: float(r["score"]))
     assert recipe == {"learning_rate": float(best["learning_rate"]),
