@@ -1,4 +1,6 @@
 """Sharpness-aware minimization (Foret et al. 2021): a step by the gradient at the worst weights nearby."""
+import contextlib
+
 import keras
 from keras import ops
 
@@ -32,42 +34,41 @@ class SharpnessAware(keras.Model):
     def _moving(self):
         return [v for v in self.non_trainable_variables if v.name.startswith("moving_")]
 
-    def _tensorflow_step(self, data):
-        import tensorflow as tf
+    def _assigning_step(self, data, gradients, without_gradients):
+        """A step where variables are assigned to: TensorFlow and PyTorch."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         kernels = [self.trainable_variables[i] for i in self._places()]
-        with tf.GradientTape() as tape:
-            loss = self.optimizer.scale_loss(self.compute_loss(x, y, self(x, training=True), training=True))
-        gradients = tape.gradient(loss, [v.value for v in kernels])
-        ups = [self._ascent(v.value, g) for v, g in zip(kernels, gradients)]
-        moving = [(v, tf.identity(v.value)) for v in self._moving()]
-        for v, up in zip(kernels, ups):
-            v.assign_add(up)
-        logs = super().train_step(data)
-        for v, up in zip(kernels, ups):
-            v.assign_sub(up)
-        for v, value in moving:
-            v.assign(value)
-        return logs
-
-    def _torch_step(self, data):
-        import torch
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        kernels = [self.trainable_variables[i] for i in self._places()]
-        self.zero_grad()
-        self.optimizer.scale_loss(self.compute_loss(x, y, self(x, training=True), training=True)).backward()
-        with torch.no_grad():
-            ups = [self._ascent(v.value.detach(), v.value.grad) for v in kernels]
-            moving = [(v, v.value.detach().clone()) for v in self._moving()]
+        uphill = gradients(lambda: self.optimizer.scale_loss(self.compute_loss(x, y, self(x, training=True), training=True)), kernels)
+        with without_gradients():
+            ups = [self._ascent(v.value, g) for v, g in zip(kernels, uphill)]
+            moving = [(v, ops.copy(v.value)) for v in self._moving()]
             for v, up in zip(kernels, ups):
                 v.assign_add(up)
         logs = super().train_step(data)
-        with torch.no_grad():
+        with without_gradients():
             for v, up in zip(kernels, ups):
                 v.assign_sub(up)
             for v, value in moving:
                 v.assign(value)
         return logs
+
+    def _tensorflow_step(self, data):
+        import tensorflow as tf
+
+        def gradients(loss, kernels):
+            with tf.GradientTape() as tape:
+                value = loss()
+            return tape.gradient(value, [v.value for v in kernels])
+        return self._assigning_step(data, gradients, contextlib.nullcontext)
+
+    def _torch_step(self, data):
+        import torch
+
+        def gradients(loss, kernels):
+            self.zero_grad()
+            loss().backward()
+            return [v.value.grad for v in kernels]
+        return self._assigning_step(data, gradients, torch.no_grad)
 
     def _jax_step(self, state, data):
         import jax
