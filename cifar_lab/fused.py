@@ -109,7 +109,7 @@ def _convolved(inputs, kernel):
                         for i0, i1 in taps(height, sides[0]) for j0, j1 in taps(width, sides[1])]
             return by_inputs, tf.reshape(tf.stack(products), kernel.shape)
         return tf.nn.conv2d(inputs, kernel, **options), gradient
-    return convolve(inputs, kernel)
+    return convolve(inputs, tf.convert_to_tensor(kernel))  # outside a graph it is a variable of Keras'
 
 
 class QuotientSilu(layers.Activation):

@@ -5,11 +5,10 @@ from keras import ops
 
 def build(recipe, steps, precision="float32"):
     """The optimizer of a recipe for a training of `steps` steps under the dtype policy `precision`: keras.optimizers.Optimizer."""
-    rate = recipe.learning_rate
-    if recipe.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    elif recipe.schedule == "triangular":
-        rate = Triangular(rate, steps, recipe.warmup_fraction)
+    main, cycle = (steps * epochs // recipe.epochs for epochs in (recipe.main_epochs, recipe.swa_epochs))
+    rate = _schedule(recipe, recipe.learning_rate, main)
+    if recipe.swa_cycles:
+        rate = Cycles(rate, main, _schedule(recipe, recipe.swa_rate * recipe.learning_rate, cycle), cycle)
     if recipe.optimizer == "adam":
         optimizer = keras.optimizers.Adam(rate, weight_decay=recipe.weight_decay or None)
         if recipe.weight_decay:
@@ -25,6 +24,16 @@ def build(recipe, steps, precision="float32"):
     return optimizer
 
 
+def _schedule(recipe, rate, steps):
+    """The recipe's schedule from or to `rate` over `steps`: a LearningRateSchedule, or the rate where it is constant."""
+    if recipe.schedule == "cosine":
+        return keras.optimizers.schedules.CosineDecay(rate, steps)
+    if recipe.schedule == "triangular":
+        return Triangular(rate, steps, recipe.warmup_fraction)
+    return rate
+
+
+@keras.saving.register_keras_serializable("cifar_lab")
 class Triangular(keras.optimizers.schedules.LearningRateSchedule):
     """Linear from peak / 5 up to peak in the first share of the steps, then linear down to 0 at the last.
 
@@ -43,6 +52,32 @@ class Triangular(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self):
         return {"peak": self.peak, "steps": self.steps, "warmup_fraction": self.warmup_fraction}
+
+
+@keras.saving.register_keras_serializable("cifar_lab")
+class Cycles(keras.optimizers.schedules.LearningRateSchedule):
+    """One schedule for the first steps, then a short one over and over.
+
+    main, cycle: float, or keras LearningRateSchedule, called with the step since its own beginning.   main_steps, cycle_steps: int.
+    """
+
+    def __init__(self, main, main_steps, cycle, cycle_steps):
+        super().__init__()
+        self.main, self.main_steps, self.cycle, self.cycle_steps = main, main_steps, cycle, cycle_steps
+
+    def __call__(self, step):
+        def rate(schedule, step):
+            return ops.cast(schedule(step) if callable(schedule) else schedule, "float32")
+        step = ops.cast(step, "int32")
+        return ops.where(step < self.main_steps, rate(self.main, step), rate(self.cycle, (step - self.main_steps) % self.cycle_steps))
+
+    def get_config(self):
+        return {name: keras.saving.serialize_keras_object(getattr(self, name))
+                for name in ("main", "main_steps", "cycle", "cycle_steps")}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
 
 class NesterovSGD(keras.optimizers.SGD):

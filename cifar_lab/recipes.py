@@ -17,7 +17,8 @@ KEEPS = ("last", "best")
 # so that results measured before them stay those of their recipe. These values are frozen, whatever the defaults become.
 LATER = {"augmentation": {}, "cpu_precision": "float32", "optimizer": "adam", "momentum": 0.9, "weight_decay": 0.0,
          "bias_rate_factor": 1.0, "warmup_fraction": 0.2, "label_smoothing": 0.0, "whitening": False,
-         "dirac": False, "small_images": [], "kernel_rate": 0.1, "sharpness_radius": 0.0, "sharpness_share": 0.2}
+         "dirac": False, "small_images": [], "kernel_rate": 0.1, "sharpness_radius": 0.0, "sharpness_share": 0.2,
+         "swa_share": 0.0, "swa_epochs": 3, "swa_rate": 0.25}
 # Fields that some choices of another field alone use: {field: (the other, its values)}
 USED_BY = {"momentum": ("optimizer", ("sgd", "muon")),
            "bias_rate_factor": ("optimizer", ("sgd", "muon")), "kernel_rate": ("optimizer", ("muon",)),
@@ -138,9 +139,8 @@ class Recipe:
             to whole epochs together, and at least the last epoch has input_shape.
         batch_size: images a step.   epochs: passes over the training part.
         learning_rate: the highest of the schedule.
-        schedule: "constant"; "cosine": from learning_rate to 0 at the last step (Loshchilov and Hutter 2017, without
-            restarts); "triangular": from a fifth of it up to learning_rate within the first warmup_fraction of the steps,
-            then down to 0, both linear (Smith and Topin 2018).
+        schedule: "constant"; "cosine": from learning_rate to 0 at the last step (Loshchilov and Hutter 2017); "triangular": from a fifth of it up to learning_rate within the first warmup_fraction of the steps,
+            then down to 0, both linear (Smith and Topin 2018). Of the steps before the cycles that swa_share asks for.
         optimizer: "adam" (Kingma and Ba 2015), "sgd" with Nesterov's momentum, or "muon" (Jordan et al. 2024), which is that
             but for the kernels of convolutions; see optimizers.Muon.
         momentum: of "sgd" and "muon".
@@ -156,8 +156,14 @@ class Recipe:
         sharpness_radius: of sharpness-aware minimization (Foret et al. 2021; see sharpness.SharpnessAware), a share of each kernel's
             norm; 0 for none.
         sharpness_share: the last share of the epochs, rounded to whole ones, at least one, is trained so.
+        swa_share: the last share of the epochs, rounded to whole ones, is spent on short cycles, as many as fit, and the network that is
+            saved is the mean of the weights at the end of each and of those before the first (stochastic weight averaging;
+            Izmailov et al. 2018), its normalisation's statistics taken anew; 0 for none. Validation figures at a
+            cycle's end are those of the mean so far.
+        swa_epochs: epochs of a cycle.
+        swa_rate: a cycle's highest learning rate as a share of learning_rate; else it is `schedule` once more.
         validation_fraction: the stratified share of the train split that is not trained on.
-        keep: whose weights are saved: those of the "last" epoch, or of the "best", the one with
+        keep: whose weights are saved: those of the "last" epoch (with swa_share their mean), or of the "best", the one with
             the highest validation accuracy (the first of equals).
         gpu_precision: the dtype policy on a GPU; what is saved is float32.
         cpu_precision: the dtype policy on a CPU that has bfloat16 instructions, under TensorFlow; elsewhere float32.
@@ -188,6 +194,9 @@ class Recipe:
     dirac: bool = False
     sharpness_radius: float = 0.0
     sharpness_share: float = 0.2
+    swa_share: float = 0.0
+    swa_epochs: int = 3
+    swa_rate: float = 0.25
     validation_fraction: float = 0.1
     keep: str = "best"
     gpu_precision: str = "mixed_float16"
@@ -222,17 +231,18 @@ class Recipe:
         check("small_images", isinstance(self.small_images, (list, tuple)) and all(
             isinstance(phase, (list, tuple)) and len(phase) == 2 and _number(phase[0]) and 0 < phase[0] < 1 and whole(phase[1])
             and 8 <= phase[1] < min(self.input_shape[:2]) for phase in self.small_images)
-            and sum(share for share, _ in self.small_images) < 1,
-            "[[share, side], ...], shares together below 1, sides from 8 to below those of input_shape")
+            and sum(share for share, _ in self.small_images)
+            + (self.swa_share if self.small_images and _number(self.swa_share) else 0) < 1,
+            "[[share, side], ...], shares, and swa_share, together below 1, sides from 8 to below those of input_shape")
         object.__setattr__(self, "small_images", tuple((float(share), side) for share, side in self.small_images))
-        for name in ("batch_size", "epochs"):
+        for name in ("batch_size", "epochs", "swa_epochs"):
             check(name, whole(getattr(self, name)) and getattr(self, name) <= 10**6, "a whole number from 1 to 1000000")
         check("learning_rate", number("learning_rate") and 0 < self.learning_rate <= 1e30, "a number greater than 0")
         check("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
         check("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
         for name, low, high in (("warmup_fraction", 0, 1), ("momentum", 0, 0.9999), ("weight_decay", 0, 10), ("kernel_rate", 0, 10),
                                 ("bias_rate_factor", 0, 1000), ("label_smoothing", 0, 0.99),
-                                ("sharpness_radius", 0, 1), ("sharpness_share", 0, 1)):
+                                ("sharpness_radius", 0, 1), ("sharpness_share", 0, 1), ("swa_share", 0, 0.9), ("swa_rate", 0, 1)):
             check(name, number(name) and low <= getattr(self, name) <= high, f"a number from {low} to {high}")
         for name, (other, values) in USED_BY.items():
             check(name, getattr(self, other) in values or getattr(self, name) == LATER[name],
@@ -241,8 +251,12 @@ class Recipe:
               f"{LATER['sharpness_share']}, since sharpness_radius is 0")
         check("sharpness_share", self.sharpness_radius == 0 or self.sharpness_share > 0,
               f"greater than 0, since sharpness_radius is {self.sharpness_radius}")
+        for name in ("swa_epochs", "swa_rate"):
+            check(name, self.swa_share > 0 or getattr(self, name) == LATER[name], f"{LATER[name]}, since swa_share is 0")
+        check("swa_rate", self.swa_rate > 0, "greater than 0")
         for name in ("promise", "learning_rate", "validation_fraction", "warmup_fraction", "momentum", "weight_decay",
-                     "kernel_rate", "bias_rate_factor", "label_smoothing", "sharpness_radius", "sharpness_share"):
+                     "kernel_rate", "bias_rate_factor", "label_smoothing", "sharpness_radius", "sharpness_share", "swa_share",
+                     "swa_rate"):
             if number(name):  # 1 and 1.0 are one recipe, and Keras wants floats
                 object.__setattr__(self, name, float(getattr(self, name)))
         for name in ("whitening", "dirac"):
@@ -250,9 +264,20 @@ class Recipe:
         check("validation_fraction", number("validation_fraction") and 0 < self.validation_fraction < 1,
               "a number between 0 and 1")
         check("keep", self.keep in KEEPS, f"one of {', '.join(KEEPS)}")
-        check("keep", self.keep == "last" or not self.small_images, "\"last\" with small_images")
+        for name in ("small_images", "swa_share"):
+            check("keep", self.keep == "last" or not getattr(self, name), f"\"last\" with {name}")
         check("gpu_precision", self.gpu_precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
         check("cpu_precision", self.cpu_precision in CPU_PRECISIONS, f"one of {', '.join(CPU_PRECISIONS)}")
+
+    @property
+    def swa_cycles(self):
+        """How many cycles come at the end."""
+        return min(round(self.swa_share * self.epochs), self.epochs - 1) // self.swa_epochs
+
+    @property
+    def main_epochs(self):
+        """Epochs before the first of the cycles; all, where there are none."""
+        return self.epochs - self.swa_cycles * self.swa_epochs
 
     def as_dict(self):
         """The fields as JSON types."""

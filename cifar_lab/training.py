@@ -26,6 +26,8 @@ from .augment import Augment
 from .errors import InputError, reason
 
 VALIDATION_BATCH = 500
+STATISTICS_IMAGES = 8192  # train images, augmented, from which a mean of weights has its normalisation's statistics
+# learning_rate is that of the step to come; at the end of a cycle (swa_share) the validation figures are those of the mean
 HISTORY_FIELDS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
 
 
@@ -145,7 +147,7 @@ class Trainer:
             if phase not in self.models:
                 self.models[phase] = self._training_model(phase[0], self.model.optimizer, phase[1])
         self.history = []  # a dict an epoch, see HISTORY_FIELDS
-        self.kept = None  # weights of the best epoch so far, where the recipe keeps them
+        self.kept = None  # the weights to be saved, where they are not the last: those of the best epoch, or the mean so far
         self.compile_seconds = 0.0
 
     def _training_model(self, side, optimizer, sharpness_aware=False):
@@ -235,13 +237,17 @@ class Trainer:
         model: by default the training model of that epoch."""
         given = backend.batched(order, self.one_hot[order], self.recipe.batch_size)
         if validate:
-            held_out = backend.batched(self.val_indices, self.one_hot[self.val_indices], VALIDATION_BATCH)
+            held_out = self._held_out()
             given.update(validation_data=(held_out["x"], held_out["y"]) if "y" in held_out else held_out["x"],
                          validation_batch_size=held_out.get("batch_size"))
         model = model or self._model_of(epoch)
         if callbacks is not None and callbacks.model is not model:
             callbacks.set_model(model)
         return model.fit(**given, shuffle=False, verbose=0, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks)
+
+    def _held_out(self):
+        """The validation part, as Keras' `fit` and `evaluate` take it."""
+        return backend.batched(self.val_indices, self.one_hot[self.val_indices], VALIDATION_BATCH)
 
     def watchers(self, notice, *more):
         """The callbacks of a training: History, progress, and `more`; begin() and end() are the caller's."""
@@ -258,9 +264,10 @@ class Trainer:
         if self.augment:
             self.augment.epoch.assign(epoch)
         logs = {k: float(v[-1]) for k, v in self.fit(self.order(epoch), epoch, callbacks).history.items()}
+        seconds = time.perf_counter() - start
         row = {"epoch": epoch + 1, **{k: logs[k] for k in HISTORY_FIELDS[1:5]},
                "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
-               "seconds": time.perf_counter() - start + (0 if self.history else self.initial_seconds)}
+               "seconds": seconds + (0 if self.history else self.initial_seconds)}
         # the weights too: kernels that take a maximum, or the loss that is clipped, can hide a NaN
         if not (math.isfinite(row["loss"]) and math.isfinite(row["val_loss"])
                 and all(np.isfinite(w).all() for w in self.network.get_weights())):
@@ -269,14 +276,47 @@ class Trainer:
         best = max((r["val_accuracy"] for r in self.history), default=-1.0)
         if self.recipe.keep == "best" and row["val_accuracy"] > best:
             self.kept = self.network.get_weights()
+        if self.sets_after(epoch + 1):
+            row.update(self._take_mean(epoch))
+            row["seconds"] += time.perf_counter() - start - seconds
         self.history.append(row)
         return row
 
+    def sets_after(self, epochs):
+        """How many sets of weights the mean is of that is taken after so many epochs; 0 where none is taken."""
+        recipe, past = self.recipe, epochs - self.recipe.main_epochs
+        return past // recipe.swa_epochs + 1 if recipe.swa_cycles and past >= 0 and past % recipe.swa_epochs == 0 else 0
+
+    def _take_mean(self, epoch):
+        """Take the weights of the end of an epoch, 0 the first, into the mean: its validation figures, dict."""
+        count, weights = self.sets_after(epoch + 1), self.network.get_weights()
+        if count == 1:
+            self.kept = weights
+            return {}
+        before, model = self.values(), self._model_of(epoch)
+        self.network.set_weights([mean + (new - mean) / count for mean, new in zip(self.kept, weights)])
+        self._renew_statistics(model, self.order(epoch)[:STATISTICS_IMAGES])
+        self.kept = self.network.get_weights()
+        found = model.evaluate(**self._held_out(), verbose=0, return_dict=True)
+        self.assign(before)
+        return {"val_loss": found["loss"], "val_accuracy": found["accuracy"]}
+
+    def _renew_statistics(self, model, indices):
+        """Give batch normalisation the mean over these images' batches, whole ones, as its moving statistics."""
+        norms = [layer for layer in self.network.layers if isinstance(layer, layers.BatchNormalization)]
+        momenta, size = [layer.momentum for layer in norms], self.recipe.batch_size
+        for n in range(max(1, len(indices) // size) if norms else 0):
+            for layer in norms:
+                layer.momentum = n / (n + 1)
+            model(ops.convert_to_tensor(indices[n * size:(n + 1) * size]), training=True)
+        for layer, momentum in zip(norms, momenta):
+            layer.momentum = momentum
+
     def chosen_epoch(self):
-        """The row of the history whose weights are saved."""
+        """The row of the history whose weights, or the mean up to which, are saved."""
         if self.recipe.keep == "best":
             return max(self.history, key=lambda row: row["val_accuracy"])  # the first of equals
-        return self.history[-1]
+        return ([row for row in self.history if self.sets_after(row["epoch"])] or self.history)[-1]
 
     def bare_network(self):
         """The network to be saved: float32, uncompiled, with the chosen weights.
@@ -286,7 +326,7 @@ class Trainer:
         """
         with _dtype_policy("float32"):
             network = recipes.build(self.recipe, len(self.dataset.classes))
-        network.set_weights(self.kept if self.recipe.keep == "best" else self.network.get_weights())
+        network.set_weights(self.network.get_weights() if self.kept is None else self.kept)
         for layer in network.layers:
             for variable in layer.weights:
                 if variable.name in ("kernel", "depthwise_kernel"):
@@ -363,7 +403,8 @@ def train(recipe, dataset, output, *, rung, seed=0, limit=None, overwrite=False,
         tensorboard: folder for TensorBoard's logs, or None.
         command: what the user typed, for the card.
         notice: called with lines for the user.
-        callbacks: further keras.callbacks.Callback objects. Counters of theirs are not in the state file: a
+        callbacks: further keras.callbacks.Callback objects. What they are told at the end of a cycle (swa_share) are the figures of its
+            own weights, not of the mean. Counters of theirs are not in the state file: a
             resumed run starts them anew.
         test: whether the test images are looked at, once, at the end. Without, the card has no test figures.
 
@@ -405,9 +446,14 @@ def _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command
     device = backend.device()[1]
     trainer = Trainer(recipe, dataset, run["seed"])
     # twice the state (the new one is written beside the old), and the model
-    bundles.prepare(output, 2.5 * sum(v.nbytes for v in trainer.values()) + 8e6)
+    size = sum(v.nbytes for v in trainer.values())
+    if recipe.keep == "best" or recipe.swa_cycles:
+        size += sum(v.nbytes for v in trainer.network.get_weights())
+    bundles.prepare(output, 2.5 * size + 8e6)
     notice(f"{run['rung']} on {dataset.name}: {len(trainer.train_indices):,} train, {len(trainer.val_indices):,} validation, "
            f"{len(dataset.test_labels):,} test images; {trainer.network.count_params():,} parameters")
+    if recipe.swa_share and not recipe.swa_cycles:
+        notice(f"no weights are averaged: {recipe.epochs} epochs have no cycle of {recipe.swa_epochs} in their share of {recipe.swa_share:g}")
     notice(f"backend {keras.backend.backend()}, device {device}, precision {trainer.precision}, seed {run['seed']}")
 
     if earlier:
@@ -425,8 +471,11 @@ def _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command
             watchers = trainer.watchers(notice, interrupt, *board, *callbacks)
             watchers.begin()
             while len(trainer.history) < recipe.epochs and not trainer.stopped:
-                trainer.run_epoch(watchers)
+                row = trainer.run_epoch(watchers)
                 trainer.save_state(state, run)
+                if trainer.sets_after(row["epoch"]) > 1:
+                    notice(f"mean of {trainer.sets_after(row['epoch'])} sets of weights  val_loss {row['val_loss']:.4f}  "
+                           f"val_accuracy {row['val_accuracy']:.4f}")
                 interrupt.check()
             watchers.end()
         network = trainer.bare_network()

@@ -63,7 +63,7 @@ def _train(folder, request):
     recipe = recipes.changed(recipes.get(request["rung"]), request["fields"], "trial")
     dataset = data.load(request["data"], request["data_dir"], recipe.input_shape)
     output = folder / "run"
-    watch = [_behind(folder, output, request["objective"], request["direction"], recipe.epochs)] if request["stop_behind"] else []
+    watch = [_behind(folder, output, request["objective"], request["direction"], recipe)] if request["stop_behind"] else []
     card, _ = training.train(recipe, dataset, output, rung=request["rung"], seed=request["seed"], limit=request["limit"],
                              resume=True, overwrite=True, test=False, callbacks=watch,
                              notice=lambda line: print(line, file=sys.stderr, flush=True))
@@ -77,10 +77,11 @@ def _train(folder, request):
             "compile_seconds": card["compile_seconds"], **{name: chosen[name] for name in names}}
 
 
-def _behind(folder, output, objective, direction, epochs):
+def _behind(folder, output, objective, direction, recipe):
     """A callback that stops a trial whose best so far is worse than the median of its peers' at that epoch (Golovin et al. 2017).
 
-    Peers are the finished trials of the search on this machine, at least LEAST_PEERS; the first quarter of the epochs is free.
+    Peers are the finished trials of the search on this machine, at least LEAST_PEERS; the first quarter of the epochs is free,
+    and so are the cycles of weights to be averaged, whose history has other figures than a callback sees.
     """
     import keras
 
@@ -97,7 +98,7 @@ def _behind(folder, output, objective, direction, epochs):
         def on_epoch_end(self, epoch, logs=None):
             self.seen = [*self.seen, float(logs[objective])]
             others = [p[epoch] for p in peers if len(p) > epoch]
-            if epoch + 1 < epochs / 4 or len(others) < LEAST_PEERS or epoch + 1 == epochs:
+            if not recipe.epochs / 4 <= epoch + 1 <= min(recipe.main_epochs, recipe.epochs - 1) or len(others) < LEAST_PEERS:
                 return
             best, median = better(self.seen), statistics.median(others)
             if best != median and better(best, median) == median:

@@ -243,6 +243,7 @@ def test_convolutions_with_a_transposed_gradient_are_keras_own(side, kernel, tak
     for a, b in zip(expected, found):
         np.testing.assert_allclose(a, b, rtol=0.01, atol=0.01 * abs(a).max())  # a bfloat16 has 8 bits
     assert np.abs(expected[2]).max() > 1
+    np.testing.assert_array_equal(tf.cast(ours(x), "float32"), tf.cast(own(x), "float32"))  # outside a graph, too
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the cheap gradients are TensorFlow's")

@@ -197,3 +197,18 @@ def test_a_kernel_without_a_gradient_stays_where_it_is():
     before = keras.ops.convert_to_numpy(model.layers[1].kernel).copy()
     model.fit(np.zeros((4, 4, 4, 1), "float32"), np.eye(2, dtype="float32")[[0, 1, 0, 1]], verbose=0)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(model.layers[1].kernel), before)
+
+
+@pytest.mark.parametrize("schedule, wanted", [
+    ("constant", {0: 0.4, 59: 0.4, 60: 0.1, 80: 0.1, 99: 0.1}),
+    ("cosine", {0: 0.4, 30: 0.2, 59: 0.4 * (1 + np.cos(np.pi * 59 / 60)) / 2, 60: 0.1, 70: 0.05, 80: 0.1, 90: 0.05}),
+    ("triangular", {0: 0.08, 12: 0.4, 36: 0.2, 59: 0.4 / 48, 60: 0.02, 64: 0.1, 72: 0.05, 79: 0.1 / 16, 80: 0.02, 84: 0.1})])
+def test_cycles_begin_the_schedule_anew_and_lower(schedule, wanted):
+    """5 epochs of 20 steps: 60 steps, then two cycles of 20 to a quarter of the rate."""
+    recipe = recipes.changed(recipes.get("cifar10-74"), {"schedule": schedule, "learning_rate": 0.4, "epochs": 5, "keep": "last",
+                                                         "swa_share": 0.4, "swa_epochs": 1}, "test")
+    optimizer = optimizers.build(recipe, 100)
+    rate = optimizer._learning_rate
+    again = optimizers.Cycles.from_config(rate.get_config())
+    for step, want in wanted.items():
+        assert float(rate(step)) == pytest.approx(want, rel=1e-4) and float(again(step)) == float(rate(step)), step

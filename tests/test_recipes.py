@@ -41,14 +41,23 @@ def test_the_hash_is_of_what_decides_a_run():
               "learning_rate": 0.002, "validation_fraction": 0.2, "cpu_precision": "float32",
               "augmentation": {"horizontal_flip": True}, "optimizer": "adam", "momentum": 0.8, "weight_decay": 0.1,
               "bias_rate_factor": 2, "label_smoothing": 0.1, "warmup_fraction": 0.3, "whitening": False,
-              "dirac": False, "small_images": [[0.5, 16]], "kernel_rate": 0.2, "sharpness_radius": 0.1, "sharpness_share": 0.3}
+              "dirac": False, "small_images": [[0.5, 16]], "kernel_rate": 0.2, "sharpness_radius": 0.1, "sharpness_share": 0.3,
+              "swa_share": 0.3, "swa_epochs": 2, "swa_rate": 0.5}
     assert set(others) == {f.name for f in dataclasses.fields(recipe)} - {"promise", "idea"}
     neutral = {"momentum": 0.9, "weight_decay": 0, "bias_rate_factor": 1, "warmup_fraction": 0.2, "kernel_rate": 0.1}
     for name, value in others.items():
         beside = {"optimizer": neutral, "keep": {"small_images": []}, "kernel_rate": {"optimizer": "muon"},
-                  "sharpness_share": {"sharpness_radius": 0.1}}.get(name, {})
+                  "sharpness_share": {"sharpness_radius": 0.1}, "swa_epochs": {"swa_share": 0.3}, "swa_rate": {"swa_share": 0.3}}.get(name, {})
         base = dataclasses.replace(beyond, **beside)
         assert dataclasses.replace(base, **{name: value}).sha256() != base.sha256(), name
+
+
+@pytest.mark.parametrize("epochs, share, length, main, cycles", [
+    (10, 0, 3, 10, 0), (10, 0.5, 2, 6, 2), (10, 0.5, 3, 7, 1), (1, 0.5, 1, 1, 0), (2, 0.9, 1, 1, 1), (4, 0.25, 2, 4, 0)])
+def test_as_many_cycles_as_fit_come_at_the_end(epochs, share, length, main, cycles):
+    fields = {"epochs": epochs, "swa_share": share, "swa_epochs": length, "keep": "last"}
+    recipe = recipes.changed(recipes.get("cifar10-74"), fields, "test")
+    assert (recipe.main_epochs, recipe.swa_cycles) == (main, cycles)
 
 
 def test_numbers_are_floats_whatever_json_says():
@@ -64,6 +73,10 @@ def test_numbers_are_floats_whatever_json_says():
     ({"sharpness_share": 0.5}, "sharpness_share: must be 0.2, since sharpness_radius is 0"),
     ({"sharpness_radius": 0.1, "sharpness_share": 0}, "sharpness_share: must be greater than 0, since sharpness_radius is 0.1"),
     ({"warmup_fraction": 0.5}, "since schedule is 'constant'"),
+    ({"swa_epochs": 2}, "swa_epochs: must be 3, since swa_share is 0"), ({"swa_rate": 0.5}, "swa_rate: must be 0.25, since swa_share is 0"),
+    ({"keep": "last", "swa_share": 0.5, "swa_rate": 0}, "swa_rate: must be greater than 0"),
+    ({"swa_share": 0.5}, 'keep: must be "last" with swa_share'),
+    ({"keep": "last", "swa_share": 0.5, "small_images": [[0.5, 16]]}, "small_images: must be .* and swa_share, together below 1"),
     ({"small_images": [[0.5, 16]]}, 'keep: must be "last" with small_images')])
 def test_fields_that_would_do_nothing_or_harm_are_refused(fields, words):
     with pytest.raises(InputError, match=words):
@@ -83,7 +96,7 @@ def test_a_later_field_at_its_neutral_value_leaves_the_hash_as_it_was():
     ("builder", "alexnet"), ("builder_options", []), ("input_shape", [32, 32]), ("input_shape", [32, 32, 4]),
     ("gpu_precision", "int8"), ("cpu_precision", "mixed_float16"), ("promise", 74), ("data", None),
     ("optimizer", "rmsprop"), ("momentum", 1), ("weight_decay", -1), ("bias_rate_factor", "8"), ("label_smoothing", 1),
-    ("warmup_fraction", 2), ("whitening", 1), ("dirac", None), ("sharpness_radius", 2), ("sharpness_radius", True), ("sharpness_share", -1), ("small_images", [[0.5, 4]]), ("small_images", [[0.5, 32]]), ("small_images", [[2, 16]]), ("small_images", [[0.5, 16], [0.5, 24]]),
+    ("warmup_fraction", 2), ("whitening", 1), ("dirac", None), ("sharpness_radius", 2), ("sharpness_radius", True), ("sharpness_share", -1), ("swa_share", 1), ("swa_epochs", 0), ("swa_epochs", 1.5), ("swa_rate", "x"), ("small_images", [[0.5, 4]]), ("small_images", [[0.5, 32]]), ("small_images", [[2, 16]]), ("small_images", [[0.5, 16], [0.5, 24]]),
     ("small_images", [3]), ("small_images", 3), ("learning_rate", 10**400)])
 def test_wrong_values_are_refused_by_name(field, value):
     with pytest.raises(InputError, match=f"test: recipe field {field}: must be .*received"):

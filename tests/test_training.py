@@ -145,6 +145,77 @@ def test_the_last_share_of_the_epochs_is_sharpness_aware(dataset):
     assert isinstance(short._model_of(0), sharpness.SharpnessAware)
 
 
+AVERAGED = {"swa_share": 0.6, "swa_epochs": 1, "epochs": 5, "learning_rate": 0.02, **SMALL}  # two epochs, then three cycles of one
+
+
+def test_the_mean_of_the_weights_at_the_ends_of_cycles_is_saved(dataset):
+    recipe = small(batch_size=10**4, whitening=True, label_smoothing=0.1, **AVERAGED)
+    trainer, plain = Trainer(recipe, dataset, 0), Trainer(dataclasses.replace(recipe, epochs=2, swa_share=0.0, swa_epochs=3), dataset, 0)
+    ends, rows = [], []
+    for _ in range(5):
+        rows.append(trainer.run_epoch())
+        ends.append(trainer.network.get_weights())
+    for _ in range(2):
+        plain.run_epoch()
+    for a, b in zip(plain.network.get_weights(), ends[1]):  # what comes before the first cycle knows nothing of it
+        np.testing.assert_array_equal(a, b)
+    assert [trainer.sets_after(n) for n in range(1, 6)] == [0, 1, 2, 3, 4]
+    saved = trainer.bare_network()
+    wanted = [np.mean(weights, 0) for weights in zip(*ends[1:])]
+    for variable, want in zip(saved.weights, wanted):
+        if not variable.name.startswith("moving_"):
+            np.testing.assert_allclose(variable, want, rtol=1e-5, atol=1e-6)
+    # one batch holds all of the train part: the statistics are those of its features at the mean weights
+    norm = saved.get_layer("norm1_1")
+    features = keras.Model(saved.input, norm.input).predict(dataset.train_images[trainer.train_indices], verbose=0)
+    np.testing.assert_allclose(norm.moving_mean, features.mean((0, 1, 2)), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance, features.var((0, 1, 2)), rtol=1e-3, atol=1e-4)
+    stale = wanted[[v.path for v in saved.weights].index(norm.moving_mean.path)]
+    assert not np.allclose(norm.moving_mean, stale, rtol=1e-3, atol=1e-4)
+    # the last row has the validation figures of what is saved
+    output = saved.predict(dataset.train_images[trainer.val_indices], verbose=0)
+    target = trainer.one_hot[trainer.val_indices]
+    assert rows[-1]["val_accuracy"] == pytest.approx((output.argmax(1) == target.argmax(1)).mean(), abs=1e-6)
+    smooth = 0.9 * target + 0.1 / target.shape[1]
+    assert rows[-1]["val_loss"] == pytest.approx(-(smooth * np.log(output)).sum(1).mean(), rel=1e-4)
+    assert trainer.chosen_epoch() is rows[-1]
+
+
+def test_taking_the_mean_changes_nothing_of_the_training(dataset, monkeypatch):
+    recipe = small(schedule="triangular", sharpness_radius=0.02, **{**AVERAGED, "builder": "vgg", "builder_options": {
+        "filters": [4], "convolutions": 1, "dropout": [0.3]}})
+
+    def weights():
+        trainer = Trainer(recipe, dataset, 0)
+        for _ in range(5):
+            trainer.run_epoch()
+        return trainer.values()
+    averaged = weights()
+    monkeypatch.setattr(Trainer, "_take_mean", lambda self, epoch: {})
+    for a, b in zip(averaged, weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_training_that_stops_within_a_cycle_saves_the_mean_so_far(dataset, tmp_path):
+    stopper, lines = keras.callbacks.LambdaCallback(), []
+    stopper.on_epoch_end = lambda e, logs=None: setattr(stopper.model, "stop_training", e == 5)
+    card, _ = training.train(small(**{**AVERAGED, "epochs": 7, "swa_epochs": 2}), dataset, tmp_path / "out", rung="test",
+                             callbacks=[stopper], notice=lines.append)
+    rows = [row.split(",") for row in (tmp_path / "out" / "history.csv").read_text().splitlines()[1:]]
+    assert len(rows) == 6 and card["epoch"] == 5 and card["val_accuracy"] == float(rows[4][4])
+    assert [line for line in lines if line.startswith("mean of")] == [
+        f"mean of 2 sets of weights  val_loss {float(rows[4][3]):.4f}  val_accuracy {float(rows[4][4]):.4f}"]
+    trainer = Trainer(small(**{**AVERAGED, "epochs": 7, "swa_epochs": 2}), dataset, 0)
+    val = trainer.val_indices
+    found = bundles.load(tmp_path / "out")[0].predict(dataset.train_images[val], verbose=0).argmax(1)
+    assert (found == dataset.train_labels[val]).mean() == pytest.approx(card["val_accuracy"], abs=1e-6)
+    trainer.history = [{"epoch": n} for n in (1, 2)]  # before the first set: the last weights
+    assert trainer.chosen_epoch() == {"epoch": 2}
+    np.testing.assert_array_equal(trainer.bare_network().get_weights()[0], trainer.network.get_weights()[0])
+    trainer.history = [{"epoch": n} for n in (1, 2, 3, 4)]
+    assert trainer.chosen_epoch() == {"epoch": 3}
+
+
 def test_what_is_over_is_not_compiled_again(dataset):
     trainer = Trainer(small(epochs=4, small_images=[[0.5, 14]], **SMALL), dataset, 0)
     compiled = []
@@ -179,7 +250,8 @@ def test_same_seed_same_weights_other_seed_others(dataset):
 
 @pytest.mark.parametrize("rung, fields", [
     ("fashion-mnist-92", {}), ("cifar10-88", {}),
-    ("cifar10-90", {"small_images": [[0.25, 16], [0.5, 24]], "builder_options": {"widths": [8, 16]}, "sharpness_radius": 0.02})])
+    ("cifar10-90", {"small_images": [[0.25, 16], [0.25, 24]], "builder_options": {"widths": [8, 16]}, "sharpness_radius": 0.02,
+                    "swa_share": 0.4, "swa_epochs": 1})])
 def test_state_out_and_in_is_exact(rung, fields, tmp_path):
     """2 epochs, state to a file, a new trainer, 2 more: bit for bit the 4 epochs in one go."""
     recipe = recipes.changed(recipes.get(rung), {"epochs": 4, **fields}, "test")
@@ -200,6 +272,7 @@ def test_state_out_and_in_is_exact(rung, fields, tmp_path):
     assert len(second.values()) == len(whole.values()) > len(whole.network.weights)
     for a, b in zip(whole.values(), second.values()):
         np.testing.assert_array_equal(a, b)
+    assert (whole.kept is None) == (second.kept is None) == (recipe.keep == "last" and not recipe.swa_share)
     for a, b in zip(whole.kept or [], second.kept or []):
         np.testing.assert_array_equal(a, b)
     assert [r["val_loss"] for r in whole.history] == [r["val_loss"] for r in second.history]
@@ -469,7 +542,7 @@ def test_the_same_command_trains_on_jax(tmp_path, fashion):
 
 
 @pytest.mark.slow
-def test_resume_is_exact_on_jax():
+def test_resume_is_exact_on_jax(tmp_path):
     """1 epoch, state out and in, 1 more: bit for bit the 2 epochs in one go. Dropout, augmentation, two image sizes, SGD."""
     pytest.importorskip("jax")
     code = """if True:
@@ -481,18 +554,19 @@ def test_resume_is_exact_on_jax():
                 "cifar10-88": {"builder_options": {"filters": [4], "dropout": [0.3], "convolutions": 1}, "augmentation": {
                     "rotation_range": 9, "alternating_flip": True, "crop_padding": 2, "cutout_size": 5}},
                 "cifar10-90": {"builder_options": {"widths": [4, 8]}, "small_images": [[0.5, 16]], "sharpness_radius": 0.02,
-                               "sharpness_share": 0.5}}.items():
+                               "sharpness_share": 0.5, "swa_share": 0.45, "swa_epochs": 1}}.items():
             recipe = recipes.changed(recipes.get(rung), {"epochs": 2, "batch_size": 32, **fields}, "test")
             whole, first, second = (Trainer(recipe, ds, seed) for seed in (0, 0, 9))
             whole.run_epoch(), whole.run_epoch(), first.run_epoch()
             second.seed, second.train_indices, second.val_indices = 0, first.train_indices, first.val_indices
-            second.assign(first.values())
-            second.history = first.history
+            first.save_state("state.npz", {})
+            second.load_state("state.npz")
             second.run_epoch()
             assert all((a == b).all() for a, b in zip(whole.values(), second.values())), rung
+            assert all((a == b).all() for a, b in zip(whole.kept or [], second.kept or [])), rung
             assert any((a != b).any() for a, b in zip(whole.values(), first.values())), rung"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=command_env(KERAS_BACKEND="jax"), capture_output=True,
-                          text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
+                          env=command_env(KERAS_BACKEND="jax", PYTHONPATH=ROOT))
     assert done.returncode == 0, done.stderr
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -448,3 +449,47 @@ def test_wrong_request(kind, small_data, tmp_path):
     done = run("tune.py", *args, cwd=tmp_path)
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1 and not done.stdout, done.stderr
     assert not (tmp_path / "new").exists() and (tmp_path / "FULL" / "thesis.txt").is_file()
+
+
+# --- trials that are behind ---------------------------------------------------------------------------
+
+def write_peers(folder, values, objective="val_accuracy"):
+    """Histories of finished trials: `values` a list of figures a trial."""
+    for i, figures in enumerate(values):
+        (folder / f"peer{i}").mkdir(parents=True)
+        rows = [f"{n},{value}" for n, value in enumerate(figures, 1)]
+        (folder / f"peer{i}" / "history.csv").write_text("\n".join([f"epoch,{objective}", *rows]) + "\n")
+
+
+@pytest.mark.parametrize("fields, peers, figures, objective, stops", [
+    ({}, [[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]] * 5, [0.05, 0.25, 0.3, 0.35], "val_accuracy", 4),  # 0.3 equals the median of the third
+    ({}, [[0.9] * 8] * 5, [0.5] * 8, "val_accuracy", 2),  # the first quarter is free
+    ({}, [[0.9] * 8] * 4, [0.5] * 8, "val_accuracy", None),  # too few peers
+    ({}, [[0.9] * 8] * 3 + [[0.4] * 8] * 4, [0.5] * 8, "val_accuracy", None),  # before the median
+    ({}, [[0.9, 0.2] + [0.2] * 6] * 5, [0.5, 0.4, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2], "val_loss", 2),
+    ({}, [[0.9] * 7 + [1.0]] * 5, [0.9] * 8, "val_accuracy", None),  # the last epoch has nothing left to save
+    ({"keep": "last", "swa_share": 0.5, "swa_epochs": 2}, [[0.5] * 4 + [0.9] * 4] * 5, [0.5] * 8, "val_accuracy", None)])
+def test_a_trial_stops_where_it_is_behind_the_median(tmp_path, fields, peers, figures, objective, stops):
+    from cifar_lab import trials
+    write_peers(tmp_path, peers, objective)
+    recipe = recipes.changed(RECIPE, {"epochs": 8, **fields}, "test")
+    watch = trials._behind(tmp_path / "mine", tmp_path / "mine" / "run", objective, "min" if objective == "val_loss" else "max", recipe)
+    model = types.SimpleNamespace(stop_training=False)
+    watch.set_model(model)
+    for epoch, figure in enumerate(figures):
+        watch.on_epoch_end(epoch, {objective: figure})
+        assert model.stop_training == (epoch + 1 == stops), epoch
+        if model.stop_training:
+            break
+    assert model.stop_training == (stops is not None)
+
+
+def test_a_trial_that_is_behind_is_told_so(small_data, tmp_path):
+    from cifar_lab import trials
+    write_peers(tmp_path, [[1.1] * 4] * 5)
+    (tmp_path / "mine").mkdir()
+    found = trials._train(tmp_path / "mine", {
+        "rung": "fashion-mnist-92", "fields": {"epochs": 4}, "data": "fashion-mnist", "data_dir": str(small_data), "seed": 0,
+        "limit": None, "objective": "val_accuracy", "direction": "max", "stop_behind": True})
+    assert (found["status"], found["epochs"]) == ("stopped early", 1)
+    assert (tmp_path / "mine" / "history.csv").read_text().count("\n") == 2
