@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-NOT_REACHED = {"cifar10-96"}  # rungs that are below their promise
+NOT_REACHED = set()  # rungs that are below their promise
 NOT_COMMITTED = {"cifar10-96"}  # rungs that were measured, and whose weights are too large to commit
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
