@@ -139,8 +139,9 @@ class Recipe:
             to whole epochs together, and at least the last epoch has input_shape.
         batch_size: images a step.   epochs: passes over the training part.
         learning_rate: the highest of the schedule.
-        schedule: "constant"; "cosine": from learning_rate to 0 at the last step (Loshchilov and Hutter 2017); "triangular": from a fifth of it up to learning_rate within the first warmup_fraction of the steps,
-            then down to 0, both linear (Smith and Topin 2018). Of the steps before the cycles that swa_share asks for.
+        schedule: "constant"; "cosine": from learning_rate to 0 at the last step (Loshchilov and Hutter 2017);
+            "triangular": from a fifth of it up to learning_rate within the first warmup_fraction of the steps, then down to 0,
+            both linear (Smith and Topin 2018). With swa_share it spans the steps before the cycles.
         optimizer: "adam" (Kingma and Ba 2015), "sgd" with Nesterov's momentum, or "muon" (Jordan et al. 2024), which is that
             but for the kernels of convolutions; see optimizers.Muon.
         momentum: of "sgd" and "muon".
@@ -161,7 +162,7 @@ class Recipe:
             Izmailov et al. 2018), its normalisation's statistics taken anew; 0 for none. Validation figures at a
             cycle's end are those of the mean so far.
         swa_epochs: epochs of a cycle.
-        swa_rate: a cycle's highest learning rate as a share of learning_rate; else it is `schedule` once more.
+        swa_rate: a cycle's highest learning rate as a share of learning_rate; in all else a cycle is `schedule` once more, over its own steps.
         validation_fraction: the stratified share of the train split that is not trained on.
         keep: whose weights are saved: those of the "last" epoch (with swa_share their mean), or of the "best", the one with
             the highest validation accuracy (the first of equals).
@@ -351,7 +352,7 @@ CIFAR10_94 = replace(
 # epochs, every whole one sharpness-aware, and the mean of the weights over six short cycles after them: four and a half hours on
 # two cores. Promises 96.0 %.
 CIFAR10_96 = replace(
-    CIFAR10_94, promise=0.96, idea="128, 384, 512 channels, 38 epochs, then the mean over six short cycles, sharpness-aware, stronger cutout",
+    CIFAR10_94, promise=0.96, idea="128, 384, 512 channels, 38 epochs and six short cycles whose ends are averaged, sharpness-aware, stronger cutout",
     builder_options={"widths": [128, 384, 512], "convolutions": 3, "residual": True, "activation": "silu"},
     epochs=56, small_images=((0.143, 20), (0.25, 24)), sharpness_share=0.607, swa_share=0.321, swa_epochs=3, swa_rate=0.25,
     kernel_rate=0.05, dirac=True,

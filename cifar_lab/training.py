@@ -453,7 +453,8 @@ def _train(recipe, dataset, output, run, overwrite, resume, tensorboard, command
     notice(f"{run['rung']} on {dataset.name}: {len(trainer.train_indices):,} train, {len(trainer.val_indices):,} validation, "
            f"{len(dataset.test_labels):,} test images; {trainer.network.count_params():,} parameters")
     if recipe.swa_share and not recipe.swa_cycles:
-        notice(f"no weights are averaged: {recipe.epochs} epochs have no cycle of {recipe.swa_epochs} in their share of {recipe.swa_share:g}")
+        notice(f"no weights are averaged: {recipe.epochs} epochs have no cycle of {recipe.swa_epochs} in their share of "
+               f"{recipe.swa_share:g}")
     notice(f"backend {keras.backend.backend()}, device {device}, precision {trainer.precision}, seed {run['seed']}")
 
     if earlier:
