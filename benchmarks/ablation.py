@@ -46,7 +46,8 @@ LEFT_OUT = {
     "shifted crops": (lambda r: r.augmentation.crop_padding, {"augmentation": {"crop_padding": 0}}),
     "cutout": (lambda r: r.augmentation.cutout_size, {"augmentation": {"cutout_size": 0}}),
     "sharpness-aware end": (lambda r: r.sharpness_radius, {"sharpness_radius": 0.0, "sharpness_share": recipes.LATER["sharpness_share"]}),
-    "mean over cycles": (lambda r: r.swa_cycles, {name: recipes.LATER[name] for name in ("swa_share", "swa_epochs", "swa_rate")}),  # as many epochs
+    "mean over cycles": (lambda r: r.swa_cycles, {  # as many epochs, all of the main schedule
+        name: recipes.LATER[name] for name in ("swa_share", "swa_epochs", "swa_rate")}),
     "small images first": (lambda r: r.small_images, {"small_images": ()}),
 }
 

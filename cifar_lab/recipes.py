@@ -162,7 +162,8 @@ class Recipe:
             Izmailov et al. 2018), its normalisation's statistics taken anew; 0 for none. Validation figures at a
             cycle's end are those of the mean so far.
         swa_epochs: epochs of a cycle.
-        swa_rate: a cycle's highest learning rate as a share of learning_rate; in all else a cycle is `schedule` once more, over its own steps.
+        swa_rate: a cycle's highest learning rate as a share of learning_rate; in all else a cycle is `schedule` once more,
+            over its own steps.
         validation_fraction: the stratified share of the train split that is not trained on.
         keep: whose weights are saved: those of the "last" epoch (with swa_share their mean), or of the "best", the one with
             the highest validation accuracy (the first of equals).
@@ -232,9 +233,8 @@ class Recipe:
         check("small_images", isinstance(self.small_images, (list, tuple)) and all(
             isinstance(phase, (list, tuple)) and len(phase) == 2 and _number(phase[0]) and 0 < phase[0] < 1 and whole(phase[1])
             and 8 <= phase[1] < min(self.input_shape[:2]) for phase in self.small_images)
-            and sum(share for share, _ in self.small_images)
-            + (self.swa_share if self.small_images and _number(self.swa_share) else 0) < 1,
-            "[[share, side], ...], shares, and swa_share, together below 1, sides from 8 to below those of input_shape")
+            and sum(share for share, _ in self.small_images) < 1,
+            "[[share, side], ...], shares together below 1, sides from 8 to below those of input_shape")
         object.__setattr__(self, "small_images", tuple((float(share), side) for share, side in self.small_images))
         for name in ("batch_size", "epochs", "swa_epochs"):
             check(name, whole(getattr(self, name)) and getattr(self, name) <= 10**6, "a whole number from 1 to 1000000")
@@ -255,6 +255,8 @@ class Recipe:
         for name in ("swa_epochs", "swa_rate"):
             check(name, self.swa_share > 0 or getattr(self, name) == LATER[name], f"{LATER[name]}, since swa_share is 0")
         check("swa_rate", self.swa_rate > 0, "greater than 0")
+        check("small_images", sum(share for share, _ in self.small_images) + self.swa_share < 1,
+              "of shares that are, they and swa_share, together below 1")
         for name in ("promise", "learning_rate", "validation_fraction", "warmup_fraction", "momentum", "weight_decay",
                      "kernel_rate", "bias_rate_factor", "label_smoothing", "sharpness_radius", "sharpness_share", "swa_share",
                      "swa_rate"):

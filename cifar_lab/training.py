@@ -264,10 +264,8 @@ class Trainer:
         if self.augment:
             self.augment.epoch.assign(epoch)
         logs = {k: float(v[-1]) for k, v in self.fit(self.order(epoch), epoch, callbacks).history.items()}
-        seconds = time.perf_counter() - start
         row = {"epoch": epoch + 1, **{k: logs[k] for k in HISTORY_FIELDS[1:5]},
-               "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
-               "seconds": seconds + (0 if self.history else self.initial_seconds)}
+               "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))}
         # the weights too: kernels that take a maximum, or the loss that is clipped, can hide a NaN
         if not (math.isfinite(row["loss"]) and math.isfinite(row["val_loss"])
                 and all(np.isfinite(w).all() for w in self.network.get_weights())):
@@ -278,7 +276,7 @@ class Trainer:
             self.kept = self.network.get_weights()
         if self.sets_after(epoch + 1):
             row.update(self._take_mean(epoch))
-            row["seconds"] += time.perf_counter() - start - seconds
+        row["seconds"] = time.perf_counter() - start + (0 if self.history else self.initial_seconds)
         self.history.append(row)
         return row
 

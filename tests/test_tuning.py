@@ -484,7 +484,7 @@ def test_a_trial_stops_where_it_is_behind_the_median(tmp_path, fields, peers, fi
     assert model.stop_training == (stops is not None)
 
 
-def test_a_trial_that_is_behind_is_told_so(small_data, tmp_path):
+def test_a_trial_that_is_behind_ends_early(small_data, tmp_path):
     from cifar_lab import trials
     write_peers(tmp_path, [[1.1] * 4] * 5)
     (tmp_path / "mine").mkdir()
