@@ -156,10 +156,10 @@ def cutout(images, row, column, size, value=127.5):
 
 
 class Augment(layers.Layer):
-    """Draws for each image of a batch what recipes.Augmentation says, and applies it; the identity outside training.
+    """Draws for each image of a batch what Augmentation says, and applies it; the identity outside training.
 
     Args:
-        settings: recipes.Augmentation.
+        settings: Augmentation.
         num_images: size of the data set that the indices of `call` point into.
         seed: of the draws, which go on from batch to batch, and of the first epoch's alternating flips. The draws'
             state and `epoch` are variables, so a model's saved variables resume exactly.

@@ -1,4 +1,4 @@
-"""Keras optimizers and learning-rate schedules of the recipes."""
+"""Keras optimizers and learning-rate schedules of recipes."""
 import keras
 from keras import ops
 

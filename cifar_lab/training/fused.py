@@ -6,7 +6,7 @@ in docs/log.md.
 import keras
 from keras import layers
 
-from . import backend
+from .. import backend
 
 
 class FusedBatchNormalization(layers.BatchNormalization):

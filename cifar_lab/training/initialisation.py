@@ -2,7 +2,7 @@
 import keras
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 
 
 def whiten(network, images, epsilon=3e-5):

@@ -1,0 +1,572 @@
+"""Recipes: everything that decides a training but its seed and its machine, as plain data.
+
+A `Recipe` is flat: one JSON object, one keyword argument a field. It is made of parts, each of
+which knows its own fields, what they may be and when they mean something. This module imports
+no Keras.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import re
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from . import paths
+from .errors import InputError
+
+SCHEDULES = ("constant", "cosine", "triangular")
+OPTIMIZERS = ("adam", "sgd", "muon")
+KEEPS = ("last", "best")
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+CPU_PRECISIONS = ("float32", "mixed_bfloat16")
+FILL_MODES = ("nearest", "constant", "reflect", "mirror", "wrap")
+WORDS = ("promise", "idea")  # fields about a recipe: they decide nothing
+_OWN_BUILDER = re.compile(r"(?P<file>.+\.py):(?P<name>[^\W\d]\w*)")
+
+
+def _later(default: Any, neutral: Any = None) -> Any:
+    """A field that came after the first results. At its neutral value it changes nothing, and a
+    digest leaves it out, so that earlier results stay those of their recipe. The neutral value is
+    frozen, whatever the default becomes."""
+    return field(default=default, metadata={"neutral": default if neutral is None else neutral})
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """Fields of a recipe that belong together."""
+
+    _where: ClassVar[str] = "recipe field"
+    used_by: ClassVar[dict] = {}  # {field: (another, its values that use it)}
+
+    def _require(self, name: str, ok: Any, allowed: str) -> None:
+        if not ok:
+            value = getattr(self, name)
+            raise InputError(f"{self._where} {name}: must be {allowed}, received {value!r}")
+
+    def _require_between(self, name: str, low: float, high: float) -> None:
+        value = getattr(self, name)
+        self._require(
+            name, _number(value) and low <= value <= high, f"a number from {low} to {high}"
+        )
+
+    def _require_neutral(self, name: str, used: Any, why: str) -> None:
+        """A field that nothing uses must be as it is by default: else it would be ignored."""
+        neutral = NEUTRAL[name]
+        self._require(name, used or getattr(self, name) == neutral, f"{neutral}, since {why}")
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def check(self) -> None:
+        """InputError for what this part does not allow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(_Part):
+    """What is done to a training image, drawn anew each time it is seen; by default nothing.
+
+    In this order, and in the words of ImageDataGenerator as far as it has them:
+
+    Fields:
+        rotation_range: degrees; an angle from -range to range.
+        width_shift_range, height_shift_range: below 1 a fraction of the width or height, else
+            pixels; from -range to range, not only whole pixels. (ImageDataGenerator exchanges the
+            two; where they are equal, so is it.)
+        shear_range: degrees; from -range to range.
+        zoom_range: z for factors from 1 - z to 1 + z, or [low, high]; drawn for width and height
+            apart.
+        fill_mode, cval: what lies outside the image, see augment.transform.
+        horizontal_flip, vertical_flip: mirrored with a chance of one half.
+        alternating_flip: in the first epoch half of the images, drawn, are mirrored left to right,
+            in the second the other half, and so on (Jordan 2024); instead of horizontal_flip.
+        crop_padding: pixels; padded by so many on each side and cropped to the old size anywhere.
+        crop_fill_mode: what the padding holds, see augment.shifted_crop.
+        cutout_size: pixels; a square of this side, anywhere, painted with cutout_value (0-255).
+    """
+
+    _where: ClassVar[str] = "recipe field augmentation:"
+
+    rotation_range: float = 0.0
+    width_shift_range: float = 0.0
+    height_shift_range: float = 0.0
+    shear_range: float = 0.0
+    zoom_range: float | tuple = 0.0
+    fill_mode: str = "nearest"
+    cval: float = 0.0
+    horizontal_flip: bool = False
+    vertical_flip: bool = False
+    alternating_flip: bool = False
+    crop_padding: int = 0
+    crop_fill_mode: str = "mirror"
+    cutout_size: int = 0
+    cutout_value: float = 127.5
+
+    def __post_init__(self) -> None:
+        def within(value: Any, low: float, high: float) -> bool:
+            return _number(value) and low <= value <= high
+
+        require = self._require
+        require("rotation_range", within(self.rotation_range, 0, 180), "degrees from 0 to 180")
+        for name in ("width_shift_range", "height_shift_range"):
+            value = getattr(self, name)
+            require(name, within(value, 0, 10_000), "a fraction below 1, or pixels")
+        require("shear_range", within(self.shear_range, 0, 89), "degrees from 0 to 89")
+        if isinstance(self.zoom_range, (list, tuple)):
+            self._set("zoom_range", tuple(self.zoom_range))
+            ok = (
+                len(self.zoom_range) == 2
+                and all(within(z, 0.01, 100) for z in self.zoom_range)
+                and self.zoom_range[0] <= self.zoom_range[1]
+            )
+        else:
+            ok = within(self.zoom_range, 0, 0.99)
+        allowed = "a number from 0 to 0.99, or [low, high] with 0.01 <= low <= high <= 100"
+        require("zoom_range", ok, allowed)
+        for name in ("fill_mode", "crop_fill_mode"):
+            require(name, getattr(self, name) in FILL_MODES, f"one of {', '.join(FILL_MODES)}")
+        for name in ("cval", "cutout_value"):
+            require(name, within(getattr(self, name), 0, 255), "a number from 0 to 255")
+        for name in ("horizontal_flip", "vertical_flip", "alternating_flip"):
+            require(name, isinstance(getattr(self, name), bool), "true or false")
+        both = self.alternating_flip and self.horizontal_flip
+        require("alternating_flip", not both, "false beside horizontal_flip")
+        for name in ("crop_padding", "cutout_size"):
+            value = getattr(self, name)
+            require(name, _whole(value) and 0 <= value <= 10_000, "a whole number of pixels")
+
+    @property
+    def zoom_bounds(self) -> tuple:
+        """(low, high) of the zoom factors."""
+        if isinstance(self.zoom_range, tuple):
+            return self.zoom_range
+        return 1 - self.zoom_range, 1 + self.zoom_range
+
+    @property
+    def affine(self) -> bool:
+        """Whether images are resampled."""
+        moved = self.width_shift_range or self.height_shift_range or self.shear_range
+        return bool(self.rotation_range or moved or self.zoom_bounds != (1, 1))
+
+    def as_dict(self) -> dict:
+        """All fields as JSON types, or {} where nothing is done to the images.
+
+        (A field that is added some day must be left out at its neutral value: recipes that
+        results were measured with keep their digests.)
+        """
+        if self == Augmentation():
+            return {}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Words(_Part):
+    """
+    promise: test accuracy, a fraction, of the mean over seeds; see report.reached.
+    idea: the one thing that separates this recipe from the one that it builds on.
+    """
+
+    promise: float = 0.0
+    idea: str = ""
+
+    def check(self) -> None:
+        self._require_between("promise", 0, 1)
+        self._require("idea", isinstance(self.idea, str), "a string")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Images(_Part):
+    """
+    data: the name of the data set, or a folder of images.
+    input_shape: (height, width, channels) that images are brought to.
+    augmentation: what is done to the training images, an Augmentation; a dict of its fields in JSON.
+    validation_fraction: the stratified share of the train split that is not trained on.
+    """
+
+    data: str = "cifar10"
+    input_shape: tuple = (32, 32, 3)
+    augmentation: Augmentation = _later(Augmentation(), {})
+    validation_fraction: float = 0.1
+
+    def check(self) -> None:
+        self._require("data", isinstance(self.data, str), "a string")
+        shape = self.input_shape
+        ok = isinstance(shape, (list, tuple)) and len(shape) == 3
+        ok = ok and all(_whole(n) and n >= 1 for n in shape) and shape[2] in (1, 3)
+        self._require("input_shape", ok, "[height, width, channels] with 1 or 3 channels")
+        self._set("input_shape", tuple(shape))
+        if isinstance(self.augmentation, dict):
+            names = [f.name for f in dataclasses.fields(Augmentation)]
+            for name in self.augmentation:
+                if name not in names:
+                    raise InputError(
+                        f"recipe field augmentation: unknown field {name!r}: "
+                        f"must be one of {', '.join(names)}"
+                    )
+            self._set("augmentation", Augmentation(**self.augmentation))
+        ok = isinstance(self.augmentation, Augmentation)
+        self._require("augmentation", ok, "an object")
+        share = self.validation_fraction
+        ok = _number(share) and 0 < share < 1
+        self._require("validation_fraction", ok, "a number between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Network(_Part):
+    """
+    builder: a function of cifar_lab.models by its name, "FILE.py:NAME" for one of a file, or a
+        function: builder(input_shape, num_classes, **builder_options) -> keras.Model.
+    builder_options: its keyword arguments.
+    whitening: begin with a first layer that whitens train patches (Page 2019; see
+        initialisation.whiten); the network needs a layer "whiten", as airbench has.
+    dirac: begin with convolutions that pass on what they are given (Zagoruyko and Komodakis 2017,
+        Jordan 2024; see initialisation.dirac).
+    """
+
+    builder: str | Callable = "cifar10_cnn"
+    builder_options: dict = field(default_factory=dict)
+    whitening: bool = _later(False)
+    dirac: bool = _later(False)
+
+    def check(self) -> None:
+        names = _builders()
+        ok = (
+            callable(self.builder)
+            or isinstance(self.builder, str)
+            and (self.builder in names or _OWN_BUILDER.fullmatch(self.builder))
+        )
+        self._require("builder", ok, f"one of {', '.join(names)}, or FILE.py:NAME")
+        self._require("builder_options", isinstance(self.builder_options, dict), "an object")
+        for name in ("whitening", "dirac"):
+            self._require(name, isinstance(getattr(self, name), bool), "true or false")
+
+    @property
+    def builder_name(self) -> str:
+        """The builder in a word: of a file without its folder, which is this machine's business."""
+        if isinstance(self.builder, str):
+            own = split_own(self.builder)
+            return f"{own[0].name}:{own[1]}" if own else self.builder
+        code = getattr(self.builder, "__code__", None)
+        file = Path(code.co_filename).name if code else ""
+        name = getattr(self.builder, "__name__", type(self.builder).__name__)
+        return f"{file if file.endswith('.py') else 'notebook'}:{name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Optimizer(_Part):
+    """
+    batch_size: images a step.
+    learning_rate: the highest of the schedule.
+    optimizer: "adam" (Kingma and Ba 2015), "sgd" with Nesterov's momentum, or "muon" (Jordan et al.
+        2024), which is that but for the kernels of convolutions; see optimizers.Muon.
+    momentum: of "sgd" and "muon".
+    kernel_rate: of "muon"; the highest rate of the convolutions' kernels, whose steps are that share
+        of their norm.
+    weight_decay: decoupled (Loshchilov and Hutter 2019): each step takes rate * weight_decay of every
+        kernel from it; biases and normalisation have none.
+    bias_rate_factor: of "sgd" and "muon"; biases and normalisation offsets learn at so many times the
+        rate (Jordan 2024).
+    label_smoothing: the share of the target that is spread over all classes (Szegedy et al. 2016).
+    """
+
+    batch_size: int = 32
+    learning_rate: float = 0.001
+    optimizer: str = _later("adam")
+    momentum: float = _later(0.9)
+    kernel_rate: float = _later(0.1)
+    weight_decay: float = _later(0.0)
+    bias_rate_factor: float = _later(1.0)
+    label_smoothing: float = _later(0.0)
+
+    used_by: ClassVar[dict] = {
+        "momentum": ("optimizer", ("sgd", "muon")),
+        "bias_rate_factor": ("optimizer", ("sgd", "muon")),
+        "kernel_rate": ("optimizer", ("muon",)),
+    }
+
+    def check(self) -> None:
+        ok = _whole(self.batch_size) and 1 <= self.batch_size <= 10**6
+        self._require("batch_size", ok, "a whole number from 1 to 1000000")
+        ok = _number(self.learning_rate) and 0 < self.learning_rate <= 1e30
+        self._require("learning_rate", ok, "a number greater than 0")
+        self._require("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
+        for name, low, high in (
+            ("momentum", 0, 0.9999),
+            ("weight_decay", 0, 10),
+            ("kernel_rate", 0, 10),
+            ("bias_rate_factor", 0, 1000),
+            ("label_smoothing", 0, 0.99),
+        ):
+            self._require_between(name, low, high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Schedule(_Part):
+    """
+    epochs: passes over the training part.
+    schedule: "constant"; "cosine": from learning_rate to 0 at the last step (Loshchilov and Hutter
+        2017); "triangular": from a fifth of it up to learning_rate within the first warmup_fraction
+        of the steps, then down to 0, both linear (Smith and Topin 2018). With swa_share it spans the
+        steps before the cycles.
+    warmup_fraction: of "triangular".
+    keep: whose weights are saved: those of the "last" epoch (with swa_share their mean), or of the
+        "best", the one with the highest validation accuracy (the first of equals).
+    """
+
+    epochs: int = 25
+    schedule: str = "constant"
+    warmup_fraction: float = _later(0.2)
+    keep: str = "best"
+
+    used_by: ClassVar[dict] = {"warmup_fraction": ("schedule", ("triangular",))}
+
+    def check(self) -> None:
+        ok = _whole(self.epochs) and 1 <= self.epochs <= 10**6
+        self._require("epochs", ok, "a whole number from 1 to 1000000")
+        self._require("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
+        self._require_between("warmup_fraction", 0, 1)
+        self._require("keep", self.keep in KEEPS, f"one of {', '.join(KEEPS)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SmallImages(_Part):
+    """
+    small_images: ((share, side), ...): the first share of the epochs, 0 to 1, with images,
+        validation's too, resized to side x side pixels, which cost less (progressive resizing; Howard
+        2018), and so on; shares are rounded down to whole epochs together, and at least the last
+        epoch has input_shape.
+    """
+
+    small_images: tuple = _later((), [])
+
+    def check(self) -> None:
+        phases = self.small_images
+        ok = isinstance(phases, (list, tuple)) and all(
+            isinstance(phase, (list, tuple))
+            and len(phase) == 2
+            and _number(phase[0])
+            and 0 < phase[0] < 1
+            and _whole(phase[1])
+            and 8 <= phase[1] < min(self.input_shape[:2])  # type: ignore[attr-defined]
+            for phase in phases
+        )
+        ok = ok and sum(share for share, _ in phases) < 1
+        allowed = "[[share, side], ...], shares together below 1, sides from 8 to below those of input_shape"
+        self._require("small_images", ok, allowed)
+        self._set("small_images", tuple((float(share), side) for share, side in phases))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sharpness(_Part):
+    """
+    sharpness_radius: of sharpness-aware minimization (Foret et al. 2021; see
+        sharpness.SharpnessAware), a share of each kernel's norm; 0 for none.
+    sharpness_share: the last share of the epochs, rounded to whole ones, at least one, is trained so.
+    """
+
+    sharpness_radius: float = _later(0.0)
+    sharpness_share: float = _later(0.2)
+
+    def check(self) -> None:
+        self._require_between("sharpness_radius", 0, 1)
+        self._require_between("sharpness_share", 0, 1)
+        aware = self.sharpness_radius > 0
+        self._require_neutral("sharpness_share", aware, "sharpness_radius is 0")
+        ok = not aware or self.sharpness_share > 0
+        why = f"greater than 0, since sharpness_radius is {self.sharpness_radius}"
+        self._require("sharpness_share", ok, why)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Averaging(_Part):
+    """
+    swa_share: the last share of the epochs, rounded to whole ones, is spent on short cycles, as many
+        as fit, and the network that is saved is the mean of the weights at the end of each and of
+        those before the first (stochastic weight averaging; Izmailov et al. 2018), its
+        normalisation's statistics taken anew; 0 for none. Validation figures at a cycle's end are
+        those of the mean so far.
+    swa_epochs: epochs of a cycle.
+    swa_rate: a cycle's highest learning rate as a share of learning_rate; in all else a cycle is
+        `schedule` once more, over its own steps.
+    """
+
+    swa_share: float = _later(0.0)
+    swa_epochs: int = _later(3)
+    swa_rate: float = _later(0.25)
+
+    def check(self) -> None:
+        ok = _whole(self.swa_epochs) and 1 <= self.swa_epochs <= 10**6
+        self._require("swa_epochs", ok, "a whole number from 1 to 1000000")
+        self._require_between("swa_share", 0, 0.9)
+        self._require_between("swa_rate", 0, 1)
+        for name in ("swa_epochs", "swa_rate"):
+            self._require_neutral(name, self.swa_share > 0, "swa_share is 0")
+        self._require("swa_rate", self.swa_rate > 0, "greater than 0")
+
+    @property
+    def swa_cycles(self) -> int:
+        """How many cycles come at the end."""
+        epochs: int = self.epochs  # type: ignore[attr-defined]
+        return min(round(self.swa_share * epochs), epochs - 1) // self.swa_epochs
+
+    @property
+    def main_epochs(self) -> int:
+        """Epochs before the first of the cycles; all, where there are none."""
+        return self.epochs - self.swa_cycles * self.swa_epochs  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Precision(_Part):
+    """
+    gpu_precision: the dtype policy on a GPU; what is saved is float32.
+    cpu_precision: the dtype policy on a CPU that has bfloat16 instructions, under TensorFlow;
+        elsewhere float32.
+    """
+
+    gpu_precision: str = "mixed_float16"
+    cpu_precision: str = _later("float32")
+
+    def check(self) -> None:
+        for name, allowed in (("gpu_precision", PRECISIONS), ("cpu_precision", CPU_PRECISIONS)):
+            self._require(name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
+
+
+# the last is the first in the order of the fields
+@dataclass(frozen=True, kw_only=True)
+class Recipe(
+    _Precision,
+    _Averaging,
+    _Sharpness,
+    _SmallImages,
+    _Schedule,
+    _Optimizer,
+    _Network,
+    _Images,
+    _Words,
+):
+    """Everything that decides a run but its seed and its machine; immutable.
+
+    Raises InputError, a ValueError that names the field, for values that are wrong or would do
+    nothing. Fields (all keyword arguments, all with defaults):
+    """
+
+    def __post_init__(self) -> None:
+        for part in PARTS:
+            part.check(self)
+        for part in PARTS:
+            for name, (other, values) in part.used_by.items():
+                chosen = getattr(self, other)
+                self._require_neutral(name, chosen in values, f"{other} is {chosen!r}")
+        shares = sum(share for share, _ in self.small_images) + self.swa_share
+        allowed = "of shares that are, they and swa_share, together below 1"
+        self._require("small_images", shares < 1, allowed)
+        for name in ("small_images", "swa_share"):
+            ok = self.keep == "last" or not getattr(self, name)
+            self._require("keep", ok, f'"last" with {name}')
+        for f in dataclasses.fields(self):
+            if f.type == "float":  # 1 and 1.0 are one recipe, and Keras wants floats
+                self._set(f.name, float(getattr(self, f.name)))
+
+    def as_dict(self) -> dict:
+        """The fields as JSON types."""
+        return {
+            **dataclasses.asdict(self),
+            "input_shape": list(self.input_shape),
+            "small_images": [list(phase) for phase in self.small_images],
+            "augmentation": self.augmentation.as_dict(),
+            "builder": self.builder_name,
+        }
+
+    def sha256(self) -> str:
+        """Hex digest of what decides a run: all fields but the words about it, and those that came
+        later and are at their neutral value."""
+        decides = {
+            name: value
+            for name, value in self.as_dict().items()
+            if name not in WORDS and not (name in NEUTRAL and value == NEUTRAL[name])
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+PARTS: tuple[type[_Part], ...] = tuple(
+    part for part in reversed(Recipe.__mro__[1:]) if issubclass(part, _Part) and part is not _Part
+)
+Recipe.__doc__ = "\n\n".join(
+    [
+        inspect.cleandoc(Recipe.__doc__ or ""),
+        *(textwrap.indent(inspect.cleandoc(part.__doc__ or ""), "    ") for part in PARTS),
+    ]
+)
+#: {field: the value at which it changes nothing} of the fields that came after the first results.
+NEUTRAL: dict[str, Any] = {
+    f.name: f.metadata["neutral"] for f in dataclasses.fields(Recipe) if "neutral" in f.metadata
+}
+
+
+def _builders() -> list[str]:
+    """Names of the builders of cifar_lab.models."""
+    try:
+        from . import models
+    except ImportError:
+        paths.require_installed()
+        raise
+    return models.__all__
+
+
+def split_own(name: str) -> tuple[Path, str] | None:
+    """(file, name in it) of "FILE.py:NAME"; None for another form."""
+    match = _OWN_BUILDER.fullmatch(name)
+    return (Path(match["file"]), match["name"]) if match else None
+
+
+def unused(choices: dict) -> dict:
+    """{field: neutral value} of the fields that nothing uses under these choices of other fields."""
+    return {
+        name: NEUTRAL[name]
+        for part in PARTS
+        for name, (other, values) in part.used_by.items()
+        if other in choices and choices[other] not in values
+    }
+
+
+def uses(recipe: Recipe, name: str) -> bool:
+    """Whether a recipe's other choices use this field."""
+    return name not in unused({"optimizer": recipe.optimizer, "schedule": recipe.schedule})
+
+
+def changed(recipe: Recipe, fields: Any, source: str) -> Recipe:
+    """`recipe` with `fields` replaced, a dict; `source` names where they came from in an error."""
+    if not isinstance(fields, dict):
+        raise InputError(f"{source}: must hold a JSON object of recipe fields")
+    names = [f.name for f in dataclasses.fields(Recipe)]
+    unknown = sorted(set(fields) - set(names))
+    if unknown:
+        raise InputError(
+            f"{source}: unknown recipe field {unknown[0]!r}: must be one of {', '.join(names)}"
+        )
+    try:
+        return replace(recipe, **fields)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def completed(stored: dict) -> dict:
+    """The fields of a recipe that a card or a state file stores, with those that came later."""
+    return {**NEUTRAL, **stored}

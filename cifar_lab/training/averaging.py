@@ -1,0 +1,48 @@
+"""The mean of the weights at the ends of short cycles (stochastic weight averaging; Izmailov et al.
+2018), as a trainer's epochs go by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from keras import layers, ops
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+#: Train images, augmented, from which a mean of weights has its normalisation's statistics.
+STATISTICS_IMAGES = 8192
+
+
+def take_mean(trainer: Trainer, epoch: int) -> dict:
+    """Take the weights of the end of an epoch, 0 the first, into trainer.kept, the mean so far.
+
+    Returns its validation figures, {"val_loss", "val_accuracy"}; {} for the first set, whose figures
+    are the epoch's own. The training itself goes on as if nothing had been taken.
+    """
+    count, weights = trainer.plan.sets_after(epoch + 1), trainer.network.get_weights()
+    if count == 1 or trainer.kept is None:
+        trainer.kept = weights
+        return {}
+    before, model = trainer.values(), trainer.model_of(epoch)
+    pairs = zip(trainer.kept, weights, strict=True)
+    trainer.network.set_weights([mean + (new - mean) / count for mean, new in pairs])
+    renew_statistics(trainer, model, trainer.order(epoch)[:STATISTICS_IMAGES])
+    trainer.kept = trainer.network.get_weights()
+    found = model.evaluate(**trainer.held_out(), verbose=0, return_dict=True)
+    trainer.assign(before)
+    return {"val_loss": found["loss"], "val_accuracy": found["accuracy"]}
+
+
+def renew_statistics(trainer: Trainer, model, indices: np.ndarray) -> None:
+    """Give batch normalisation the mean over these images' batches, whole ones, as its moving
+    statistics. indices: int32 (N,) of train images."""
+    norms = [x for x in trainer.network.layers if isinstance(x, layers.BatchNormalization)]
+    momenta, size = [layer.momentum for layer in norms], trainer.plan.recipe.batch_size
+    for n in range(max(1, len(indices) // size) if norms else 0):
+        for layer in norms:
+            layer.momentum = n / (n + 1)
+        model(ops.convert_to_tensor(indices[n * size : (n + 1) * size]), training=True)
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum

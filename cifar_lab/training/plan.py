@@ -1,0 +1,135 @@
+"""What a training will do, resolved once from recipe, data set, seed and machine, and handed down."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import backend, networks
+from ..data import Dataset, stratified_split
+from ..recipe import Recipe
+
+
+class Phase(NamedTuple):
+    """What is particular about an epoch.
+
+    side: of the square images that it is trained and validated on, None for the recipe's own.
+    sharpness_aware: whether its steps are; see sharpness.SharpnessAware.
+    """
+
+    side: int | None = None
+    sharpness_aware: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training, resolved. Make one with `Plan.of`.
+
+    Fields:
+        recipe, dataset, seed: what was asked for; the test split is not looked at.
+        train_indices, val_indices: int32, images of the train split that are trained on and that
+            validate.
+        precision: dtype policy, "float32", "mixed_bfloat16" or "mixed_float16".
+        device: in words, "CPU: AMD EPYC, 2 cores".
+        phases: a Phase an epoch.
+        steps_per_execution: steps that the compiled function takes before it returns to Python.
+        fused: whether the network trains with the faster layers of `fused`, where they fit.
+    """
+
+    recipe: Recipe
+    dataset: Dataset
+    seed: int
+    train_indices: np.ndarray
+    val_indices: np.ndarray
+    precision: str
+    device: str
+    phases: tuple[Phase, ...]
+    steps_per_execution: int
+    fused: bool
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        dataset: Dataset,
+        seed: int = 0,
+        *,
+        precision: str | None = None,
+        steps_per_execution: int | None = None,
+        fused: bool = True,
+    ) -> Plan:
+        """Resolve a recipe, on this machine.
+
+        Args:
+            recipe: what to train.
+            dataset: its images have the recipe's input shape.
+            seed: decides the initial weights, the validation split, dropout, augmentation and the
+                order of images.
+            precision, steps_per_execution, fused: for measurements; by default what suits the
+                recipe and the device.
+        """
+        train, val = stratified_split(dataset.train_labels, recipe.validation_fraction, seed)
+        steps = steps_per_execution or default_steps_per_execution(recipe)
+        return cls(
+            recipe,
+            dataset,
+            seed,
+            train.astype("int32"),
+            val.astype("int32"),
+            precision or backend.precision(recipe),
+            backend.device()[1],
+            tuple(phase_of(recipe, epoch) for epoch in range(recipe.epochs)),
+            steps,
+            fused,
+        )
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.dataset.classes)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.train_indices) / self.recipe.batch_size)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Indices of the train part in the order of an epoch, 0 the first: int32 (N,)."""
+        return np.random.default_rng([self.seed, epoch]).permutation(self.train_indices)
+
+    def sets_after(self, epochs: int) -> int:
+        """How many sets of weights the mean is of that is taken after so many epochs; 0: none is."""
+        recipe, past = self.recipe, epochs - self.recipe.main_epochs
+        if not recipe.swa_cycles or past < 0 or past % recipe.swa_epochs:
+            return 0
+        return past // recipe.swa_epochs + 1
+
+    def build(self):
+        """The bare network, keras.Model, with weights that the global seed decides."""
+        return networks.build(self.recipe, self.num_classes)
+
+
+def phase_of(recipe: Recipe, epoch: int) -> Phase:
+    """The Phase of an epoch, 0 the first."""
+    share, side = 0.0, None
+    for part, small in recipe.small_images:
+        share += part
+        if epoch < math.floor(share * recipe.epochs + 1e-9):
+            side = small
+            break
+    aware = max(1, round(recipe.sharpness_share * recipe.epochs))
+    return Phase(side, recipe.sharpness_radius > 0 and epoch >= recipe.epochs - aware)
+
+
+def default_steps_per_execution(recipe: Recipe) -> int:
+    """About 1,000 images of 32 x 32 pixels' worth on TensorFlow (what it buys is in
+    docs/experiments/engine.md), and 1 elsewhere, where Keras loops in Python all the same.
+
+    Callbacks see a batch's beginning and end only so often, and so does Ctrl-C.
+    """
+    import keras
+
+    images = 1024 * 32 * 32 // (recipe.input_shape[0] * recipe.input_shape[1])
+    tensorflow = keras.backend.backend() == "tensorflow"
+    return max(1, images // recipe.batch_size) if tensorflow else 1

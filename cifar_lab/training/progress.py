@@ -1,0 +1,134 @@
+"""What watches a training: progress lines, Ctrl-C, TensorBoard."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import keras
+
+from .. import paths
+from ..errors import InputError, reason
+
+
+class OneRun(keras.callbacks.CallbackList):
+    """Callbacks that see one training, though `fit` is called once an epoch."""
+
+    def on_train_begin(self, logs=None):
+        pass
+
+    def on_train_end(self, logs=None):
+        pass
+
+    def begin(self):
+        super().on_train_begin()
+
+    def end(self):
+        super().on_train_end()
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Ctrl-C, obeyed before the next call of the compiled function, which takes several steps.
+
+    A KeyboardInterrupt that Python raises wherever it happens to be can fall into a finalizer inside
+    `fit`, where it is dropped and training goes on. So the signal is noted, and raised from here; a
+    second one is raised at once.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.noted = False
+
+    def __enter__(self):
+        self.before = None
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_):
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+
+    def _note(self, number, frame):
+        if self.noted:
+            raise KeyboardInterrupt
+        self.noted = True
+
+    def check(self, *_, **__):
+        if self.noted:
+            raise KeyboardInterrupt
+
+    # not the ends of batches: Keras would then wait for each step's figures
+    on_epoch_begin = on_train_batch_begin = on_test_batch_begin = check
+
+
+class Progress(keras.callbacks.Callback):
+    """A line an epoch. notice: called with it."""
+
+    def __init__(self, trainer, notice):
+        super().__init__()
+        self.trainer, self.notice = trainer, notice
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = self.shown = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.perf_counter() - self.start
+        past = [row["seconds"] for row in self.trainer.history[-4:]] + [seconds]
+        total = self.trainer.plan.recipe.epochs
+        left = (total - epoch - 1) * sum(past) / len(past)
+        self.notice(
+            f"epoch {epoch + 1:>3}/{total}  loss {logs['loss']:.4f}  "
+            f"accuracy {logs['accuracy']:.4f}  val_loss {logs['val_loss']:.4f}  "
+            f"val_accuracy {logs['val_accuracy']:.4f}  {seconds:.1f} s  left {clock(left)}"
+        )
+
+
+class LiveProgress(Progress):
+    """Also a line that counts the steps, for a terminal: notice.live draws it, the next replaces it."""
+
+    # from a thread of Keras' own, where the backend has it, so that no step waits for its figures
+    async_safe = True
+
+    def on_train_batch_end(self, batch, logs=None):
+        if time.perf_counter() - self.shown > 0.5:
+            self.shown = time.perf_counter()
+            steps = self.trainer.plan.steps_per_epoch
+            done = min(batch + 1, steps)  # several steps a call: Keras names the last of a whole call
+            left = (self.shown - self.start) / done * (steps - done)
+            epoch, epochs = len(self.trainer.history) + 1, self.trainer.plan.recipe.epochs
+            self.notice.live(
+                f"epoch {epoch:>3}/{epochs}  step {done}/{steps}  loss {float(logs['loss']):.4f}  "
+                f"accuracy {float(logs['accuracy']):.4f}  epoch ends in {clock(left)}"
+            )
+
+
+def progress_of(trainer, notice) -> Progress:
+    """The callback that suits `notice`, which has `live` where it writes to a terminal."""
+    return (LiveProgress if hasattr(notice, "live") else Progress)(trainer, notice)
+
+
+def clock(seconds: float) -> str:
+    """ "1:02:03", "2:03"."""
+    seconds = round(seconds)
+    minutes = f"{seconds // 60 % 60}:{seconds % 60:02d}"
+    return f"{seconds // 3600}:{minutes:0>5}" if seconds >= 3600 else minutes
+
+
+def tensorboard(folder) -> keras.callbacks.Callback:
+    """Keras' callback that writes TensorBoard's logs. InputError where it cannot."""
+    try:
+        import tensorboard  # noqa: F401
+        import tensorflow  # noqa: F401  (Keras' callback writes through tf.summary on every backend)
+    except ImportError as error:
+        hint = paths.install_hint("tensorboard")
+        raise InputError(f"tensorboard: {error.name} is not installed: {hint}") from None
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(13, "permission denied")
+    except OSError as error:
+        raise InputError(f"tensorboard {folder}: cannot be written ({reason(error)})") from None
+    return keras.callbacks.TensorBoard(folder, write_graph=False)

@@ -1,0 +1,296 @@
+"""Trainer: a planned network on its data set, an epoch at a time, on every backend.
+
+The data set lies on the device as uint8; `fit` is fed indices, in an order that is a function of
+seed and epoch, and a lookup layer in front of the bare network turns them into pixels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from .. import backend
+from ..errors import InputError, reason
+from . import averaging, fused, initialisation, optimizers, sharpness, state
+from .augment import Augment
+from .plan import Phase, Plan
+from .progress import OneRun, progress_of
+
+VALIDATION_BATCH = 500
+#: Of a row of the history. learning_rate is that of the step to come; at the end of a cycle
+#: (swa_share) the validation figures are those of the mean.
+HISTORY_FIELDS = (
+    "epoch",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "seconds",
+)
+
+
+class DatasetLookup(layers.Layer):
+    """Indices -> images, out of an array that stays on the device.
+
+    images: uint8 (N, height, width, channels). Call: int32 (batch,) -> float32 (batch, height, width,
+    channels), 0-255. The array is a variable that no state file and no saved model contains.
+    """
+
+    def __init__(self, images, **kwargs):
+        super().__init__(trainable=False, **kwargs)
+        self.images = self.add_weight(
+            shape=images.shape, dtype="uint8", initializer="zeros", trainable=False, name="images"
+        )
+        self.images.assign(images)
+
+    def call(self, indices):
+        return ops.cast(ops.take(self.images, indices, axis=0), "float32")
+
+
+@contextlib.contextmanager
+def dtype_policy(policy: str) -> Iterator[None]:
+    """The global dtype policy within a `with`."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+class Trainer:
+    """The wrapper graph around a plan's network, its optimizer, and the epochs done so far.
+
+    Attributes:
+        plan: a Plan.
+        network: the bare network that trains, keras.Model; its layers may be `fused` ones.
+        model: the compiled graph from indices to probabilities; models has one for each Phase.
+        history: a dict an epoch, see HISTORY_FIELDS.
+        kept: the weights to be saved, where they are not the last: those of the best epoch, or the
+            mean so far; else None.
+        compile_seconds: spent on compilation so far.
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan, recipe, dataset = plan, plan.recipe, plan.dataset
+        self.one_hot = np.eye(plan.num_classes, dtype="float32")[dataset.train_labels]
+        keras.utils.set_random_seed(plan.seed)
+        with dtype_policy(plan.precision):
+            network = plan.build()
+            self.network = fused.rebuilt(network) if plan.fused else network
+            start = time.perf_counter()
+            if recipe.whitening:
+                shuffled = np.random.default_rng(plan.seed).permutation(plan.train_indices)
+                initialisation.whiten(self.network, dataset.train_images[shuffled[:5000]])
+            if recipe.dirac:
+                initialisation.dirac(self.network)
+            self.initial_seconds = time.perf_counter() - start  # part of the first epoch's
+            self.lookup = DatasetLookup(dataset.train_images, name="lookup", dtype="float32")
+            self.augment = None
+            if recipe.augmentation.as_dict():
+                size = len(dataset.train_labels)
+                self.augment = Augment(recipe.augmentation, size, plan.seed, name="augment")
+        steps = plan.steps_per_epoch * recipe.epochs
+        self.model = self._training_model(Phase(), optimizers.build(recipe, steps, plan.precision))
+        self.model.optimizer.build(self.model.trainable_variables)
+        # the same layers and the same optimizer, behind smaller images or in another step
+        self.models = {Phase(): self.model}
+        for phase in plan.phases:
+            if phase not in self.models:
+                self.models[phase] = self._training_model(phase, self.model.optimizer)
+        self.history: list[dict] = []
+        self.kept: list | None = None
+        self.compile_seconds = 0.0
+
+    def _training_model(self, phase: Phase, optimizer) -> keras.Model:
+        plan, recipe = self.plan, self.plan.recipe
+        with dtype_policy(plan.precision):
+            indices = keras.Input((), dtype="int32", name="index")
+            images, network = self.lookup(indices), self.network
+            if self.augment:
+                images = self.augment(images, indices)
+            if phase.side:
+                side = phase.side
+                images = layers.Resizing(side, side, antialias=True, dtype="float32")(images)
+                network = self._network_for(side)
+            kind = sharpness.SharpnessAware if phase.sharpness_aware else keras.Model
+            # under the policy too: Keras scales the loss of a model that is itself mixed_float16
+            model = kind(indices, network(images), name="training")
+            model.radius = recipe.sharpness_radius
+        model.compile(
+            optimizer,
+            keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+            metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
+            steps_per_execution=plan.steps_per_execution,
+            jit_compile=False if backend.is_tensorflow_on_cpu() else "auto",
+        )
+        return model
+
+    def _network_for(self, side: int) -> keras.Model:
+        """The layers of the network behind an input of side x side pixels."""
+        recipe = self.plan.recipe
+        inputs = keras.Input((side, side, recipe.input_shape[2]))
+        try:
+            return keras.models.clone_model(
+                self.network, input_tensors=inputs, clone_function=lambda layer: layer
+            )
+        except ValueError as error:
+            raise InputError(
+                f"recipe field small_images: {recipe.builder_name} does not take {side} x {side} "
+                f"pixels with the weights of {recipe.input_shape} ({reason(error)[:120]})"
+            ) from None
+
+    def model_of(self, epoch: int) -> keras.Model:
+        """The training model of an epoch, 0 the first."""
+        return self.models[self.plan.phases[epoch]]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a callback asked for the end."""
+        return any(model.stop_training for model in self.models.values())
+
+    def _variables(self) -> list:
+        """All that a later epoch depends on: weights, seed generators, and the optimizer's own."""
+        mine = [v for v in self.model.variables if v is not self.lookup.images]
+        seen = {id(v) for v in mine}
+        return mine + [v for v in self.model.optimizer.variables if id(v) not in seen]
+
+    def values(self) -> list[np.ndarray]:
+        """A copy of all that a later epoch depends on."""
+        return [ops.convert_to_numpy(v.value).copy() for v in self._variables()]
+
+    def assign(self, values: list[np.ndarray]) -> None:
+        """Take up what `values` gave. ValueError where the shapes are another network's."""
+        variables = self._variables()
+        if [tuple(v.shape) for v in variables] != [v.shape for v in values]:
+            raise ValueError("values: must have the shapes of this network's variables")
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+    def compile_step(self) -> None:
+        """Run one short epoch of each kind to come, so that training finds its steps compiled, and
+        put everything back."""
+        start, before, plan = time.perf_counter(), self.values(), self.plan
+        batch = plan.recipe.batch_size
+        size = min(len(plan.train_indices), batch + len(plan.train_indices) % batch)
+        coming = set(plan.phases[len(self.history) :])
+        for model in reversed([m for phase, m in self.models.items() if phase in coming]):
+            self.fit(plan.train_indices[:size], 0, None, model=model)
+        self.assign(before)
+        self.compile_seconds += time.perf_counter() - start
+
+    def fit(self, order, epoch: int, callbacks, validate: bool = True, model=None):
+        """One pass of Keras' `fit` over the images of these indices, int32 (N,), in this order: its
+        History. model: by default the training model of that epoch."""
+        given = backend.batched(order, self.one_hot[order], self.plan.recipe.batch_size)
+        if validate:
+            held_out = self.held_out()
+            pairs = (held_out["x"], held_out["y"]) if "y" in held_out else held_out["x"]
+            given.update(validation_data=pairs, validation_batch_size=held_out.get("batch_size"))
+        model = model or self.model_of(epoch)
+        if callbacks is not None and callbacks.model is not model:
+            callbacks.set_model(model)
+        return model.fit(
+            **given,
+            shuffle=False,
+            verbose=0,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            callbacks=callbacks,
+        )
+
+    def held_out(self) -> dict:
+        """The validation part, as Keras' `fit` and `evaluate` take it."""
+        indices = self.plan.val_indices
+        return backend.batched(indices, self.one_hot[indices], VALIDATION_BATCH)
+
+    def watchers(self, notice, *more) -> OneRun:
+        """The callbacks of a training: History, progress, and `more`; begin() and end() are the
+        caller's."""
+        watching = [keras.callbacks.History(), progress_of(self, notice), *more]
+        return OneRun(watching, model=self.model)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Indices of the train part in the order of an epoch, 0 the first: int32 (N,)."""
+        return self.plan.order(epoch)
+
+    def run_epoch(self, callbacks=None) -> dict:
+        """Train the next epoch, validate, and add a row to the history, which is returned.
+
+        Raises InputError where training diverged.
+        """
+        epoch, start, recipe = len(self.history), time.perf_counter(), self.plan.recipe
+        if self.augment:
+            self.augment.epoch.assign(epoch)
+        history = self.fit(self.order(epoch), epoch, callbacks).history
+        rate = ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        row = {"epoch": epoch + 1}
+        row.update({name: float(history[name][-1]) for name in HISTORY_FIELDS[1:5]})
+        row["learning_rate"] = float(rate)
+        # the weights too: kernels that take a maximum, or the loss that is clipped, can hide a NaN
+        losses = row["loss"], row["val_loss"]
+        finite = all(np.isfinite(w).all() for w in self.network.get_weights())
+        if not (finite and all(map(math.isfinite, losses))):
+            raise InputError(
+                f"training diverged: loss {losses[0]}, validation loss {losses[1]} in epoch "
+                f"{epoch + 1}; lower the recipe's learning_rate ({recipe.learning_rate})"
+            )
+        best = max((r["val_accuracy"] for r in self.history), default=-1.0)
+        if recipe.keep == "best" and row["val_accuracy"] > best:
+            self.kept = self.network.get_weights()
+        if self.plan.sets_after(epoch + 1):
+            row.update(averaging.take_mean(self, epoch))
+        seconds = time.perf_counter() - start
+        row["seconds"] = seconds + (0 if self.history else self.initial_seconds)
+        self.history.append(row)
+        return row
+
+    def chosen_epoch(self) -> dict:
+        """The row of the history whose weights, or the mean up to which, are saved."""
+        if self.plan.recipe.keep == "best":
+            return max(self.history, key=lambda row: row["val_accuracy"])  # the first of equals
+        averaged = [row for row in self.history if self.plan.sets_after(row["epoch"])]
+        return (averaged or self.history)[-1]
+
+    def bare_network(self) -> keras.Model:
+        """The network to be saved: float32, uncompiled, with the chosen weights.
+
+        A layer that computed in 16 bits has its kernel as it computed with it, rounded to them (the
+        optimizer's has 32): nothing is lost, and the saved file packs into half the size.
+        """
+        with dtype_policy("float32"):
+            network = self.plan.build()
+        network.set_weights(self.network.get_weights() if self.kept is None else self.kept)
+        # layer by layer in order: those without a name of their own are called otherwise here
+        for layer, trained in zip(network.layers, self.network.layers, strict=True):
+            dtype = getattr(trained, "compute_dtype", None)
+            for variable in getattr(layer, "weights", ()):
+                if variable.name in ("kernel", "depthwise_kernel"):
+                    variable.assign(ops.cast(ops.cast(variable, dtype), "float32"))
+        return network
+
+    def save_state(self, path: Path, run: dict) -> None:
+        """Write all that a later epoch depends on, whole or not at all. run: what identifies it."""
+        seconds = self.compile_seconds
+        meta = {"run": run, "history": self.history, "compile_seconds": seconds}
+        state.write(path, meta, self.values(), self.kept or [])
+
+    def load_state(self, path: Path) -> None:
+        """Take up what `save_state` wrote. InputError where the file is damaged or does not fit."""
+        meta, values, kept = state.read(path)
+        try:
+            self.assign(values)
+        except ValueError:
+            raise InputError(
+                f"{path}: the state is not of this network; --overwrite starts over"
+            ) from None
+        self.history, self.kept = meta["history"], kept or None
+        self.compile_seconds = meta["compile_seconds"]
