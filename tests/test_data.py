@@ -5,8 +5,8 @@ import struct
 
 import numpy as np
 import pytest
-from conftest import replace_file, write_fashion, write_idx
 from PIL import Image
+from support import bomb_header, replace_file, write_fashion, write_idx
 
 from cifar_lab import data
 from cifar_lab.errors import InputError
@@ -253,7 +253,7 @@ def test_one_class_empty_class_and_too_few(tmp_path):
     refused("a: holds no images$", str(root), None, input_shape=(8, 8, 3))
     (root / "a" / "IMG_1.HEIC").write_bytes(b"of a phone")
     (root / "a" / "print.pdf").write_bytes(b"%PDF")  # Pillow writes such, and does not read them
-    refused("a: holds no images that Pillow reads by their names .2 other files, IMG_1.HEIC first.", str(root), None, input_shape=(8, 8, 3))
+    refused("a: holds no images, only 2 files that Pillow does not read: IMG_1.HEIC, print.pdf$", str(root), None, input_shape=(8, 8, 3))
     for name in "ab":
         Image.new("RGB", (8, 8)).save(root / name / "1.png")
     refused("needs at least 3", str(root), None, input_shape=(8, 8, 3))
@@ -263,11 +263,11 @@ def test_a_class_that_no_folder_can_be_called(tmp_path):
     for name in ("Bag", "T-shirt-top"):
         (tmp_path / name).mkdir()
         Image.new("L", (28, 28)).save(tmp_path / name / "1.png")
-    (_, labels), classes = data.read_labelled_folder(str(tmp_path), (28, 28, 1), classes=data.FASHION_MNIST_CLASSES)
-    assert labels.tolist() == [8, 0] and classes == data.FASHION_MNIST_CLASSES
+    (_, labels), classes = data.read_labelled_folder(str(tmp_path), (28, 28, 1), classes=data.CLASSES["fashion-mnist"])
+    assert labels.tolist() == [8, 0] and classes == data.CLASSES["fashion-mnist"]
     (tmp_path / "T-shirt").mkdir()
     with pytest.raises(InputError, match="subfolder 'T-shirt' is not a class of the model .T-shirt-top, Trouser"):
-        data.read_labelled_folder(str(tmp_path), (28, 28, 1), classes=data.FASHION_MNIST_CLASSES)
+        data.read_labelled_folder(str(tmp_path), (28, 28, 1), classes=data.CLASSES["fashion-mnist"])
 
 
 def test_bad_files_are_named(photos):
@@ -276,15 +276,6 @@ def test_bad_files_are_named(photos):
     for raw, words in ((b"a text file", "is not an image"), (b"", "is not an image"), (whole[:len(whole) // 2], "damaged image")):
         bad.write_bytes(raw)
         assert "0.png" in refused(words, str(photos), None, input_shape=(8, 8, 3))
-
-
-def bomb_header(width=60_000, height=60_000):
-    """A PNG of a few bytes that says it is 60,000 x 60,000."""
-    def chunk(kind, body):
-        import zlib
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-            + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
 
 
 def test_decompression_bomb(photos):
@@ -298,7 +289,13 @@ def test_stray_files_are_left_out_with_a_word(photos):
     (photos / "r" / "notes.txt").write_text("x")
     lines = []
     assert len(data.load(str(photos), input_shape=(8, 8, 3), notice=lines.append).train_labels) == 30
-    assert "1 files" in lines[0] and "notes.txt" in lines[0]
+    assert lines[0] == f"{photos}: skipped 1 file that is not an image Pillow reads: r/notes.txt"
+    for name in ("a.csv", "b.csv", "c.csv"):
+        (photos / "g" / name).write_text("x")
+    data.load(str(photos), input_shape=(8, 8, 3), notice=lines.append)
+    assert lines[2].endswith(
+        ": skipped 4 files that are not images Pillow reads: g/a.csv, g/b.csv, g/c.csv, ..."
+    )
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import NOT_COMMITTED, ROOT, run_json
+from support import NOT_COMMITTED, ROOT, run_json
 
 from cifar_lab import data, recipes
 

@@ -2,9 +2,9 @@
 import numpy as np
 import pytest
 
-from cifar_lab import synthetic
+from cifar_lab.data import synthetic
+from cifar_lab.data.synthetic import DIAL_NAMES, Dials
 from cifar_lab.errors import InputError
-from cifar_lab.synthetic import DIAL_NAMES, Dials
 
 ZERO = Dials(**dict.fromkeys(DIAL_NAMES, 0))
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, run, run_json
 from PIL import Image
+from support import ROOT, run, run_json
 
-from cifar_lab import bundles, data, exporting, inference
+from cifar_lab import bundles, data, inference
 from cifar_lab.errors import InputError
+from cifar_lab.export import FORMATS, export, is_export_of, litert
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (the edge extra)")
 
@@ -26,15 +27,15 @@ def exports(fashion_bundle, tmp_path_factory):
     for name in ("litert", "litert-fp16", "onnx"):
         if name == "onnx":
             pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (the edge extra)")
-        files[name] = out / exporting.FORMATS[name]
-        exporting.export(*bundles.load(folder), name, files[name], dataset)
+        files[name] = out / FORMATS[name].file
+        export(*bundles.load(folder), name, files[name], dataset)
     files["litert-int8"] = out / "model.int8.tflite"
     done = run_json("export.py", folder, "--format", "litert-int8", "--output", files["litert-int8"], "--data-dir", root)
     assert done["format"] == "litert-int8" and done["file"] == str(files["litert-int8"])
     return files
 
 
-@pytest.mark.parametrize("name", exporting.FORMATS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_an_export_computes_what_keras_does(exports, fashion_bundle, name):
     model, card = bundles.load(fashion_bundle[0])
     images = data.load("fashion-mnist", str(fashion_bundle[1])).test_images
@@ -74,10 +75,10 @@ def test_int8_is_the_same_again_and_calibrated_on_train_images_alone(exports, fa
     folder, root = fashion_bundle
     dataset = data.load("fashion-mnist", str(root))
     again = tmp_path / "again.int8.tflite"
-    exporting.export(*bundles.load(folder), "litert-int8", again, dataclasses.replace(
+    export(*bundles.load(folder), "litert-int8", again, dataclasses.replace(
         dataset, test_images=dataset.test_images[:20], test_labels=dataset.test_labels[:20]))
     assert again.read_bytes() == exports["litert-int8"].read_bytes()
-    exporting.export(*bundles.load(folder), "litert-int8", again, dataclasses.replace(dataset, train_images=dataset.train_images // 4))
+    export(*bundles.load(folder), "litert-int8", again, dataclasses.replace(dataset, train_images=dataset.train_images // 4))
     assert again.read_bytes() != exports["litert-int8"].read_bytes()
 
 
@@ -87,7 +88,7 @@ def test_an_export_that_fails_its_check_is_not_left_behind(fashion_bundle, tmp_p
     folder, root = fashion_bundle
     monkeypatch.setattr(inference._LiteRT, "_run", lambda self, images: np.eye(10, dtype=np.float32)[np.zeros(len(images), int)])
     with pytest.raises(InputError, match=words):
-        exporting.export(*bundles.load(folder), name, tmp_path / "model.tflite", data.load("fashion-mnist", str(root)))
+        export(*bundles.load(folder), name, tmp_path / "model.tflite", data.load("fashion-mnist", str(root)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -96,26 +97,18 @@ def test_a_probability_that_differs_is_refused(fashion_bundle, tmp_path, monkeyp
     run_it = inference._LiteRT._run
     monkeypatch.setattr(inference._LiteRT, "_run", lambda self, images: run_it(self, images) * 0.999)
     with pytest.raises(InputError, match="probabilities differ from Keras' by up to .*, may by 1e-04: not kept"):
-        exporting.export(*bundles.load(folder), "litert", tmp_path / "model.tflite", data.load("fashion-mnist", str(root)))
+        export(*bundles.load(folder), "litert", tmp_path / "model.tflite", data.load("fashion-mnist", str(root)))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_multiply_adds_of_a_depthwise_convolution():
-    inputs = keras.Input((8, 8, 4))
-    x = keras.layers.DepthwiseConv2D(3, strides=2, padding="same")(inputs)  # 4 x 4 positions, 9 for each of 4 channels
-    x = keras.layers.Conv2D(5, 1)(x)  # 16 positions of 4 x 5
-    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
-    assert exporting.multiply_adds(model) == 16 * 36 + 16 * 20 + 15
 
 
 def test_a_compacted_file_computes_the_same(fashion_bundle, tmp_path, monkeypatch):
     folder, root = fashion_bundle
     dataset = data.load("fashion-mnist", str(root))
     small = tmp_path / "small.int8.tflite"
-    exporting.export(*bundles.load(folder), "litert-int8", small, dataset)
-    monkeypatch.setattr(exporting, "compacted", lambda content: content)
+    export(*bundles.load(folder), "litert-int8", small, dataset)
+    monkeypatch.setattr(litert, "compacted", lambda content: content)
     whole = tmp_path / "whole.int8.tflite"
-    exporting.export(*bundles.load(folder), "litert-int8", whole, dataset)
+    export(*bundles.load(folder), "litert-int8", whole, dataset)
     assert small.stat().st_size < whole.stat().st_size - 3000
     np.testing.assert_array_equal(*(inference.Classifier(p).probabilities(dataset.test_images) for p in (small, whole)))
 
@@ -245,7 +238,7 @@ def test_a_fixed_batch_is_filled_up(batch, tmp_path):
 @pytest.mark.parametrize("rung", ["cifar10-88", "fashion-mnist-92"])
 def test_int8_of_the_rungs(real_data, rung, tmp_path):
     """On all 10,000 test images: at most 0.3 times the float file, at most half a point below it."""
-    cards = {name: run_json("export.py", rung, "--format", name, "--output", tmp_path / exporting.FORMATS[name], CIFAR_LAB_DATA=real_data)
+    cards = {name: run_json("export.py", rung, "--format", name, "--output", tmp_path / FORMATS[name].file, CIFAR_LAB_DATA=real_data)
              for name in ("litert", "litert-int8", "litert-fp16", "onnx")}
     assert all(card["images"] == 10_000 for card in cards.values())
     assert cards["litert-int8"]["bytes"] <= 0.3 * cards["litert"]["bytes"]
@@ -260,7 +253,7 @@ def test_the_committed_file_of_a_tiny_rung(real_data, rung, accuracy, most_bytes
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
     file = ROOT / "saved_models" / rung / "model.int8.tflite"
     assert file.stat().st_size <= most_bytes
-    assert exporting.is_export_of(file, json.loads((file.parent / "card.json").read_text()), "litert-int8")
+    assert is_export_of(file, json.loads((file.parent / "card.json").read_text()), "litert-int8")
     interpreter = Interpreter(str(file), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
     operations = {operation["op_name"] for operation in interpreter._get_ops_details()}
     assert operations == {"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "FULLY_CONNECTED", "SOFTMAX"}
