@@ -22,7 +22,16 @@ def fashion_bundle(tmp_path_factory):
     """(folder, data dir) of a network trained by the real command."""
     root = tmp_path_factory.mktemp("bundle")
     write_fashion(root / "data" / "fashion-mnist")
-    done = run("train.py", "fashion-mnist-92", "--data-dir", root / "data", "--epochs", 4, "--output", root / "out")
+    done = run(
+        "train.py",
+        "fashion-mnist-92",
+        "--data-dir",
+        root / "data",
+        "--epochs",
+        4,
+        "--output",
+        root / "out",
+    )
     assert done.returncode == 0, done.stderr
     return root / "out", root / "data"
 
@@ -49,17 +58,26 @@ def cifar10(tmp_path, cifar10_batch):
 
 @pytest.fixture
 def photos(tmp_path):
-    """A folder of images, three classes told by their colour, of different sizes, modes and formats."""
+    """A folder of images, three classes told by their colour, of many sizes, modes, formats."""
     folder = tmp_path / "photos"
     rng = np.random.default_rng(3)
-    formats = [("png", "RGB"), ("jpg", "RGB"), ("png", "RGBA"), ("png", "P"), ("webp", "RGB"), ("gif", "P")]
+    formats = [
+        ("png", "RGB"),
+        ("jpg", "RGB"),
+        ("png", "RGBA"),
+        ("png", "P"),
+        ("webp", "RGB"),
+        ("gif", "P"),
+    ]
     for label, color in enumerate([(200, 30, 30), (30, 200, 30), (30, 30, 200)]):
         (folder / "rgb"[label]).mkdir(parents=True)
         for i in range(12):
             size = (int(rng.integers(20, 90)), int(rng.integers(20, 90)))
             ending, mode = formats[i % len(formats)]
             noise = rng.integers(-25, 25, (size[1], size[0], 3)) + np.array(color)
-            Image.fromarray(noise.clip(0, 255).astype(np.uint8)).convert(mode).save(folder / "rgb"[label] / f"{i}.{ending}")
+            Image.fromarray(noise.clip(0, 255).astype(np.uint8)).convert(mode).save(
+                folder / "rgb"[label] / f"{i}.{ending}"
+            )
     return folder
 
 

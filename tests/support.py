@@ -1,4 +1,4 @@
-"""Helpers of the tests: the real commands in processes of their own, and small files to feed them."""
+"""Helpers of the tests: the real commands in their own processes, small files to feed them."""
 
 import gzip
 import json
@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 NOT_REACHED = set()  # rungs that are below their promise
-NOT_COMMITTED = {"cifar10-96"}  # rungs that were measured, and whose weights are too large to commit
+NOT_COMMITTED = {
+    "cifar10-96"
+}  # rungs that were measured, and whose weights are too large to commit
 ROOT = Path(__file__).resolve().parent.parent
 
 # Python code: from here on TensorFlow is not installed
@@ -33,8 +35,15 @@ def command_env(**changes):
 
 def run(script, *args, cwd=ROOT, timeout=400, **env):
     """Run train.py or evaluate.py as a user would; CompletedProcess with text."""
-    return subprocess.run([sys.executable, str(ROOT / script), *map(str, args)], cwd=cwd, timeout=timeout,
-                          env=command_env(**env), capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *map(str, args)],
+        cwd=cwd,
+        timeout=timeout,
+        env=command_env(**env),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def run_json(script, *args, **kwargs):
@@ -58,15 +67,15 @@ def write_fashion(folder, train=200, test=70, ending=".gz"):
     for split, size in (("train", train), ("t10k", test)):
         labels = np.arange(size) % 10
         images = rng.integers(0, 60, (size, 28, 28))
-        for image, label in zip(images, labels):
-            image[2 * label:2 * label + 4] += 180
+        for image, label in zip(images, labels, strict=True):
+            image[2 * label : 2 * label + 4] += 180
         write_idx(folder / f"{split}-images-idx3-ubyte{ending}", images)
         write_idx(folder / f"{split}-labels-idx1-ubyte{ending}", labels)
     return folder
 
 
 def assert_refused(done, *words, output=None):
-    """Exit code 2, one line on stderr that holds the words, nothing on stdout, nothing left behind."""
+    """Exit code 2, one line on stderr with the words, nothing on stdout or left behind."""
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
     lines = done.stderr.strip().splitlines()
     assert "Traceback" not in done.stderr
@@ -87,7 +96,15 @@ def replace_file(path, data):
 
 def bomb_header(width=60_000, height=60_000):
     """A PNG of a few bytes that says it is 60,000 x 60,000."""
+
     def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-            + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", b"")
+        + chunk(b"IEND", b"")
+    )
