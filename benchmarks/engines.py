@@ -313,7 +313,7 @@ def main(argv):
         args.engines += ["ours:precision=mixed_bfloat16"] if args.case != "74" else []
         if importlib.util.find_spec("torch") and args.case != "88":
             args.engines.append("torch")
-    from cifar_lab import backend, data, recipes, reporting
+    from cifar_lab import backend, cost, data, recipes
     try:
         for text in args.engines:
             engine, options = parse_engine(text, args.case)
@@ -348,7 +348,7 @@ def main(argv):
         w.process.stdin.close()
         w.process.wait()
     backend.start()
-    step = reporting.training_multiply_adds(recipes.build(recipes.get(CASES[args.case]), 10))
+    step = cost.training_multiply_adds(recipes.build(recipes.get(CASES[args.case]), 10))
     for w in workers:
         ratios = {other: [round(v, 3) for v in median_with_interval([a / b for a, b in zip(speeds[w.name], speeds[other])])]
                   for other in speeds if other != w.name}

@@ -24,8 +24,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from cifar_lab import backend, bundles, cli, exporting, inference  # noqa: E402
+from cifar_lab import backend, bundles, cli, cost, inference  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
+from cifar_lab.export import FORMATS, export, is_export_of  # noqa: E402
 
 RUNTIMES = {"Keras predict": None, "Keras compiled call": None, "LiteRT float32": "litert", "LiteRT int8": "litert-int8",
             "ONNX Runtime": "onnx"}
@@ -68,13 +69,13 @@ def exported(folder, elsewhere, data_dir):
     model, card = bundles.load(folder)
     files, dataset = {"rung": card["rung"]}, None
     for runtime, form in RUNTIMES.items():
-        file = folder / (exporting.FORMATS[form] if form else "model.keras")
-        if form and not exporting.is_export_of(file, card, form):
+        file = folder / (FORMATS[form].file if form else "model.keras")
+        if form and not is_export_of(file, card, form):
             file = elsewhere / folder.name / file.name
-            if not exporting.is_export_of(file, card, form):
+            if not is_export_of(file, card, form):
                 from cifar_lab import data
                 dataset = dataset or data.load(card["data"]["name"], data_dir, tuple(model.input_shape[1:]))
-                exporting.export(model, card, form, file, dataset)
+                export(model, card, form, file, dataset)
         files[runtime] = str(file)
     return files
 
@@ -119,7 +120,7 @@ def work(threads, rounds, files):
         median = statistics.median(single)
         print(json.dumps({
             "rung": files["rung"], "runtime": runtime, "threads": threads, "bytes": cards[runtime]["bytes"],
-            "accuracy": cards[runtime]["accuracy"], "multiply_adds": exporting.multiply_adds(model),
+            "accuracy": cards[runtime]["accuracy"], "multiply_adds": sum(cost.multiply_adds(model).values()),
             "latency_ms": round(1000 * median, 4), "latency_ms_99": round(1000 * float(np.percentile(single, 99)), 4), "calls": len(single),
             "times_the_fastest": round(median / fastest, 1),
             "images_per_second": {str(b): round(b / statistics.median(seconds[runtime, b])) for b in BATCHES},

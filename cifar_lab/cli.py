@@ -449,11 +449,11 @@ def export(argv=None):
 
 
 def _export(argv):
-    from . import exporting
+    from .export import FORMATS, refuse_other, run
     parser = Parser(prog=_program("export"), description="Write a saved model as a file for phones and boards, tested on the test images.")
     parser.add_argument("bundle", metavar="RUNG_OR_BUNDLE", help="name of a rung, or the folder of a bundle")
-    parser.add_argument("--format", required=True, choices=list(exporting.FORMATS), metavar="FORMAT",
-                        help=f"{', '.join(exporting.FORMATS)}")
+    parser.add_argument("--format", required=True, choices=list(FORMATS), metavar="FORMAT",
+                        help=f"{', '.join(FORMATS)}")
     parser.add_argument("--output", metavar="FILE", help="the file (default: model.tflite, model.int8.tflite, model.fp16.tflite or "
                         "model.onnx in the bundle; RUNG.tflite ... here for the rungs of an installed copy)")
     parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0, metavar="S", help="of the choice of calibration images (default 0)")
@@ -464,17 +464,17 @@ def _export(argv):
     folder = bundles.find(args.bundle)
     card = bundles.read_card(folder)
     name, own = _data_of(args, card)
-    _needs("edge", *exporting.PACKAGES[args.format])
+    _needs("edge", *FORMATS[args.format].packages)
     if args.output == "":
         raise InputError("--output: must name a file, received ''")
-    default = folder / exporting.FORMATS[args.format]
+    default = folder / FORMATS[args.format].file
     if folder.parent == bundles.PACKAGED:  # not among the installed files
         default = bundles.home() / default.name.replace("model", args.bundle)
     output, ending = Path(args.output or default), default.suffix
     if output.suffix != ending:
         raise InputError(f"--output {output}: must end in {ending}")
     notice = _Notice()
-    if (output.is_dir() or not args.overwrite) and exporting.refuse_other(output, card, args.format):
+    if (output.is_dir() or not args.overwrite) and refuse_other(output, card, args.format):
         notice(f"{output}: is written anew")
     backend.start()
     model, card = bundles.load(folder)
@@ -485,7 +485,7 @@ def _export(argv):
         if is_folder:
             raise _changed_folder(name, card)
         notice(OTHER_TEST_IMAGES)
-    card = exporting.export(model, card, args.format, output, dataset, args.seed,
+    card = run.export(model, card, args.format, output, dataset, args.seed,
                             command_line("export.py", sys.argv[1:] if argv is None else argv))
     if args.json:
         _print_json({"file": str(output), **card})

@@ -1,7 +1,6 @@
-"""Results and what is made from them: the ladder's table, its place in the README, pictures; multiply-adds of a network."""
+"""Results and what is made from them: the ladder's table, its place in the README, pictures."""
 import csv
 import json
-import math
 import statistics
 from pathlib import Path
 
@@ -119,31 +118,13 @@ def update_readme(path, folder=None):
     bundles.write_file(path, lambda file: file.write(new.encode()))
 
 
-def multiply_adds(network):
-    """Multiply-adds of convolutions and dense layers for one image, by layer name. network: built keras.Model."""
-    from keras import layers
-    counts = {}
-    for layer in network.layers:
-        if isinstance(layer, (layers.Conv2D, layers.Dense)):
-            places = math.prod(layer.output.shape[1:-1])  # of the output, without its channels
-            counts[layer.name] = places * math.prod(layer.kernel.shape)
-    return counts
-
-
-def training_multiply_adds(network):
-    """Multiply-adds of a training step for one image: forward, and the gradients by kernels and by inputs, each as
-    much again; the first layer's input needs none."""
-    counts = list(multiply_adds(network).values())
-    return 3 * sum(counts) - counts[0]
-
-
 def draw_dials(path):
     """A picture of the embedded data set: a row a class, a column with all dials at 0, a column a dial at 1,
     and three at the default setting. PNG, twice the size."""
     import numpy as np
     from PIL import Image
 
-    from . import synthetic
+    from .data import synthetic
     zero = dict.fromkeys(synthetic.DIAL_NAMES, 0)
     columns = [synthetic.Dials(**zero), *(synthetic.Dials(**{**zero, d: 1}) for d in synthetic.DIAL_NAMES),
                *[synthetic.Dials()] * 3]
@@ -164,7 +145,8 @@ def draw_augmentations(path):
     from keras import ops
     from PIL import Image
 
-    from . import augment, synthetic
+    from . import augment
+    from .data import synthetic
     zero = dict.fromkeys(synthetic.DIAL_NAMES, 0)
     dials = synthetic.Dials(**{**zero, "clutter": 0.4, "illumination": 0.3})
     images = np.stack([synthetic.draw(label, np.random.default_rng(label), dials)

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, command_env
+from support import ROOT, command_env
 
 from cifar_lab import augment, recipes
 

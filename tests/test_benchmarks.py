@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, WITHOUT_TENSORFLOW, command_env, write_fashion
+from support import ROOT, WITHOUT_TENSORFLOW, command_env, write_fashion
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 JAX, TORCH = (importlib.util.find_spec(name) for name in ("jax", "torch"))
@@ -58,16 +58,6 @@ def test_wrong_requests_of_the_engines(args, words):
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_multiply_adds_of_the_first_network():
-    from cifar_lab import reporting
-    from cifar_lab.models import cifar10_cnn
-    network = cifar10_cnn()
-    assert reporting.multiply_adds(network) == {
-        "conv1": 30 * 30 * 27 * 32, "conv2": 30 * 30 * 288 * 32, "conv3": 15 * 15 * 288 * 64, "poolhidden": 3136 * 512,
-        "output": 5120}
-    assert reporting.training_multiply_adds(network) == 3 * (777_600 + 8_294_400 + 4_147_200 + 1_605_632 + 5_120) - 777_600
-
-
 def test_the_ladder_over_seeds_without_tensorflow(tmp_path, fashion):
     """A few steps a run, as on a GPU machine that has JAX alone."""
     pytest.importorskip("jax")
@@ -83,6 +73,7 @@ def test_the_ladder_over_seeds_without_tensorflow(tmp_path, fashion):
 
 def test_the_ladder_goes_on_past_a_run_that_fails(tmp_path, monkeypatch, capsys):
     import ladder
+
     from cifar_lab import data, training
     from cifar_lab.errors import InputError
     card = {k: 0.5 for k in ladder.KEYS} | {"versions": {}}
@@ -104,6 +95,7 @@ def test_the_ladder_goes_on_past_a_run_that_fails(tmp_path, monkeypatch, capsys)
 
 def test_an_ablation_leaves_one_idea_out():
     from ablation import short, variants
+
     from cifar_lab import recipes
     whole = recipes.get("cifar10-90")
     found = variants(whole)
@@ -193,6 +185,7 @@ def test_the_peer_on_a_gpu_is_airbench94():
 def check_the_peer():
     import torch
     from peer import Airbench94
+
     from cifar_lab import data
     rng = np.random.default_rng(0)
     labels = np.arange(440) % 10  # each class a colour

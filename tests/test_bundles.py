@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from support import ROOT
 
 from cifar_lab import bundles
 from cifar_lab.errors import InputError

@@ -5,7 +5,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT
+from support import ROOT
 
 from cifar_lab import evaluation
 from cifar_lab.errors import InputError

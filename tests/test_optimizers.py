@@ -5,9 +5,10 @@ import sys
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, command_env
+from support import ROOT, command_env
 
-from cifar_lab import initialisation, optimizers, recipes, sharpness, synthetic
+from cifar_lab import initialisation, optimizers, recipes, sharpness
+from cifar_lab.data import synthetic
 from cifar_lab.errors import InputError
 from cifar_lab.models import airbench, cifar10_cnn, fashion_mnist_cnn
 

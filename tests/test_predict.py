@@ -9,8 +9,8 @@ from importlib import metadata
 
 import numpy as np
 import pytest
-from conftest import ROOT, command_env, run
 from PIL import Image
+from support import ROOT, command_env, run
 
 from cifar_lab import data
 

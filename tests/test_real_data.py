@@ -1,9 +1,10 @@
 """On real data (CIFAR_LAB_DATA): the readers' pixels, the cards' figures, and a short training."""
+
 import json
 
 import numpy as np
 import pytest
-from conftest import NOT_COMMITTED, ROOT, run_json
+from support import NOT_COMMITTED, ROOT, run_json
 
 from cifar_lab import data, recipes
 
@@ -13,7 +14,12 @@ QUICK = "cifar10-74", "cifar10-88", "cifar10-90", "cifar10-tiny-91", "fashion-mn
 
 def test_cifar10(real_data):
     dataset = data.load("cifar10", str(real_data))
-    assert dataset.train_images.shape == (50_000, 32, 32, 3) and dataset.test_images.shape == (10_000, 32, 32, 3)
+    assert dataset.train_images.shape == (50_000, 32, 32, 3) and dataset.test_images.shape == (
+        10_000,
+        32,
+        32,
+        3,
+    )
     assert np.bincount(dataset.train_labels).tolist() == [5_000] * 10
     assert np.bincount(dataset.test_labels).tolist() == [1_000] * 10
     pixels = dataset.train_images.reshape(-1, 3)
@@ -25,7 +31,12 @@ def test_cifar10(real_data):
 @pytest.mark.parametrize("name, mean", [("fashion-mnist", 0.2860), ("mnist", 0.1307)])
 def test_idx_sets(real_data, name, mean):
     dataset = data.load(name, str(real_data))
-    assert dataset.train_images.shape == (60_000, 28, 28, 1) and dataset.test_images.shape == (10_000, 28, 28, 1)
+    assert dataset.train_images.shape == (60_000, 28, 28, 1) and dataset.test_images.shape == (
+        10_000,
+        28,
+        28,
+        1,
+    )
     assert dataset.train_images.mean() / 255 == pytest.approx(mean, abs=1e-4)
 
 
@@ -33,7 +44,10 @@ def test_a_rung_of_each_builder_is_among_the_quick_tests():
     assert {recipes.get(rung).builder for rung in QUICK} == set(recipes.BUILDERS)
 
 
-@pytest.mark.parametrize("rung", [rung if rung in QUICK else pytest.param(rung, marks=pytest.mark.slow) for rung in RUNGS])
+@pytest.mark.parametrize(
+    "rung",
+    [rung if rung in QUICK else pytest.param(rung, marks=pytest.mark.slow) for rung in RUNGS],
+)
 def test_evaluate_gives_the_cards_figures_in_a_fresh_process(real_data, rung):
     card = json.loads((ROOT / "saved_models" / rung / "card.json").read_text())
     result = run_json("evaluate.py", rung, CIFAR_LAB_DATA=real_data)
@@ -44,18 +58,46 @@ def test_evaluate_gives_the_cards_figures_in_a_fresh_process(real_data, rung):
 
 
 def test_a_short_training_learns(real_data, tmp_path):
-    result = run_json("train.py", "fashion-mnist-92", "--limit", 3000, "--epochs", 3, "--output", tmp_path / "out",
-                      CIFAR_LAB_DATA=real_data)
+    result = run_json(
+        "train.py",
+        "fashion-mnist-92",
+        "--limit",
+        3000,
+        "--epochs",
+        3,
+        "--output",
+        tmp_path / "out",
+        CIFAR_LAB_DATA=real_data,
+    )
     assert 0.70 < result["test_accuracy"] < 0.86
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rung, low, high", [("cifar10-74", 0.725, 0.765), ("cifar10-79", 0.775, 0.81),
-                                             ("cifar10-84", 0.855, 0.885), ("cifar10-88", 0.88, 0.905),
-                                             ("cifar10-90", 0.896, 0.91), ("cifar10-94", 0.935, 0.946), ("cifar10-tiny-88", 0.885, 0.905),
-                                             ("cifar10-tiny-91", 0.91, 0.925),
-                                             ("fashion-mnist-92", 0.915, 0.935), ("fashion-mnist-93", 0.925, 0.943),
-                                             ("fashion-mnist-95", 0.946, 0.956)])
+@pytest.mark.parametrize(
+    "rung, low, high",
+    [
+        ("cifar10-74", 0.725, 0.765),
+        ("cifar10-79", 0.775, 0.81),
+        ("cifar10-84", 0.855, 0.885),
+        ("cifar10-88", 0.88, 0.905),
+        ("cifar10-90", 0.896, 0.91),
+        ("cifar10-94", 0.935, 0.946),
+        ("cifar10-tiny-88", 0.885, 0.905),
+        ("cifar10-tiny-91", 0.91, 0.925),
+        ("fashion-mnist-92", 0.915, 0.935),
+        ("fashion-mnist-93", 0.925, 0.943),
+        ("fashion-mnist-95", 0.946, 0.956),
+    ],
+)
 def test_accuracy_bands(real_data, tmp_path, rung, low, high):
-    result = run_json("train.py", rung, "--seed", 11, "--output", tmp_path / "out", CIFAR_LAB_DATA=real_data, timeout=4 * 3600)
+    result = run_json(
+        "train.py",
+        rung,
+        "--seed",
+        11,
+        "--output",
+        tmp_path / "out",
+        CIFAR_LAB_DATA=real_data,
+        timeout=4 * 3600,
+    )
     assert low < result["test_accuracy"] < high

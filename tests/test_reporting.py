@@ -2,7 +2,7 @@
 import json
 
 import pytest
-from conftest import NOT_COMMITTED, NOT_REACHED, ROOT
+from support import NOT_COMMITTED, NOT_REACHED, ROOT
 
 from cifar_lab import bundles, recipes, reporting
 from cifar_lab.errors import InputError

@@ -1,10 +1,11 @@
 """The embedded data set: deterministic, graded by its dials, hard enough and easy enough."""
+
 import numpy as np
 import pytest
 
-from cifar_lab import synthetic
+from cifar_lab.data import synthetic
+from cifar_lab.data.synthetic import DIAL_NAMES, Dials
 from cifar_lab.errors import InputError
-from cifar_lab.synthetic import DIAL_NAMES, Dials
 
 ZERO = Dials(**dict.fromkeys(DIAL_NAMES, 0))
 
@@ -13,7 +14,9 @@ def test_shapes_types_and_balance():
     images, labels, test_images, test_labels = synthetic.load(200, 50)
     assert images.shape == (200, 32, 32, 3) and images.dtype == np.uint8
     assert test_images.shape == (50, 32, 32, 3)
-    assert np.bincount(labels).tolist() == [20] * 10 and np.bincount(test_labels).tolist() == [5] * 10
+    assert (
+        np.bincount(labels).tolist() == [20] * 10 and np.bincount(test_labels).tolist() == [5] * 10
+    )
     assert labels.dtype == np.int64 and len(synthetic.CLASSES) == 10
 
 
@@ -43,21 +46,34 @@ def test_each_dial_moves_pictures_away_from_the_plain_one(dial):
 
     def distance(value):
         dials = Dials(**{**dict.fromkeys(DIAL_NAMES, 0), dial: value})
-        return np.mean([np.abs(synthetic.draw(6, np.random.default_rng(s), dials) - plain).mean() for s in range(40)])
+        return np.mean(
+            [
+                np.abs(synthetic.draw(6, np.random.default_rng(s), dials) - plain).mean()
+                for s in range(40)
+            ]
+        )
+
     assert 0 < distance(0.3) < distance(1.0)
 
 
 def linear_softmax_accuracy(images, labels, test_images, test_labels, epochs=20):
-    """Test accuracy of softmax regression on pixels (numpy, SGD with momentum), the best of all epochs."""
+    """Test accuracy of softmax regression on pixels (SGD with momentum), the best of all epochs."""
     flat = images.reshape(len(images), -1).astype("float32") / 255
     center = flat.mean(0)
-    flat, flat_test = flat - center, test_images.reshape(len(test_images), -1).astype("float32") / 255 - center
-    rng, weights, bias = np.random.default_rng(0), np.zeros((flat.shape[1], 10), "float32"), np.zeros(10, "float32")
+    flat, flat_test = (
+        flat - center,
+        test_images.reshape(len(test_images), -1).astype("float32") / 255 - center,
+    )
+    rng, weights, bias = (
+        np.random.default_rng(0),
+        np.zeros((flat.shape[1], 10), "float32"),
+        np.zeros(10, "float32"),
+    )
     velocity, targets, best = np.zeros_like(weights), np.eye(10, dtype="float32")[labels], 0
     for _ in range(epochs):
         order = rng.permutation(len(flat))
         for start in range(0, len(flat), 128):
-            rows = order[start:start + 128]
+            rows = order[start : start + 128]
             scores = flat[rows] @ weights + bias
             scores = np.exp(scores - scores.max(1, keepdims=True))
             gap = (scores / scores.sum(1, keepdims=True) - targets[rows]) / len(rows)
@@ -81,9 +97,15 @@ def test_dials_are_parsed_from_the_name():
     assert synthetic.parse_dials("synthetic:occlusion=1,clutter=0") == Dials(occlusion=1, clutter=0)
 
 
-@pytest.mark.parametrize("name, words", [
-    ("synthetic:fog=1", "unknown dial 'fog'"), ("synthetic:clutter=2", "dial clutter.*received 2"),
-    ("synthetic:clutter=x", "received 'x'"), ("synthetic:clutter=nan", "dial clutter")])
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("synthetic:fog=1", "unknown dial 'fog'"),
+        ("synthetic:clutter=2", "dial clutter.*received 2"),
+        ("synthetic:clutter=x", "received 'x'"),
+        ("synthetic:clutter=nan", "dial clutter"),
+    ],
+)
 def test_wrong_dials_are_refused(name, words):
     with pytest.raises(InputError, match=words):
         synthetic.parse_dials(name)

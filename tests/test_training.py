@@ -12,9 +12,10 @@ import time
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, WITHOUT_TENSORFLOW, command_env, run
+from support import ROOT, WITHOUT_TENSORFLOW, command_env, run
 
-from cifar_lab import bundles, data, recipes, sharpness, synthetic, training
+from cifar_lab import bundles, data, recipes, sharpness, training
+from cifar_lab.data import synthetic
 from cifar_lab.errors import InputError
 from cifar_lab.training import Trainer
 
@@ -547,7 +548,8 @@ def test_resume_is_exact_on_jax(tmp_path):
     pytest.importorskip("jax")
     code = """if True:
         import numpy as np
-        from cifar_lab import data, recipes, synthetic
+        from cifar_lab import data, recipes
+        from cifar_lab.data import synthetic
         from cifar_lab.training import Trainer
         ds = data.Dataset("synthetic", synthetic.CLASSES, *synthetic.load(100, 10))
         for rung, fields in {

@@ -12,7 +12,7 @@ import types
 
 import numpy as np
 import pytest
-from conftest import ROOT, command_env, run, run_json, write_fashion
+from support import ROOT, command_env, run, run_json, write_fashion
 
 from cifar_lab import recipes, tuning
 from cifar_lab.errors import InputError

@@ -1,4 +1,5 @@
-"""Exports of a trained network: what they compute, what their cards say, and that a bad one is not left behind."""
+"""Exports of a trained network: what they compute, what their cards say; a bad one is not kept."""
+
 import dataclasses
 import json
 import shutil
@@ -7,11 +8,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, run, run_json
 from PIL import Image
+from support import ROOT, run, run_json
 
-from cifar_lab import bundles, data, exporting, inference
+from cifar_lab import bundles, data, inference
 from cifar_lab.errors import InputError
+from cifar_lab.export import FORMATS, export, is_export_of, litert
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (the edge extra)")
 
@@ -25,16 +27,27 @@ def exports(fashion_bundle, tmp_path_factory):
     files = {}
     for name in ("litert", "litert-fp16", "onnx"):
         if name == "onnx":
-            pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (the edge extra)")
-        files[name] = out / exporting.FORMATS[name]
-        exporting.export(*bundles.load(folder), name, files[name], dataset)
+            pytest.importorskip(
+                "onnxruntime", reason="onnxruntime is not installed (the edge extra)"
+            )
+        files[name] = out / FORMATS[name].file
+        export(*bundles.load(folder), name, files[name], dataset)
     files["litert-int8"] = out / "model.int8.tflite"
-    done = run_json("export.py", folder, "--format", "litert-int8", "--output", files["litert-int8"], "--data-dir", root)
+    done = run_json(
+        "export.py",
+        folder,
+        "--format",
+        "litert-int8",
+        "--output",
+        files["litert-int8"],
+        "--data-dir",
+        root,
+    )
     assert done["format"] == "litert-int8" and done["file"] == str(files["litert-int8"])
     return files
 
 
-@pytest.mark.parametrize("name", exporting.FORMATS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_an_export_computes_what_keras_does(exports, fashion_bundle, name):
     model, card = bundles.load(fashion_bundle[0])
     images = data.load("fashion-mnist", str(fashion_bundle[1])).test_images
@@ -48,79 +61,141 @@ def test_an_export_computes_what_keras_does(exports, fashion_bundle, name):
     assert classifier.classes == tuple(card["classes"]) and classifier.input_shape == (28, 28, 1)
     assert classifier.dtype == ("int8" if name == "litert-int8" else "float32")
     first = classifier.classify(images[:2], top=10)[1]
-    assert [c for c, _ in first] == [card["classes"][i] for i in np.argsort(-found[1], kind="stable")]
+    assert [c for c, _ in first] == [
+        card["classes"][i] for i in np.argsort(-found[1], kind="stable")
+    ]
 
 
 def test_cards_say_what_was_measured(exports, fashion_bundle):
     source = bundles.read_card(fashion_bundle[0])
-    cards = {name: json.loads(inference.card_path(file).read_text()) for name, file in exports.items()}
+    cards = {
+        name: json.loads(inference.card_path(file).read_text()) for name, file in exports.items()
+    }
     for name, card in cards.items():
-        assert card["bytes"] == exports[name].stat().st_size and card["sha256"] == bundles.file_sha256(exports[name])
+        assert card["bytes"] == exports[name].stat().st_size and card[
+            "sha256"
+        ] == bundles.file_sha256(exports[name])
         assert card["source_sha256"] == source["model_sha256"] and card["images"] == 70
-        assert card["keras_accuracy"] == pytest.approx(source["test_accuracy"]) and card["parameters"] == 412_778
+        assert (
+            card["keras_accuracy"] == pytest.approx(source["test_accuracy"])
+            and card["parameters"] == 412_778
+        )
         # conv1 28 x 28 x 256, conv2 14 x 14 x 8,192, then 1,568 x 256 and 256 x 10
         assert card["multiply_adds"] == 200_704 + 1_605_632 + 401_408 + 2_560
-    assert cards["litert"]["agreement"] == cards["onnx"]["agreement"] == 1 and cards["litert"]["largest_difference"] < 1e-5
+    assert (
+        cards["litert"]["agreement"] == cards["onnx"]["agreement"] == 1
+        and cards["litert"]["largest_difference"] < 1e-5
+    )
     int8 = cards["litert-int8"]
-    assert int8["input"] == {"dtype": "int8", "shape": [1, 28, 28, 1], "scale": 1.0, "zero_point": -128}
-    assert int8["output"] == {"dtype": "int8", "shape": [1, 10], "scale": 1 / 256, "zero_point": -128}
+    assert int8["input"] == {
+        "dtype": "int8",
+        "shape": [1, 28, 28, 1],
+        "scale": 1.0,
+        "zero_point": -128,
+    }
+    assert int8["output"] == {
+        "dtype": "int8",
+        "shape": [1, 10],
+        "scale": 1 / 256,
+        "zero_point": -128,
+    }
     assert int8["calibration"]["images"] == 200  # all there are, of train alone
-    assert int8["bytes"] < 0.3 * cards["litert"]["bytes"] and 0.45 < cards["litert-fp16"]["bytes"] / cards["litert"]["bytes"] < 0.55
-    assert int8["peak_activation_bytes"] == 28 * 28 * 64 + 14 * 14 * 64  # conv1's output and its pooling's
-    assert "CONV_2D" in int8["operations"] and not {"QUANTIZE", "DEQUANTIZE", "CAST"} & set(int8["operations"])
+    assert (
+        int8["bytes"] < 0.3 * cards["litert"]["bytes"]
+        and 0.45 < cards["litert-fp16"]["bytes"] / cards["litert"]["bytes"] < 0.55
+    )
+    assert (
+        int8["peak_activation_bytes"] == 28 * 28 * 64 + 14 * 14 * 64
+    )  # conv1's output and its pooling's
+    assert "CONV_2D" in int8["operations"] and not {"QUANTIZE", "DEQUANTIZE", "CAST"} & set(
+        int8["operations"]
+    )
 
 
-def test_int8_is_the_same_again_and_calibrated_on_train_images_alone(exports, fashion_bundle, tmp_path):
+def test_int8_is_the_same_again_and_calibrated_on_train_images_alone(
+    exports, fashion_bundle, tmp_path
+):
     folder, root = fashion_bundle
     dataset = data.load("fashion-mnist", str(root))
     again = tmp_path / "again.int8.tflite"
-    exporting.export(*bundles.load(folder), "litert-int8", again, dataclasses.replace(
-        dataset, test_images=dataset.test_images[:20], test_labels=dataset.test_labels[:20]))
+    export(
+        *bundles.load(folder),
+        "litert-int8",
+        again,
+        dataclasses.replace(
+            dataset, test_images=dataset.test_images[:20], test_labels=dataset.test_labels[:20]
+        ),
+    )
     assert again.read_bytes() == exports["litert-int8"].read_bytes()
-    exporting.export(*bundles.load(folder), "litert-int8", again, dataclasses.replace(dataset, train_images=dataset.train_images // 4))
+    export(
+        *bundles.load(folder),
+        "litert-int8",
+        again,
+        dataclasses.replace(dataset, train_images=dataset.train_images // 4),
+    )
     assert again.read_bytes() != exports["litert-int8"].read_bytes()
 
 
-@pytest.mark.parametrize("name, words", [("litert", "70 test images have Keras' class, must be 100.00%"),
-                                         ("litert-fp16", "must be 99.90%")])
-def test_an_export_that_fails_its_check_is_not_left_behind(fashion_bundle, tmp_path, monkeypatch, name, words):
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("litert", "70 test images have Keras' class, must be 100.00%"),
+        ("litert-fp16", "must be 99.90%"),
+    ],
+)
+def test_an_export_that_fails_its_check_is_not_left_behind(
+    fashion_bundle, tmp_path, monkeypatch, name, words
+):
     folder, root = fashion_bundle
-    monkeypatch.setattr(inference._LiteRT, "_run", lambda self, images: np.eye(10, dtype=np.float32)[np.zeros(len(images), int)])
+    monkeypatch.setattr(
+        inference._LiteRT,
+        "_run",
+        lambda self, images: np.eye(10, dtype=np.float32)[np.zeros(len(images), int)],
+    )
     with pytest.raises(InputError, match=words):
-        exporting.export(*bundles.load(folder), name, tmp_path / "model.tflite", data.load("fashion-mnist", str(root)))
+        export(
+            *bundles.load(folder),
+            name,
+            tmp_path / "model.tflite",
+            data.load("fashion-mnist", str(root)),
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_probability_that_differs_is_refused(fashion_bundle, tmp_path, monkeypatch):
     folder, root = fashion_bundle
     run_it = inference._LiteRT._run
-    monkeypatch.setattr(inference._LiteRT, "_run", lambda self, images: run_it(self, images) * 0.999)
-    with pytest.raises(InputError, match="probabilities differ from Keras' by up to .*, may by 1e-04: not kept"):
-        exporting.export(*bundles.load(folder), "litert", tmp_path / "model.tflite", data.load("fashion-mnist", str(root)))
+    monkeypatch.setattr(
+        inference._LiteRT, "_run", lambda self, images: run_it(self, images) * 0.999
+    )
+    with pytest.raises(
+        InputError, match="probabilities differ from Keras' by up to .*, may by 1e-04: not kept"
+    ):
+        export(
+            *bundles.load(folder),
+            "litert",
+            tmp_path / "model.tflite",
+            data.load("fashion-mnist", str(root)),
+        )
     assert list(tmp_path.iterdir()) == []
-
-
-def test_multiply_adds_of_a_depthwise_convolution():
-    inputs = keras.Input((8, 8, 4))
-    x = keras.layers.DepthwiseConv2D(3, strides=2, padding="same")(inputs)  # 4 x 4 positions, 9 for each of 4 channels
-    x = keras.layers.Conv2D(5, 1)(x)  # 16 positions of 4 x 5
-    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
-    assert exporting.multiply_adds(model) == 16 * 36 + 16 * 20 + 15
 
 
 def test_a_compacted_file_computes_the_same(fashion_bundle, tmp_path, monkeypatch):
     folder, root = fashion_bundle
     dataset = data.load("fashion-mnist", str(root))
     small = tmp_path / "small.int8.tflite"
-    exporting.export(*bundles.load(folder), "litert-int8", small, dataset)
-    monkeypatch.setattr(exporting, "compacted", lambda content: content)
+    export(*bundles.load(folder), "litert-int8", small, dataset)
+    monkeypatch.setattr(litert, "compacted", lambda content: content)
     whole = tmp_path / "whole.int8.tflite"
-    exporting.export(*bundles.load(folder), "litert-int8", whole, dataset)
+    export(*bundles.load(folder), "litert-int8", whole, dataset)
     assert small.stat().st_size < whole.stat().st_size - 3000
-    np.testing.assert_array_equal(*(inference.Classifier(p).probabilities(dataset.test_images) for p in (small, whole)))
+    np.testing.assert_array_equal(
+        *(inference.Classifier(p).probabilities(dataset.test_images) for p in (small, whole))
+    )
 
 
-# --- the command ------------------------------------------------------------------------------------
+# --- the command ---
+
 
 def test_evaluate_reads_an_export(exports, fashion_bundle):
     card = json.loads(inference.card_path(exports["litert-int8"]).read_text())
@@ -128,27 +203,42 @@ def test_evaluate_reads_an_export(exports, fashion_bundle):
     assert result["accuracy"] == pytest.approx(card["accuracy"]) and result["images"] == 70
 
 
-def test_an_export_goes_beside_the_model_and_is_replaced_by_its_like_alone(fashion_bundle, tmp_path):
+def test_an_export_goes_beside_the_model_and_is_replaced_by_its_like_alone(
+    fashion_bundle, tmp_path
+):
     folder = shutil.copytree(fashion_bundle[0], tmp_path / "bundle")
     request = ("export.py", folder, "--format", "litert", "--data-dir", fashion_bundle[1])
     first = run(*request)
-    assert first.returncode == 0 and (folder / "model.tflite").is_file() and (folder / "model.tflite.card.json").is_file()
+    assert (
+        first.returncode == 0
+        and (folder / "model.tflite").is_file()
+        and (folder / "model.tflite.card.json").is_file()
+    )
     assert f"saved {folder}/model.tflite: " in first.stdout
     again = run(*request)
     assert again.returncode == 0 and "is written anew" in again.stderr
     (folder / "model.tflite.card.json").unlink()
     refused = run(*request)
-    assert refused.returncode == 2 and "is there already and no litert export of this bundle" in refused.stderr
+    assert (
+        refused.returncode == 2
+        and "is there already and no litert export of this bundle" in refused.stderr
+    )
     assert run(*request, "--overwrite").returncode == 0
-    assert run("evaluate.py", folder, "--data-dir", fashion_bundle[1]).returncode == 0  # the bundle is still one
+    assert (
+        run("evaluate.py", folder, "--data-dir", fashion_bundle[1]).returncode == 0
+    )  # the bundle is still one
 
 
 def test_from_a_folder_of_photos_to_an_edge_file(photos, tmp_path):
-    """Three classes of one's own: trained, exported to int8, tested and predicted by the edge runtime."""
+    """Three classes of one's own: trained, exported to int8, tested, predicted by the runtime."""
     out, file = tmp_path / "out", tmp_path / "photos.int8.tflite"
     run_json("train.py", "cifar10-74", "--data", photos, "--epochs", 12, "--output", out)
     card = run_json("export.py", out, "--format", "litert-int8", "--output", file)
-    assert card["images"] == 6 and card["calibration"]["images"] == 30 and card["classes"] == ["b", "g", "r"]
+    assert (
+        card["images"] == 6
+        and card["calibration"]["images"] == 30
+        and card["classes"] == ["b", "g", "r"]
+    )
     assert run_json("evaluate.py", file)["accuracy"] == card["accuracy"] >= 0.8
     done = run("predict.py", file, photos, "--json")
     answers = [json.loads(line) for line in done.stdout.splitlines()]
@@ -164,7 +254,10 @@ WRONG = {
     "no data": (["--format", "litert", "--data-dir", "EMPTY"], "holds no fashion-mnist"),
     "other data": (["--format", "litert", "--data", "synthetic"], "are not those of the bundle"),
     "no such data": (["--format", "litert", "--data", "nowhere"], "data 'nowhere'"),
-    "nothing to write to": (["--format", "litert", "--output", "FILE/model.tflite"], "cannot be written"),
+    "nothing to write to": (
+        ["--format", "litert", "--output", "FILE/model.tflite"],
+        "cannot be written",
+    ),
     "seed": (["--format", "litert-int8", "--seed", "-1"], "a whole number from 0"),
 }
 
@@ -182,11 +275,17 @@ def test_wrong_request(kind, fashion_bundle, tmp_path):
         flags = [*flags, "--output", "out.tflite"]
     before = sorted(p.name for p in tmp_path.iterdir())
     done = run("export.py", folder, *flags, cwd=tmp_path)
-    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1 and not done.stdout, done.stderr
+    assert (
+        done.returncode == 2
+        and words in done.stderr
+        and done.stderr.count("\n") == 1
+        and not done.stdout
+    ), done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
-# --- the runtime ------------------------------------------------------------------------------------
+# --- the runtime ---
+
 
 def test_classifier_refuses_what_it_cannot_read(exports, tmp_path):
     def refused(path, words):
@@ -195,13 +294,17 @@ def test_classifier_refuses_what_it_cannot_read(exports, tmp_path):
 
     refused(tmp_path / "none.tflite", "none.tflite: cannot be read .No such file")
     refused(ROOT / "setup.cfg", "must end in .tflite, .onnx, .keras")
-    for ending, needs in ((".tflite", "ai-edge-litert"), (".onnx", "onnxruntime"), (".keras", "keras")):
+    for ending, needs in (
+        (".tflite", "ai-edge-litert"),
+        (".onnx", "onnxruntime"),
+        (".keras", "keras"),
+    ):
         (tmp_path / f"junk{ending}").write_bytes(b"junk" * 100)
         refused(tmp_path / f"junk{ending}", f"cannot be opened by {needs}")
     for file in (exports["litert"], exports["onnx"]):
         whole = file.read_bytes()
         copy = tmp_path / file.name
-        copy.write_bytes(whole[:len(whole) // 3])
+        copy.write_bytes(whole[: len(whole) // 3])
         refused(copy, "cannot be opened by")
         copy.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         shutil.copy(inference.card_path(file), inference.card_path(copy))
@@ -212,7 +315,11 @@ def test_classifier_refuses_what_it_cannot_read(exports, tmp_path):
 
 def test_classifier_refuses_wrong_images(exports):
     classifier = inference.Classifier(exports["litert-int8"])
-    for images in (np.zeros((2, 28, 28, 1)), np.zeros((2, 28, 28), np.uint8), np.zeros((28, 28, 3), np.uint8)):
+    for images in (
+        np.zeros((2, 28, 28, 1)),
+        np.zeros((2, 28, 28), np.uint8),
+        np.zeros((28, 28, 3), np.uint8),
+    ):
         with pytest.raises(ValueError, match="images: must be uint8 .N, 28, 28, 1., received"):
             classifier.probabilities(images)
     assert classifier.probabilities(np.zeros((0, 28, 28, 1), np.uint8)).shape == (0, 10)
@@ -226,7 +333,10 @@ def test_a_file_without_a_card_has_numbers_for_classes(exports, tmp_path):
     assert done.returncode == 2 and "has no export card (model.tflite.card.json)" in done.stderr
     Image.new("L", (28, 28)).save(tmp_path / "grey.png")
     done = run("predict.py", "model.tflite", "grey.png", cwd=tmp_path)
-    assert done.returncode == 0 and done.stderr == "note: model.tflite has no card beside it, so its classes are numbers\n"
+    assert (
+        done.returncode == 0
+        and done.stderr == "note: model.tflite has no card beside it, so its classes are numbers\n"
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 4])
@@ -234,8 +344,12 @@ def test_a_fixed_batch_is_filled_up(batch, tmp_path):
     """Files that others wrote: their batch is theirs."""
     inputs = keras.Input((2, 2, 1))
     model = keras.Model(inputs, keras.layers.Softmax()(keras.layers.Flatten()(inputs)))
-    model.export(str(tmp_path / "m.tflite"), format="litert", verbose=False,
-                 input_signature=[keras.InputSpec(shape=(batch, 2, 2, 1), dtype="float32")])
+    model.export(
+        str(tmp_path / "m.tflite"),
+        format="litert",
+        verbose=False,
+        input_signature=[keras.InputSpec(shape=(batch, 2, 2, 1), dtype="float32")],
+    )
     images = np.random.default_rng(0).integers(0, 5, (7, 2, 2, 1)).astype(np.uint8)
     found = inference.Classifier(tmp_path / "m.tflite").probabilities(images)
     np.testing.assert_allclose(found, np.asarray(model(images.astype("float32"))), atol=1e-6)
@@ -244,27 +358,61 @@ def test_a_fixed_batch_is_filled_up(batch, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("rung", ["cifar10-88", "fashion-mnist-92"])
 def test_int8_of_the_rungs(real_data, rung, tmp_path):
-    """On all 10,000 test images: at most 0.3 times the float file, at most half a point below it."""
-    cards = {name: run_json("export.py", rung, "--format", name, "--output", tmp_path / exporting.FORMATS[name], CIFAR_LAB_DATA=real_data)
-             for name in ("litert", "litert-int8", "litert-fp16", "onnx")}
+    """On all 10,000 test images: at most 0.3 times the float file, half a point below it."""
+    cards = {
+        name: run_json(
+            "export.py",
+            rung,
+            "--format",
+            name,
+            "--output",
+            tmp_path / FORMATS[name].file,
+            CIFAR_LAB_DATA=real_data,
+        )
+        for name in ("litert", "litert-int8", "litert-fp16", "onnx")
+    }
     assert all(card["images"] == 10_000 for card in cards.values())
     assert cards["litert-int8"]["bytes"] <= 0.3 * cards["litert"]["bytes"]
     assert cards["litert-int8"]["accuracy"] >= cards["litert"]["accuracy"] - 0.005
-    assert cards["litert"]["accuracy"] == cards["onnx"]["accuracy"] == cards["litert"]["keras_accuracy"]
-    assert run_json("evaluate.py", tmp_path / "model.int8.tflite", CIFAR_LAB_DATA=real_data)["accuracy"] == cards["litert-int8"]["accuracy"]
+    assert (
+        cards["litert"]["accuracy"]
+        == cards["onnx"]["accuracy"]
+        == cards["litert"]["keras_accuracy"]
+    )
+    assert (
+        run_json("evaluate.py", tmp_path / "model.int8.tflite", CIFAR_LAB_DATA=real_data)[
+            "accuracy"
+        ]
+        == cards["litert-int8"]["accuracy"]
+    )
 
 
-@pytest.mark.parametrize("rung, accuracy, most_bytes", [("cifar10-tiny-91", 0.91, 100_352), ("cifar10-tiny-88", 0.88, 40_960)])
+@pytest.mark.parametrize(
+    "rung, accuracy, most_bytes",
+    [("cifar10-tiny-91", 0.91, 100_352), ("cifar10-tiny-88", 0.88, 40_960)],
+)
 def test_the_committed_file_of_a_tiny_rung(real_data, rung, accuracy, most_bytes):
     """What a board gets: its size, its operations, and its accuracy on all 10,000 test images."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
     file = ROOT / "saved_models" / rung / "model.int8.tflite"
     assert file.stat().st_size <= most_bytes
-    assert exporting.is_export_of(file, json.loads((file.parent / "card.json").read_text()), "litert-int8")
-    interpreter = Interpreter(str(file), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    assert is_export_of(file, json.loads((file.parent / "card.json").read_text()), "litert-int8")
+    interpreter = Interpreter(
+        str(file), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
     operations = {operation["op_name"] for operation in interpreter._get_ops_details()}
-    assert operations == {"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "FULLY_CONNECTED", "SOFTMAX"}
+    assert operations == {
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "ADD",
+        "MEAN",
+        "FULLY_CONNECTED",
+        "SOFTMAX",
+    }
     result = run_json("evaluate.py", file, CIFAR_LAB_DATA=real_data)
     assert result["images"] == 10_000 and result["accuracy"] >= accuracy
     # another processor's float kernels do not come into it, but LiteRT's own may change
-    assert result["accuracy"] == pytest.approx(json.loads(inference.card_path(file).read_text())["accuracy"], abs=1e-3)
+    assert result["accuracy"] == pytest.approx(
+        json.loads(inference.card_path(file).read_text())["accuracy"], abs=1e-3
+    )

@@ -1,18 +1,20 @@
-"""The embedded data set: ten classes of 32 x 32 RGB pictures, drawn by numpy and Pillow, never downloaded.
+"""The embedded data set: ten classes of 32 x 32 RGB pictures, drawn here, never downloaded.
 
 Each picture shows one shape. Six dials, each 0 to 1, set how hard it is to name: the six obstacles
 that lectures on recognition list for finding a cat in a picture (CS231n, "Image Classification").
 With all dials at 0 every picture of a class is the same picture.
 """
+
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .errors import InputError
+from ..errors import InputError
+from .shapes import CLASSES, outlines
 
-CLASSES = ("disc", "ring", "crescent", "triangle", "square", "cross", "star", "arrow", "heart", "hourglass")
 SIZE = 32
 _Y, _X = np.mgrid[0:SIZE, 0:SIZE] - (SIZE - 1) / 2  # pixels from the centre
 _SCALE = 4  # drawn at four times the size and scaled down, which smooths the edges
@@ -44,26 +46,49 @@ class Dials:
                 raise InputError(f"dial {name}: must be a number from 0 to 1, received {value!r}")
 
 
+DEFAULT = Dials()
 DIAL_NAMES = tuple(f.name for f in dataclasses.fields(Dials))
 
 
-def parse_dials(name):
-    """Dials of a data name: "synthetic", or "synthetic:occlusion=1,clutter=0"."""
+def parse_dials(name: str) -> Dials:
+    """Read the dials from a data name.
+
+    Args:
+        name: "synthetic", or "synthetic:occlusion=1,clutter=0".
+
+    Returns:
+        Dials; those that are not named stand at 0.5.
+
+    Raises:
+        InputError: no such dial, or its value is no number from 0 to 1.
+    """
     _, _, settings = name.partition(":")
     dials = {}
     for setting in filter(None, settings.split(",")):
         dial, _, value = setting.partition("=")
         if dial not in DIAL_NAMES:
-            raise InputError(f"data {name!r}: unknown dial {dial!r}, must be one of {', '.join(DIAL_NAMES)}")
+            raise InputError(
+                f"data {name!r}: unknown dial {dial!r}, must be one of {', '.join(DIAL_NAMES)}"
+            )
         try:
             dials[dial] = float(value)
         except ValueError:
-            raise InputError(f"data {name!r}: dial {dial} must be a number from 0 to 1, received {value!r}") from None
+            raise InputError(
+                f"data {name!r}: dial {dial} must be a number from 0 to 1, received {value!r}"
+            ) from None
     return Dials(**dials)
 
 
-def load(train_size=10_000, test_size=2_000, seed=0, dials=Dials()):
-    """Two splits, classes in equal shares (about 8 s for all 12,000).
+def load(
+    train_size: int = 10_000, test_size: int = 2_000, seed: int = 0, dials: Dials = DEFAULT
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Draw two splits, classes in equal shares (about 8 s for all 12,000).
+
+    Args:
+        train_size: number of train pictures.
+        test_size: number of test pictures.
+        seed: whole number from 0.
+        dials: the difficulty.
 
     Returns:
         (train images, train labels, test images, test labels): uint8 (N, 32, 32, 3), 0-255, and
@@ -72,10 +97,18 @@ def load(train_size=10_000, test_size=2_000, seed=0, dials=Dials()):
     return (*generate(train_size, [seed, 0], dials), *generate(test_size, [seed, 1], dials))
 
 
-def generate(size, seed, dials=Dials()):
-    """`size` pictures in random order of class: uint8 (size, 32, 32, 3), and labels int64 (size,).
+def generate(
+    size: int, seed: int | Sequence[int], dials: Dials = DEFAULT
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw pictures in random order of class.
 
-    seed: int or sequence of int, as numpy.random.default_rng takes them.
+    Args:
+        size: how many.
+        seed: as numpy.random.default_rng takes it.
+        dials: the difficulty.
+
+    Returns:
+        (images, labels): uint8 (size, 32, 32, 3), 0-255, and int64 (size,), 0-9.
     """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(size) % len(CLASSES)).astype(np.int64)
@@ -83,8 +116,17 @@ def generate(size, seed, dials=Dials()):
     return np.array(images, np.uint8).reshape(size, SIZE, SIZE, 3), labels
 
 
-def draw(label, rng, dials=Dials()):
-    """One picture of class `label`: uint8 (32, 32, 3)."""
+def draw(label: int, rng: np.random.Generator, dials: Dials = DEFAULT) -> np.ndarray:
+    """Draw one picture.
+
+    Args:
+        label: its class, 0-9.
+        rng: what all that is left to chance is drawn from.
+        dials: the difficulty.
+
+    Returns:
+        uint8 (32, 32, 3), 0-255.
+    """
     side = SIZE * _SCALE
     background = _background(rng, dials)
     mask = Image.new("L", (side, side), 0)
@@ -105,11 +147,13 @@ def draw(label, rng, dials=Dials()):
         for axis in (0, 1):
             for k in (0, 1):
                 wave = np.sin(2 * (k + 1) * points[:, 1 - axis] + phases[axis, k])
-                bent[:, axis] += waves[axis, k, 0] * wave + waves[axis, k, 1] * points[:, axis] * wave
+                bent[:, axis] += (
+                    waves[axis, k, 0] * wave + waves[axis, k, 1] * points[:, axis] * wave
+                )
         pixels = bent @ turn.T * (0.36 * side * zoom) + side / 2 + shift
         return [tuple(p) for p in pixels]
 
-    filled, holes = _outline(CLASSES[label], rng, dials.variation)
+    filled, holes = outlines(CLASSES[label], rng, dials.variation)
     for outline in filled:
         pen.polygon(place(outline), fill=255)
     for outline in holes:
@@ -124,54 +168,11 @@ def draw(label, rng, dials=Dials()):
     gap = ink - paper
     if np.abs(gap).max() < 70:  # the shape must be told from what it stands on
         ink = np.where(paper > 127, ink - 90, ink + 90).clip(0, 255)
-    coverage = np.asarray(mask.resize((SIZE, SIZE), Image.Resampling.BOX), np.float32)[..., None] / 255
+    coverage = (
+        np.asarray(mask.resize((SIZE, SIZE), Image.Resampling.BOX), np.float32)[..., None] / 255
+    )
     picture = np.asarray(background, np.float32) * (1 - coverage) + ink * coverage
     return _light(_occlude(picture, rng, dials), rng, dials)
-
-
-def _outline(name, rng, variation):
-    """Filled outlines and holes of a shape, points in about -1..1, y down."""
-    def amount(low, usual, high):
-        return usual + variation * (rng.uniform(low, high) - usual)
-
-    def circle(radius, center=(0, 0), n=48):
-        t = np.linspace(0, 2 * np.pi, n, endpoint=False)
-        return np.stack([np.cos(t), np.sin(t)], 1) * radius + center
-
-    def path(*corners, pieces=8):
-        """A closed polygon with points along its edges, so that it can bend."""
-        corners = np.array(corners, float)
-        steps = np.linspace(0, 1, pieces, endpoint=False)[:, None]
-        return np.concatenate([a + (b - a) * steps for a, b in zip(corners, np.roll(corners, -1, 0))])
-
-    if name == "disc":
-        return [circle(0.85)], []
-    if name == "ring":
-        return [circle(0.95)], [circle(amount(0.4, 0.5, 0.65))]
-    if name == "crescent":
-        return [circle(0.95)], [circle(amount(0.7, 0.8, 0.85), (amount(0.4, 0.45, 0.55), 0))]
-    if name == "triangle":
-        return [path((0, -1), (0.95, 0.8), (-0.95, 0.8))], []
-    if name == "square":
-        return [path((-0.8, -0.8), (0.8, -0.8), (0.8, 0.8), (-0.8, 0.8))], []
-    if name == "cross":
-        w = amount(0.2, 0.3, 0.4)
-        return [path((-1, -w), (1, -w), (1, w), (-1, w)), path((-w, -1), (w, -1), (w, 1), (-w, 1))], []
-    if name == "star":
-        inner = amount(0.35, 0.42, 0.5)
-        t = np.arange(10) * np.pi / 5 - np.pi / 2
-        radius = np.where(np.arange(10) % 2, inner, 1.05)
-        return [path(*np.stack([np.cos(t) * radius, np.sin(t) * radius], 1), pieces=4)], []
-    if name == "arrow":
-        w, neck = amount(0.15, 0.22, 0.3), amount(-0.2, 0.0, 0.2)
-        return [path((0, -1), (0.8, neck), (w, neck), (w, 1), (-w, 1), (-w, neck), (-0.8, neck), pieces=5)], []
-    if name == "heart":
-        t = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-        x = np.sin(t) ** 3
-        y = -(13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)) / 16
-        return [np.stack([x, y], 1) * amount(0.85, 0.95, 1.0)], []
-    waist = amount(0.02, 0.1, 0.2)
-    return [path((-0.8, -0.95), (0.8, -0.95), (waist, 0), (0.8, 0.95), (-0.8, 0.95), (-waist, 0))], []
 
 
 def _color(rng, amount, base):
@@ -212,5 +213,16 @@ def _light(picture, rng, dials):
     contrast = 1 + dials.illumination * rng.uniform(-0.6, 0.3)
     brightness = dials.illumination * rng.uniform(-70, 70)
     t = rng.uniform(0, 2 * np.pi)
-    falloff = 1 + dials.illumination * rng.uniform(0, 0.9) / SIZE * (_X * np.cos(t) + _Y * np.sin(t))[..., None]
-    return (((picture - 127.5) * contrast + 127.5 + brightness) * falloff).round().clip(0, 255).astype(np.uint8)
+    falloff = (
+        1
+        + dials.illumination
+        * rng.uniform(0, 0.9)
+        / SIZE
+        * (_X * np.cos(t) + _Y * np.sin(t))[..., None]
+    )
+    return (
+        (((picture - 127.5) * contrast + 127.5 + brightness) * falloff)
+        .round()
+        .clip(0, 255)
+        .astype(np.uint8)
+    )

@@ -1,0 +1,44 @@
+"""Find, read and check data sets: CIFAR-10, (Fashion-)MNIST, the embedded one, folders of images.
+
+Images are uint8 (N, height, width, channels), 0-255; labels are int64 (N,), indices into the class
+names. Files are read and checked whole before anything is returned. Nothing here imports Keras
+(a download through `keras.datasets` apart).
+
+    from cifar_lab import data
+    dataset = data.load("cifar10")
+    dataset = data.load("photos/", input_shape=(32, 32, 3))
+"""
+
+from . import synthetic
+from .dataset import Dataset
+from .folders import (
+    class_folders,
+    folder_classes,
+    images_below,
+    left_out,
+    read_labelled_folder,
+)
+from .pictures import fit_images, read_image
+from .sets import CLASSES, NAMES, check, check_classes, is_folder, load
+from .splits import check_limit, limited, stratified_split
+
+__all__ = [
+    "CLASSES",
+    "Dataset",
+    "NAMES",
+    "check",
+    "check_classes",
+    "check_limit",
+    "class_folders",
+    "fit_images",
+    "folder_classes",
+    "images_below",
+    "is_folder",
+    "left_out",
+    "limited",
+    "load",
+    "read_image",
+    "read_labelled_folder",
+    "stratified_split",
+    "synthetic",
+]

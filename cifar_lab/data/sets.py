@@ -1,0 +1,220 @@
+"""The data sets that have a name, one entry each; from a name or a folder to a Dataset."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError, reason
+from . import synthetic
+from .cifar import CIFAR10_CLASSES, find_cifar10
+from .dataset import Dataset, Incomplete
+from .folders import load_folder
+from .idx import FASHION_MNIST_CLASSES, MNIST_CLASSES, find_fashion_mnist, find_mnist
+from .pictures import fit_images
+
+
+@dataclass(frozen=True)
+class Published:
+    """A data set that its authors publish and `keras.datasets` downloads.
+
+    Fields:
+        classes: class names; a label is an index into them.
+        find: (name, folder) -> Dataset, or None where the folder holds no such set.
+        layout: what a folder of the set looks like, for errors.
+        download_mb: what the download fetches, in MB.
+    """
+
+    classes: tuple[str, ...]
+    find: Callable[[str, Path], Dataset | None]
+    layout: str
+    download_mb: int
+
+
+PUBLISHED = {
+    "cifar10": Published(
+        CIFAR10_CLASSES,
+        find_cifar10,
+        "cifar-10-batches-bin/ (data_batch_1.bin ... test_batch.bin) or cifar-10-batches-py/",
+        170,
+    ),
+    "fashion-mnist": Published(
+        FASHION_MNIST_CLASSES,
+        find_fashion_mnist,
+        "fashion-mnist/ (train-images-idx3-ubyte[.gz] ...)",
+        31,
+    ),
+    "mnist": Published(MNIST_CLASSES, find_mnist, "mnist/ (train-images-idx3-ubyte[.gz] ...)", 11),
+}
+NAMES = (*PUBLISHED, "synthetic")
+CLASSES = {
+    **{name: published.classes for name, published in PUBLISHED.items()},
+    "synthetic": synthetic.CLASSES,
+}
+
+
+def load(
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    input_shape: Sequence[int] | None = None,
+    notice: Callable[[str], None] = lambda line: None,
+    test_only: bool = False,
+) -> Dataset:
+    """Read a data set whole.
+
+    Args:
+        name: one of `NAMES` ("synthetic:occlusion=1,clutter=0" sets its dials), or a folder of
+            images with one subfolder a class.
+        data_dir: folder with real data in a publisher's layout: the set's own folder, or the
+            parent of several. Default: the environment's CIFAR_LAB_DATA; where neither is given,
+            the Keras cache, and then a download.
+        input_shape: (height, width, channels) that images are brought to; None keeps the set's own
+            (and is an error for a folder, whose images may differ in size).
+        notice: called with a line for the user before something slow or unusual.
+        test_only: the train split is not needed: none is drawn of the embedded data (1.5 s
+            instead of 8).
+
+    Returns:
+        Dataset.
+
+    Raises:
+        InputError: no such data, or a file that is damaged; the line names it.
+    """
+    if is_folder(name):
+        return load_folder(name, input_shape, notice)
+    if name in PUBLISHED:
+        dataset = _load_published(name, data_dir, notice)
+    else:
+        dials = synthetic.parse_dials(name)
+        arrays = synthetic.load(**({"train_size": 0} if test_only else {}), dials=dials)
+        dataset = Dataset(name, synthetic.CLASSES, *arrays)
+    if input_shape is not None:
+        dataset = replace(
+            dataset,
+            train_images=fit_images(dataset.train_images, input_shape),
+            test_images=fit_images(dataset.test_images, input_shape),
+        )
+    return dataset
+
+
+def is_folder(name: str) -> bool:
+    """Whether a data name is a folder's; False for one of `NAMES`.
+
+    Raises:
+        InputError: it is neither, or the dials of the embedded data are wrong.
+    """
+    if name in PUBLISHED:
+        return False
+    if name.split(":")[0] == "synthetic":
+        synthetic.parse_dials(name)
+        return False
+    if not os.path.isdir(name):
+        raise InputError(
+            f"data {name!r}: must be one of {', '.join(NAMES)}, or a folder of images with one "
+            "subfolder a class; there is no such folder"
+        )
+    return True
+
+
+def check(
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    classes: Sequence[str] | None = None,
+) -> None:
+    """Refuse what `load` would refuse, as far as that shows without reading data.
+
+    Args:
+        name: as for `load`.
+        data_dir: as for `load`.
+        classes: those that the data must have; a folder's are not checked here.
+
+    Raises:
+        InputError: no such data, or other classes.
+    """
+    if is_folder(name):
+        return
+    if name in PUBLISHED:
+        _given_root(data_dir)
+    if classes is not None:
+        check_classes(name, CLASSES[name.split(":")[0]], classes)
+
+
+def check_classes(name: str, classes: Sequence[str], expected: Sequence[str]) -> None:
+    """InputError where the classes of the data `name` are not those expected of a bundle's."""
+    if list(classes) != list(expected):
+        raise InputError(
+            f"--data {name}: its classes ({', '.join(classes[:3])}, ...) are not those of the "
+            f"bundle ({', '.join(expected[:3])}, ...)"
+        )
+
+
+def _given_root(data_dir: str | os.PathLike | None) -> tuple[Path | None, str]:
+    """(the folder of real data that was named, how: for an error); None and "" where none was."""
+    given = data_dir or os.environ.get("CIFAR_LAB_DATA")
+    if not given:
+        return None, ""
+    named = f"{'--data-dir' if data_dir else 'CIFAR_LAB_DATA'} {given}"
+    if not os.path.isdir(given):
+        raise InputError(f"{named}: is not a folder")
+    return Path(given), named
+
+
+def _load_published(
+    name: str, data_dir: str | os.PathLike | None, notice: Callable[[str], None]
+) -> Dataset:
+    published = PUBLISHED[name]
+    root, named = _given_root(data_dir)
+    if root:
+        found = published.find(name, root)
+        if found is None:
+            raise InputError(
+                f"{named}: holds no {name}; looked for {published.layout}{_archive_hint(root)} "
+                "(without --data-dir and CIFAR_LAB_DATA it is downloaded; "
+                "--data synthetic needs no data)"
+            )
+        return found
+    cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
+    try:
+        found = published.find(name, cache) if cache.is_dir() else None
+    except Incomplete:  # an earlier download was interrupted
+        found = None
+    except InputError as error:
+        raise InputError(
+            f"{error} (in the Keras cache: delete it, and it is downloaded again)"
+        ) from None
+    return found if found is not None else _download(name, notice)
+
+
+def _archive_hint(root: Path) -> str:
+    archives = sorted(p.name for p in root.glob("cifar-10-*.tar.gz"))
+    return f"; unpack {archives[0]} first (tar xzf)" if archives else ""
+
+
+def _download(name: str, notice: Callable[[str], None]) -> Dataset:
+    from .. import backend
+
+    backend.start()
+    import keras
+
+    published = PUBLISHED[name]
+    notice(
+        f"{name} is not on this machine: downloading about {published.download_mb} MB "
+        "into the Keras cache"
+    )
+    try:
+        module = getattr(keras.datasets, name.replace("-", "_"))
+        with contextlib.redirect_stdout(sys.stderr):  # Keras' progress bar
+            (x, y), (x_test, y_test) = module.load_data()
+    except Exception as error:  # whatever the network, the server or the archive did
+        raise InputError(
+            f"{name}: download failed ({reason(error)[:200]}); put {published.layout} in a folder "
+            "and name it with --data-dir or CIFAR_LAB_DATA, or use --data synthetic, "
+            "which needs no data"
+        ) from None
+    x, x_test = (a if a.ndim == 4 else a[..., None] for a in (x, x_test))
+    y, y_test = (a.reshape(-1).astype(np.int64) for a in (y, y_test))
+    return Dataset(name, published.classes, x, y, x_test, y_test)

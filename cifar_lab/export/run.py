@@ -1,0 +1,102 @@
+"""Write a bundle's network in another format, test it, keep it only if it holds."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import bundles, data, inference
+from ..errors import InputError, reason
+from .card import export_card
+from .check import compare, require
+from .formats import FORMATS
+
+CALIBRATION_IMAGES = 500
+
+
+def export(
+    model,
+    card: dict[str, Any],
+    format: str,
+    output: str | os.PathLike,
+    dataset: data.Dataset,
+    seed: int = 0,
+    command: str = "",
+) -> dict[str, Any]:
+    """Write a bundle's network in another format, test it beside Keras, and keep it if it holds.
+
+    Args:
+        model: keras.Model of a bundle, as bundles.load gives it.
+        card: the bundle's card, likewise.
+        format: a key of FORMATS.
+        output: path of the file; its card is written beside it.
+        dataset: of the bundle's classes and input shape. Its test images test the file, and its
+            train images alone calibrate int8.
+        seed: of the choice of calibration images, whole number from 0.
+        command: the user's, for the card.
+
+    Returns:
+        The export card: format, bytes, sha256, accuracy, keras_accuracy, agreement (the share of
+        test images with Keras' class), largest_difference of a probability, images, input and
+        output (dtype, shape, scale, zero_point), preprocessing, classes, parameters,
+        multiply_adds, peak_activation_bytes (LiteRT), calibration (int8), source_sha256 ...
+
+    Raises:
+        InputError: the data are not the bundle's, what converts or runs the format is not
+            installed, the converter refuses the network, or the file fails its test (it is not
+            left behind).
+    """
+    data.check_classes(dataset.name, dataset.classes, card["classes"])
+    output = Path(os.path.abspath(output))
+    calibration = _calibration(dataset, seed) if FORMATS[format].calibrated else None
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}.", suffix=".partial")
+    except OSError as error:
+        raise InputError(f"{output.parent}: cannot be written ({reason(error)})") from None
+    try:
+        path = Path(scratch) / output.name
+        _write(format, model, path, calibration)
+        classifier = inference.Classifier(path)
+        measured = compare(model, classifier, dataset.test_images, dataset.test_labels)
+        require(format, measured)
+        written = export_card(
+            format, classifier, measured, model, card, dataset, calibration, seed, command
+        )
+        own_card = inference.card_path(path)
+        bundles.write_json(own_card, written)
+        # the card first: a kill between the two is seen, for the card has a checksum
+        for name in (own_card.name, path.name):
+            bundles.sync(path.with_name(name))
+            os.replace(path.with_name(name), output.with_name(name))
+        bundles.sync(output.parent)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written ({reason(error)})") from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return written
+
+
+def _calibration(dataset: data.Dataset, seed: int) -> np.ndarray:
+    """Train images that set int8's scales: uint8 (N, height, width, channels)."""
+    order = np.random.default_rng([seed, 0xCA1]).permutation(len(dataset.train_images))
+    images = dataset.train_images[np.sort(order[:CALIBRATION_IMAGES])].copy()
+    # the input takes all pixels, whatever these images have
+    images[0, 0, 0], images[0, -1, -1] = 0, 255
+    return images
+
+
+def _write(name: str, model, path: Path, calibration: np.ndarray | None) -> None:
+    try:
+        FORMATS[name].write(model, path, calibration)
+    except InputError:
+        raise
+    except ImportError as error:
+        raise InputError(f'{name}: {reason(error)[:150]} (pip install "cifar_lab[edge]")') from None
+    except Exception as error:  # the converters raise nearly anything
+        raise InputError(
+            f"{name}: the converter refuses this network ({reason(error)[:300]})"
+        ) from None

@@ -1,0 +1,110 @@
+"""Helpers of the tests: the real commands in their own processes, small files to feed them."""
+
+import gzip
+import json
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+NOT_REACHED = set()  # rungs that are below their promise
+NOT_COMMITTED = {
+    "cifar10-96"
+}  # rungs that were measured, and whose weights are too large to commit
+ROOT = Path(__file__).resolve().parent.parent
+
+# Python code: from here on TensorFlow is not installed
+WITHOUT_TENSORFLOW = """
+import sys
+class NotInstalled:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, NotInstalled())
+"""
+
+
+def command_env(**changes):
+    env = {k: v for k, v in os.environ.items() if k not in ("CIFAR_LAB_DATA", "KERAS_BACKEND")}
+    return {**env, **{k: str(v) for k, v in changes.items()}}
+
+
+def run(script, *args, cwd=ROOT, timeout=400, **env):
+    """Run train.py or evaluate.py as a user would; CompletedProcess with text."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *map(str, args)],
+        cwd=cwd,
+        timeout=timeout,
+        env=command_env(**env),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def run_json(script, *args, **kwargs):
+    """As run, with --json: the one object that stdout must be."""
+    done = run(script, *args, "--json", **kwargs)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1, done.stdout
+    return json.loads(done.stdout)
+
+
+def write_idx(path, array):
+    header = struct.pack(">I", 0x0800 + array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    data = header + array.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(data, 1) if path.suffix == ".gz" else data)
+
+
+def write_fashion(folder, train=200, test=70, ending=".gz"):
+    """A small Fashion-MNIST that can be learnt: class c has a bright bar at rows 2c to 2c + 3."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(5)
+    for split, size in (("train", train), ("t10k", test)):
+        labels = np.arange(size) % 10
+        images = rng.integers(0, 60, (size, 28, 28))
+        for image, label in zip(images, labels, strict=True):
+            image[2 * label : 2 * label + 4] += 180
+        write_idx(folder / f"{split}-images-idx3-ubyte{ending}", images)
+        write_idx(folder / f"{split}-labels-idx1-ubyte{ending}", labels)
+    return folder
+
+
+def assert_refused(done, *words, output=None):
+    """Exit code 2, one line on stderr with the words, nothing on stdout or left behind."""
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    lines = done.stderr.strip().splitlines()
+    assert "Traceback" not in done.stderr
+    errors = [line for line in lines if ": error: " in line]
+    assert len(errors) == 1 and lines[-1] == errors[0], done.stderr
+    for word in words:
+        assert word in errors[0], errors[0]
+    assert done.stdout == ""
+    if output is not None:
+        assert not output.exists()
+        assert not [p for p in output.parent.glob(f".{output.name}.*")]
+
+
+def replace_file(path, data):
+    path.unlink()
+    path.write_bytes(data)
+
+
+def bomb_header(width=60_000, height=60_000):
+    """A PNG of a few bytes that says it is 60,000 x 60,000."""
+
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", b"")
+        + chunk(b"IEND", b"")
+    )
