@@ -7,9 +7,9 @@
                                     [--range ...]
     python benchmarks/strategies.py --table | --figure FILE
 
-Functions: "branin" (2 dimensions, best 0.397887 at three places) and "hartmann6" (6, best -3.32237),
-the usual ones (Surjanovic and Bingham, Virtual Library of Simulation Experiments), with each
-dimension a hyperparameter on a linear range; "training", a made-up validation error over learning
+Functions: "branin" (2 dimensions, best 0.397887 at three places) and "hartmann6" (6 dimensions,
+best -3.32237), the usual ones (Surjanovic and Bingham, Virtual Library of Simulation Experiments),
+with each dimension a hyperparameter on a linear range; "training", a made-up validation error over learning
 rate (1e-6 to 1), weight decay (1e-8 to 1e-1), both logarithmic, dropout and batch size, with noise
 as between seeds: its best is 0.2; and "levy" (4 dimensions on -10 to 10, best 0), on which the rule
 of narrowing was not chosen. What counts is the true value, without noise, of the trial whose score
@@ -64,9 +64,12 @@ def hartmann6(v):
     return -sum(
         alpha
         * math.exp(
-            -sum(a * (v[f"x{j}"] - p / 10_000) ** 2 for j, (a, p) in enumerate(zip(row, centre)))
+            -sum(
+                a * (v[f"x{j}"] - p / 10_000) ** 2
+                for j, (a, p) in enumerate(zip(row, centre, strict=True))
+            )
         )
-        for alpha, row, centre in zip((1.0, 1.2, 3.0, 3.2), _A, _P)
+        for alpha, row, centre in zip((1.0, 1.2, 3.0, 3.2), _A, _P, strict=True)
     )
 
 
@@ -195,7 +198,7 @@ def on_function(name, strategy, seed, trials):
 
 
 def on_rung(args, strategy, seed):
-    """1 - validation accuracy, twice, of one real search's trials in order; a failed trial counts as 1."""
+    """1 - validation accuracy, twice, of one real search's trials in order; of a failed one 1."""
     from cifar_lab import data
     from cifar_lab.search import space
     from cifar_lab.search.search import Search
@@ -256,7 +259,8 @@ def table(rows):
 
 
 def draw(rows, path):
-    """A panel a search: median of the best so far against trials, from the fifth on, and the middle half of the seeds."""
+    """A panel a search: median of the best so far against trials, from the fifth on, and the middle
+    half of the seeds."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -271,7 +275,7 @@ def draw(rows, path):
     )
     for axis in axes.flat[len(names) :]:
         axis.remove()
-    for axis, name in zip(axes.flat, names):
+    for axis, name in zip(axes.flat, names, strict=False):
         for (what, strategy), runs in groups.items():
             if what == name:
                 values = np.array([run[: min(map(len, runs))] for run in runs])[:, 4:]
