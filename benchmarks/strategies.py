@@ -12,10 +12,11 @@ best -3.32237), the usual ones (Surjanovic and Bingham, Virtual Library of Simul
 with each dimension a hyperparameter on a linear range; "training", a made-up validation error over
 learning rate (1e-6 to 1), weight decay (1e-8 to 1e-1), both logarithmic, dropout and batch size,
 with noise as between seeds: its best is 0.2; and "levy" (4 dimensions on -10 to 10, best 0), on
-which the rule of narrowing was not chosen. What counts is the true value, without noise, of the trial whose score
-is the best so far. With --rung every trial is a real training, with the same budget for each
-strategy; seeds decide the draws and the training. Prints one JSON line a strategy and seed: the
-best score after each trial. --table and --figure read docs/strategies.jsonl, such lines.
+which the rule of narrowing was not chosen. What counts is the true value, without noise, of the
+trial whose score is the best so far. With --rung every trial is a real training, with the same
+budget for each strategy; seeds decide the draws and the training. Prints one JSON line a strategy
+and seed: the best score after each trial. --table and --figure read docs/strategies.jsonl, such
+lines.
 """
 
 import argparse

@@ -19,7 +19,7 @@ from conftest import ROOT, command_env, run, run_json, write_fashion
 
 from cifar_lab import models, recipes
 from cifar_lab.errors import InputError
-from cifar_lab.search import space, table
+from cifar_lab.search import picture, space, table
 from cifar_lab.search.ranges import Range
 
 pytest.importorskip("keras_tuner", reason="keras-tuner is not installed (the tune extra)")
@@ -913,6 +913,34 @@ def test_wrong_request(kind, small_data, tmp_path):
         and not done.stdout
     ), done.stderr
     assert not (tmp_path / "new").exists() and (tmp_path / "FULL" / "thesis.txt").is_file()
+
+
+def test_a_picture_of_texts_and_of_what_no_trial_uses(tmp_path):
+    recipe = recipes.get("cifar10-74")
+    texts = ("optimizer=adam,sgd", "momentum=0.5:0.9:log", "batch_normalization=true,false")
+    ranges = space.parse_ranges(texts, recipe)
+
+    def trial(number, score, status, **values):
+        hyperparameters = types.SimpleNamespace(values=values)
+        return types.SimpleNamespace(
+            trial_id=f"{number:06d}", score=score, status=status, hyperparameters=hyperparameters
+        )
+
+    trials = [
+        trial(0, 0.5, "COMPLETED", optimizer="adam", momentum=0.7, batch_normalization=True),
+        trial(1, None, "FAILED", optimizer="adam", momentum=0.6, batch_normalization=False),
+    ]
+    request = types.SimpleNamespace(ranges=ranges, direction="max", objective="val_accuracy")
+    picture.draw(
+        types.SimpleNamespace(
+            all_trials=lambda: trials,
+            request=request,
+            oracle=None,
+            folder=tmp_path,
+            used_by=lambda t: space.used(recipe, table.values_of(t)),
+        )
+    )
+    assert (tmp_path / "search.png").stat().st_size > 5000
 
 
 # --- trials that are behind ---

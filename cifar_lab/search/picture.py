@@ -40,8 +40,12 @@ def draw(search):
         if _is_words(r):
             axis.set_yticks(range(len(r.options)), [space.told(option) for option in r.options])
             axis.set_ylim(-0.5, len(r.options) - 0.5)
-        elif r.log or r.options and min(r.options) > 0:
-            axis.set_yscale("log")
+        else:
+            ends = r.options or (r.low, r.high)
+            if not axis.dataLim.height > 0:  # no trial uses it, or all have one value
+                axis.set_ylim(min(ends), max(ends))
+            if r.log or r.options and min(ends) > 0:
+                axis.set_yscale("log")
     axes[-1, 0].set_xlabel("trial (crosses failed; grey: the range of its round)")
     figure.colorbar(points, ax=axes[:, 0], label=search.request.objective)
     figure.savefig(search.folder / "search.png", dpi=110)
