@@ -504,18 +504,21 @@ def tune(argv=None):
 
 
 def _tune(argv):
-    from . import tuning
+    from .search import request as requests
+    from .search import space
     parser = Parser(prog=_program("tune"), description="Search for a rung's settings: draw from ranges, train briefly, narrow them.")
     parser.add_argument("rung", metavar="RUNG", help=f"name of a rung, see {_program('train')} --list")
-    parser.add_argument("--strategy", choices=tuning.STRATEGIES, default="narrowing", help="default: narrowing")
+    parser.add_argument("--strategy", choices=requests.STRATEGIES, default="narrowing", help="default: narrowing")
     parser.add_argument("--range", action="append", default=[], metavar="NAME=LOW:HIGH[:log]", dest="ranges",
-                        help="what to search, or NAME=VALUE,VALUE,...; may be given several times (default: ranges that suit the rung)")
+                        help="what to search, or NAME=VALUE,VALUE,...; may be given several times (default: ranges that suit the rung); "
+                             "numbers of the recipe, optimizer=adam,sgd, schedule=constant,cosine, what the rung's builder declares "
+                             "(activation=relu,silu convolutions=1:3), width=0.25:2:log, a factor on the channels of all its layers")
     parser.add_argument("--max-trials", type=whole(1), metavar="N", help="trials in all (default 30, or none with --max-minutes)")
     parser.add_argument("--max-minutes", type=_positive, metavar="M", help="minutes in all, those before a kill included")
     parser.add_argument("--trial-epochs", type=whole(1), metavar="N", help="epochs of a trial instead of the recipe's")
     parser.add_argument("--trial-images", type=whole(1), metavar="N", help="train images of a trial, stratified (default: all)")
-    parser.add_argument("--objective", choices=tuning.OBJECTIVES, default="val_accuracy", metavar="NAME",
-                        help=f"{', '.join(tuning.OBJECTIVES)} (default val_accuracy)")
+    parser.add_argument("--objective", choices=requests.OBJECTIVES, default="val_accuracy", metavar="NAME",
+                        help=f"{', '.join(requests.OBJECTIVES)} (default val_accuracy)")
     parser.add_argument("--stop-behind", action="store_true", help="end trials that are behind the median of those before them")
     parser.add_argument("--seed", type=whole(0, 2**32 - 2), default=0, metavar="S", help="of draws and trainings (default 0)")
     _add_data_flags(parser)
@@ -529,8 +532,8 @@ def _tune(argv):
     argv = sys.argv[1:] if argv is None else argv
     args = parser.parse_args(argv)
     if args.end_with_parent:
-        from . import trials
-        trials.end_with_parent(args.end_with_parent)
+        from .search import trial
+        trial.end_with_parent(args.end_with_parent)
     recipe = recipes.get(args.rung)
     if args.worker_id is not None and not args.chief:
         raise InputError("--worker-id: needs --chief, the address to work for")
@@ -540,12 +543,10 @@ def _tune(argv):
         raise InputError("--workers: starts workers of its own chief on this machine, and does not go with --chief")
     if args.output == "":
         raise InputError("--output: must name a folder, received ''")
-    ranges = {}
-    for text in args.ranges:
-        name, found = tuning.parse_range(text, recipe)
-        if name in ranges:
-            raise InputError(f"--range {text}: {name} has a range already")
-        ranges[name] = found
+    try:
+        ranges = space.parse_ranges(args.ranges, recipe)
+    except InputError as error:
+        raise InputError(f"--range {error}") from None
     if "epochs" in ranges and (args.trial_epochs or args.strategy == "hyperband"):
         raise InputError("--range epochs: does not go with --trial-epochs or hyperband, which decide the epochs")
     if args.strategy == "hyperband" and (args.trial_epochs or recipe.epochs) < 3:
@@ -561,17 +562,18 @@ def _tune(argv):
     dataset = data.load(data_name, args.data_dir, recipe.input_shape, notice)
     if args.trial_images:
         data.check_limit(dataset, args.trial_images, "--trial-images")
-    request = tuning.Request(
-        args.rung, args.strategy, ranges or tuning.default_ranges(recipe), args.objective, args.seed, args.trial_epochs,
+    request = requests.Request(
+        args.rung, args.strategy, ranges or space.default_ranges(recipe), args.objective, args.seed, args.trial_epochs,
         args.trial_images, args.stop_behind, data_name, dataset.train_sha256(), recipe.sha256())
     del dataset
     if args.overwrite and not args.worker_id:
-        tuning.clear(folder)
+        requests.clear(folder)
     if not args.worker_id:
-        tuning.refuse_changes(folder, request)  # before the seconds that Keras takes to start
+        requests.refuse_changes(folder, request)  # before the seconds that Keras takes to start
     backend.start()
     max_trials = args.max_trials or (None if args.max_minutes else 30)
-    search = tuning.Search(request, folder, args.data_dir and os.path.abspath(args.data_dir), max_trials, args.max_minutes, notice,
+    from .search.search import Search
+    search = Search(request, folder, args.data_dir and os.path.abspath(args.data_dir), max_trials, args.max_minutes, notice,
                            command_line("tune.py", argv), worker=args.worker_id is not None)
     if args.worker_id is not None:
         search.run_as_worker(*args.chief, args.worker_id)
@@ -595,7 +597,7 @@ def _tune(argv):
     if summary["best"]:
         best = dict(summary["best"])
         trial, score = best.pop("trial"), best.pop(args.objective)
-        print(f"best: trial {trial}, {args.objective} {score:.4f}: " + ", ".join(f"{k} {v:.4g}" for k, v in best.items()))
+        print(f"best: trial {trial}, {args.objective} {score:.4f}: " + ", ".join(f"{k} {space.told(v)}" for k, v in best.items()))
         same_data = "".join(f" {flag} {shlex.quote(value)}" for flag, value in (("--data", args.data), ("--data-dir", args.data_dir)) if value)
         print(f"train it in full: {bundles.command('train')} {args.rung} --recipe {shlex.quote(str(shown))}/best_recipe.json{same_data}")
     return OK

@@ -2,7 +2,12 @@
 
 Every network takes raw pixels, float32 (N, height, width, channels) in 0-255, and returns
 class probabilities, float32 (N, num_classes). Nothing here knows a recipe or a data set.
+
+Each builder imports Keras inside its function: Keras takes seconds to import, and what the
+commands need before that (which builders there are, their arguments, what can be searched of them)
+must not wait for it. `searchable.py` has the declarations.
 """
+
 from .airbench import airbench
 from .cifar10_cnn import cifar10_cnn
 from .edge import edge

@@ -1,20 +1,39 @@
 """A small network in the manner of VGG: stages of 3 x 3 convolutions, a pooling after each."""
-import keras
-from keras import layers, regularizers
+
+from .searchable import ACTIVATIONS, Choice, Number, Widths, searchable
 
 
-def vgg(input_shape=(32, 32, 3), num_classes=10, *, filters=(32, 64, 128), convolutions=2, dropout=(0.2, 0.3, 0.4),
-        l2=1e-4):
-    """Stages of convolution, batch normalisation and relu, as in Simonyan and Zisserman (2015), without hidden layers.
+@searchable(
+    dropout=Number(0.0, 0.95, usual=(0.0, 0.6)),
+    l2=Number(0.0, 1e3, usual=(1e-6, 1e-2), log=True),
+    filters=Widths(),
+    convolutions=Number(1, 6, whole=True),
+    activation=Choice(ACTIVATIONS),
+)
+def vgg(
+    input_shape=(32, 32, 3),
+    num_classes=10,
+    *,
+    filters=(32, 64, 128),
+    convolutions=2,
+    dropout=(0.2, 0.3, 0.4),
+    l2=1e-4,
+    activation="relu",
+):
+    """Stages of convolution, batch normalisation and relu, without hidden layers.
+
+    As in Simonyan and Zisserman (2015), but for the normalisation (Ioffe and Szegedy 2015).
 
     Args:
         input_shape: (height, width, channels); both sides at least 2 ** number of stages.
         num_classes: number of outputs.
         filters: channels of each stage.
         convolutions: convolutions in each stage.
-        dropout: rate after each stage's pooling, 0 <= rate < 1; as many as stages.
-        l2: factor of the L2 regularisation of every convolution's kernel, which adds l2 * sum(kernel ** 2) to the
-            loss (Keras' convention: twice this is the weight decay of plain SGD).
+        dropout: rate after each stage's pooling, 0 <= rate < 1; one for all, or one a stage.
+        l2: factor of the L2 regularisation of every convolution's kernel, which adds
+            l2 * sum(kernel ** 2) to the loss (Keras' convention: twice this is the weight decay of
+            plain SGD).
+        activation: name of a Keras activation.
 
     Returns:
         keras.Model, float32 (N, *input_shape) in 0-255 -> float32 (N, num_classes) that sum
@@ -23,25 +42,45 @@ def vgg(input_shape=(32, 32, 3), num_classes=10, *, filters=(32, 64, 128), convo
     Raises:
         ValueError: the images are too small for the poolings, or a stage lacks its dropout.
     """
+    import keras
+    from keras import layers, regularizers
+
     if not filters or convolutions < 1:
-        raise ValueError(f"filters and convolutions: must be at least one stage of one convolution, received "
-                         f"{list(filters)} and {convolutions}")
-    if not all(0 <= rate < 1 for rate in dropout):
-        raise ValueError(f"dropout: must be rates from 0 to below 1, received {list(dropout)}")
-    if len(dropout) != len(filters):
-        raise ValueError(f"dropout: must have a rate a stage ({len(filters)}), received {list(dropout)}")
-    if min(input_shape[:2]) < 2 ** len(filters):
-        raise ValueError(f"input_shape: height and width must be at least {2 ** len(filters)}, received {input_shape}")
+        raise ValueError(
+            "filters and convolutions: must be at least one stage of one convolution, "
+            f"received {list(filters)} and {convolutions}"
+        )
+    rates = list(dropout) if isinstance(dropout, (list, tuple)) else [dropout] * len(filters)
+    if not all(0 <= rate < 1 for rate in rates):
+        raise ValueError(f"dropout: must be rates from 0 to below 1, received {rates}")
+    if len(rates) != len(filters):
+        raise ValueError(f"dropout: must have a rate a stage ({len(filters)}), received {rates}")
+    least = 2 ** len(filters)
+    if min(input_shape[:2]) < least:
+        raise ValueError(
+            f"input_shape: height and width must be at least {least}, received {input_shape}"
+        )
+
+    def activated(x, name):
+        if activation == "relu":  # the layer that the committed models have
+            return layers.ReLU(name=f"relu{name}")(x)
+        return layers.Activation(activation, name=f"act{name}")(x)
 
     inputs = keras.Input(input_shape, name="pixels")
     x = layers.Rescaling(1 / 255, name="rescale")(inputs)
-    for stage, (channels, rate) in enumerate(zip(filters, dropout), 1):
+    for stage, (channels, rate) in enumerate(zip(filters, rates, strict=True), 1):
         for i in range(1, convolutions + 1):
             # no bias: the normalisation that follows would take it out
-            x = layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"conv{stage}_{i}",
-                              kernel_regularizer=regularizers.L2(l2) if l2 else None)(x)
+            x = layers.Conv2D(
+                channels,
+                3,
+                padding="same",
+                use_bias=False,
+                name=f"conv{stage}_{i}",
+                kernel_regularizer=regularizers.L2(l2) if l2 else None,
+            )(x)
             x = layers.BatchNormalization(name=f"norm{stage}_{i}")(x)
-            x = layers.ReLU(name=f"relu{stage}_{i}")(x)
+            x = activated(x, f"{stage}_{i}")
         x = layers.MaxPooling2D(2, name=f"pool{stage}")(x)
         x = layers.Dropout(rate, name=f"dropout{stage}")(x)
     x = layers.Flatten(name="flatten")(x)

@@ -1,9 +1,10 @@
 """One trial of a search, in a process of its own: what it leaks, and what kills it, ends with it.
 
-`python -m cifar_lab.trials FOLDER PARENT` trains what FOLDER/request.json describes by the one training path, without looking
-at the test images, and leaves FOLDER/result.json. Killed, it goes on where it was when it is run again. It ends when PARENT,
-the process of that number, does.
+`python -m cifar_lab.search.trial FOLDER PARENT` trains what FOLDER/request.json describes by the
+one training path, without looking at the test images, and leaves FOLDER/result.json. Killed, it
+goes on where it was when it is run again. It ends when PARENT, the process of that number, does.
 """
+
 import json
 import math
 import os
@@ -14,8 +15,8 @@ import threading
 import time
 from pathlib import Path
 
-from . import backend, bundles, data, recipes, reporting
-from .errors import InputError, reason
+from .. import backend, bundles, data, recipes, reporting
+from ..errors import InputError, reason
 
 LEAST_PEERS = 5  # trials that the median rule needs
 
@@ -59,55 +60,87 @@ def wait_for_lock(output, seconds=30):
 
 
 def _train(folder, request):
-    from . import training
+    from .. import training
+
     recipe = recipes.changed(recipes.get(request["rung"]), request["fields"], "trial")
     dataset = data.load(request["data"], request["data_dir"], recipe.input_shape)
     output = folder / "run"
-    watch = [_behind(folder, output, request["objective"], request["direction"], recipe)] if request["stop_behind"] else []
-    card, _ = training.train(recipe, dataset, output, rung=request["rung"], seed=request["seed"], limit=request["limit"],
-                             resume=True, overwrite=True, test=False, callbacks=watch,
-                             notice=lambda line: print(line, file=sys.stderr, flush=True))
+    watch = (
+        [_behind(folder, output, request["objective"], request["direction"], recipe)]
+        if request["stop_behind"]
+        else []
+    )
+    card, _ = training.train(
+        recipe,
+        dataset,
+        output,
+        rung=request["rung"],
+        seed=request["seed"],
+        limit=request["limit"],
+        resume=True,
+        overwrite=True,
+        test=False,
+        callbacks=watch,
+        notice=lambda line: print(line, file=sys.stderr, flush=True),
+    )
     rows = reporting.read_history(output)
     chosen = rows[card["epoch"] - 1]
     shutil.copyfile(output / "history.csv", folder / "history.csv")
     if not math.isfinite(chosen[request["objective"]]):
         raise InputError(f"{request['objective']} is {chosen[request['objective']]}")
     names = ("val_accuracy", "val_loss", "accuracy", "loss")
-    return {"status": "stopped early" if len(rows) < recipe.epochs else "completed", "epochs": len(rows), "seconds": card["seconds"],
-            "compile_seconds": card["compile_seconds"], **{name: chosen[name] for name in names}}
+    return {
+        "status": "stopped early" if len(rows) < recipe.epochs else "completed",
+        "epochs": len(rows),
+        "seconds": card["seconds"],
+        "compile_seconds": card["compile_seconds"],
+        **{name: chosen[name] for name in names},
+    }
 
 
 def _behind(folder, output, objective, direction, recipe):
-    """A callback that stops a trial whose best so far is worse than the median of its peers' at that epoch (Golovin et al. 2017).
+    """A callback that stops a trial whose best so far is worse than the median of its peers' at
+    that epoch (Golovin et al. 2017).
 
-    Peers are the finished trials of the search on this machine, at least LEAST_PEERS; the first quarter of the epochs is free,
-    and so are the cycles of weights to be averaged, whose history has other figures than a callback sees.
+    Peers are the finished trials of the search on this machine, at least LEAST_PEERS; the first
+    quarter of the epochs is free, and so are the cycles of weights to be averaged, whose history
+    has other figures than a callback sees.
     """
     import keras
 
-    from . import training
+    from .. import training
+
     better = max if direction == "max" else min
     peers = []
     for path in folder.parent.glob("*/history.csv"):
         values = [row[objective] for row in reporting.read_history(path.parent)]
-        peers.append([better(values[:i + 1]) for i in range(len(values))])
+        peers.append([better(values[: i + 1]) for i in range(len(values))])
 
     class Behind(keras.callbacks.Callback):
-        seen = [row[objective] for row in training.history_of_unfinished(output)]  # before it was killed
+        seen = [
+            row[objective] for row in training.history_of_unfinished(output)
+        ]  # before it was killed
 
         def on_epoch_end(self, epoch, logs=None):
             self.seen = [*self.seen, float(logs[objective])]
             others = [p[epoch] for p in peers if len(p) > epoch]
-            if not recipe.epochs / 4 <= epoch + 1 <= min(recipe.main_epochs, recipe.epochs - 1) or len(others) < LEAST_PEERS:
+            if (
+                not recipe.epochs / 4 <= epoch + 1 <= min(recipe.main_epochs, recipe.epochs - 1)
+                or len(others) < LEAST_PEERS
+            ):
                 return
             best, median = better(self.seen), statistics.median(others)
             if best != median and better(best, median) == median:
                 self.model.stop_training = True
+
     return Behind()
 
 
 def end_with_parent(parent):
-    """From now on this process ends when the one of the number `parent`, which started it, does, however that ends."""
+    """From now on this process ends when the one that started it does, however that ends.
+
+    parent: the number of that process.
+    """
     if os.name != "posix":  # elsewhere a process keeps its parent's number
         return
 
@@ -115,6 +148,7 @@ def end_with_parent(parent):
         while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(1)
+
     threading.Thread(target=watch, daemon=True).start()
 
 

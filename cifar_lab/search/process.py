@@ -1,0 +1,97 @@
+"""Running a trial in a process of its own: started, watched, told to stop."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from .. import bundles
+from . import trial as trial_process
+
+
+def run(folder, request, stopped):
+    """A trial's result, or None where it had to stop before its end (it keeps what it has).
+
+    A result, or an unfinished training, that is in the folder already counts if it is of the same
+    request.
+
+    folder: Path of the trial.
+    request: dict, see trial.py.
+    stopped: called every few seconds; True ends the trial.
+    """
+    result = folder / "result.json"
+    try:
+        before = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+        same = before == json.loads(json.dumps(request))
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        for path in (result, folder / "history.csv", folder / "log.txt"):
+            path.unlink(missing_ok=True)
+        trial_process.clean(folder)
+        bundles.write_json(folder / "request.json", request)
+    if not result.is_file():
+        how = _run_child(folder, stopped)
+        if how is None:
+            return None
+        if not result.is_file():
+            lines = (folder / "log.txt").read_text(errors="replace").strip().splitlines()
+            last = f": {lines[-1][:200]}" if lines else ""
+            why = f"its process ended {how}{last}"
+            bundles.write_json(result, {"status": "failed", "reason": why})
+    trial_process.clean(folder)
+    return json.loads(result.read_text(encoding="utf-8"))
+
+
+def _run_child(folder, stopped):
+    """How a trial's process ended, in words; None where it was told to."""
+    told = False
+    command = [sys.executable, "-m", trial_process.__name__, str(folder), str(os.getpid())]
+    with open(folder / "log.txt", "ab") as log:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=child_env()
+        )
+    try:
+        asked = time.monotonic()
+        while child.poll() is None:
+            time.sleep(0.1)
+            if time.monotonic() - asked > 2:
+                asked = time.monotonic()
+                if stopped():
+                    told = True
+                    _interrupt(child)
+    except BaseException:
+        _interrupt(child)
+        raise
+    if told and not (folder / "result.json").is_file():
+        return None
+    code = child.returncode
+    return f"by signal {-code}" if code < 0 else f"with exit code {code}"
+
+
+def _interrupt(child):
+    """Tell a trial to keep what it has and end, and wait until it has."""
+    if child.poll() is None:
+        with contextlib.suppress(OSError):
+            child.send_signal(signal.SIGINT) if os.name == "posix" else child.terminate()
+        child.wait()
+
+
+def child_env(**changes):
+    """The environment of a process that runs this package, from wherever this one did."""
+    words = (str(bundles.CHECKOUT or ""), os.environ.get("PYTHONPATH", ""))
+    path = os.pathsep.join(word for word in words if word)
+    changed = {k: str(v) for k, v in changes.items()}
+    return {**os.environ, **({"PYTHONPATH": path} if path else {}), **changed}
+
+
+def resident_mb():
+    """Resident memory of this process, 0 where that cannot be told."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except OSError:
+        return 0.0

@@ -1,0 +1,251 @@
+"""A search at work in its folder: alone, as the chief of workers, or as one of these."""
+
+import contextlib
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from .. import backend, bundles, recipes
+from ..errors import InputError
+from . import picture, process, space, table
+from .request import refuse_changes
+
+CHIEF_SECONDS = 60  # that a worker waits for its chief
+
+
+class Search:
+    """A search in a folder.
+
+    Args:
+        request: request.Request.
+        folder: where it lives.
+        data_dir: for the trials, as --data-dir.
+        max_trials, max_minutes: bounds of the whole search, its earlier parts included; or None.
+        notice: called with lines for the user.
+        command: for search.json.
+        worker: whether a chief elsewhere decides.
+
+    Raises:
+        InputError: the folder holds something else, or a search with other settings.
+    """
+
+    def __init__(
+        self,
+        request,
+        folder,
+        data_dir,
+        max_trials,
+        max_minutes,
+        notice,
+        command="",
+        worker=False,
+    ):
+        self.request, self.folder, self.data_dir = request, Path(folder), data_dir
+        self.notice, self.command, self.worker = notice, command, worker
+        self.recipe = recipes.get(request.rung)
+        earlier = None if worker else refuse_changes(folder, request)
+        self.written = 0.0
+        self.before, self.started = (earlier or {}).get("seconds", 0.0), time.time()
+        deadline = None
+        if max_minutes is not None:
+            deadline = self.started + max(0.0, 60 * max_minutes - self.before)
+        from . import oracles
+
+        self.oracle = oracles.build(
+            request.strategy,
+            request.ranges,
+            request.objective,
+            request.direction,
+            request.seed,
+            limit=max_trials or 10**9,
+            deadline=deadline,
+            max_epochs=request.trial_epochs or self.recipe.epochs,
+            digest=request.sha256(),
+        )
+
+    # --- alone, chief, worker ---
+
+    def run(self):
+        """Search in this process until a bound is met: the summary, a dict."""
+        with self._at_work():
+            self.tuner.search()
+        return table.summary(self)
+
+    def run_as_chief(self, host, port, workers=0, worker_command=()):
+        """Hand trials to workers until a bound is met: the summary.
+
+        host, port: what to listen on; port 0 for any.
+        workers: processes to start here; one that dies is started again.
+        worker_command: theirs, to which the address and a name are added.
+        """
+        from . import chief
+
+        team = {}
+
+        def start(name, port):
+            threads = max(1, backend.cores() // workers)
+            words = ["--chief", f"127.0.0.1:{port}", "--worker-id", name]
+            with open(self.folder / f"{name}.log", "ab") as log:
+                team[name] = subprocess.Popen(
+                    [*worker_command, *words, "--end-with-parent", str(os.getpid())],
+                    stdout=log,
+                    stderr=log,
+                    stdin=subprocess.DEVNULL,
+                    env=process.child_env(TF_NUM_INTRAOP_THREADS=threads),
+                )
+
+        def started(port):
+            near = host in ("127.0.0.1", "localhost")
+            warning = "" if near else ": anybody who reaches this address can take part"
+            self.notice(f"chief listens on {host}:{port}{warning}")
+            self.port = port
+            for i in range(workers):
+                start(f"worker{i + 1}", port)
+
+        shown, deaths = set(self.oracle.end_order), []
+
+        def watch():
+            self.tick()
+            for trial_id in list(self.oracle.end_order):
+                if trial_id not in shown:
+                    shown.add(trial_id)
+                    self.ended(self.oracle.trials[trial_id])
+            for name, worker in list(team.items()):
+                if worker.poll() not in (None, 0) and not self.oracle.finished():
+                    deaths.append(len(shown))
+                    if deaths.count(len(shown)) > 5 * workers:
+                        raise InputError(
+                            f"{name}: ended with exit code {worker.returncode} again and again, "
+                            f"see {self.folder / name}.log"
+                        )
+                    self.notice(f"{name} died ({worker.returncode}) and is started again")
+                    self.oracle.allow(name)
+                    start(name, self.port)
+
+        with self._at_work():
+            try:
+                chief.serve(self.oracle, host, port, started, watch)
+                watch()
+            finally:
+                for worker in team.values():
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        worker.wait(10)
+                    if worker.poll() is None:
+                        worker.terminate()
+        return table.summary(self)
+
+    def run_as_worker(self, host, port, name):
+        """Take trials from a chief until it says that the search is over.
+
+        Raises:
+            InputError: it does not answer, or searches for something else.
+        """
+        os.environ.update(
+            KERASTUNER_ORACLE_IP=host, KERASTUNER_ORACLE_PORT=str(port), KERASTUNER_TUNER_ID=name
+        )
+        import grpc
+        from keras_tuner.src.distribute import oracle_client
+
+        from . import tuner as tuners
+
+        oracle_client.TIMEOUT = CHIEF_SECONDS  # KerasTuner's is an hour
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "search.json"
+        if not path.exists():  # on a machine of its own: the folder is a search's
+            own = {"request": self.request.as_dict(), "seconds": 0.0, "command": self.command}
+            bundles.write_json(path, own)
+        tuner = tuners.make(self.oracle, self.folder, self)
+        chiefs = f"--chief {host}:{port}"
+        try:
+            asked = [hp.value for hp in tuner.oracle.get_space().space if hp.name == "search"]
+            if self.request.sha256() not in asked:
+                raise InputError(
+                    f"{chiefs}: searches with other settings or data than this worker's"
+                )
+            tuner.search()
+        except (grpc.RpcError, tuners.ChiefGone) as error:
+            code = getattr(error, "code", lambda: None)()
+            said = getattr(code, "name", code or error)
+            raise InputError(f"{chiefs}: does not answer ({said})") from None
+
+    @contextlib.contextmanager
+    def _at_work(self):
+        from . import tuner as tuners
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with bundles.locked(self.folder):
+            # before anything that would make the folder a stranger's
+            if not (self.folder / "search.json").exists():
+                self.write()
+            self.tuner = tuners.make(self.oracle, self.folder, self)
+            self.write()
+            try:
+                yield
+            finally:
+                self.write()
+                picture.draw(self)
+
+    # --- trials ---
+
+    def trial_request(self, trial):
+        """What a trial's process is told."""
+        request = self.request
+        fields = space.recipe_fields(self.recipe, table.values_of(trial))
+        epochs = trial.hyperparameters.values.get("tuner/epochs", request.trial_epochs)
+        if epochs is not None:
+            fields["epochs"] = int(epochs)
+        return {
+            "rung": request.rung,
+            "fields": fields,
+            "data": request.data,
+            "data_dir": self.data_dir,
+            "seed": request.seed,
+            "limit": request.trial_images,
+            "objective": request.objective,
+            "direction": request.direction,
+            "stop_behind": request.stop_behind,
+        }
+
+    def ended(self, trial):
+        """Called when a trial has ended: tell the user, and write what is known."""
+        number = f"trial {int(trial.trial_id):>3}"
+        if self.worker:
+            why = f": {table.reason_of(self.folder, trial)}" if trial.status != "COMPLETED" else ""
+            self.notice(f"{number}  {trial.status.lower()}{why}")
+            return
+        self.write()
+        trial = self.oracle.trials[trial.trial_id]
+        if trial.score is not None and trial.status == "COMPLETED":
+            told = f"{self.request.objective} {trial.score:.4f}"
+        else:
+            told = f"failed: {table.reason_of(self.folder, trial)}"
+        best = self.best()
+        top = f"   best {best.score:.4f} (trial {int(best.trial_id)})" if best else ""
+        values = "  ".join(f"{k} {space.told(v)}" for k, v in self.used_by(trial).items())
+        self.notice(f"{number}  {told}   {values}{top}")
+
+    def tick(self):
+        """Called again and again while trials run: what a kill would forget is written twice a
+        minute."""
+        if not self.worker and time.monotonic() - self.written > 30:
+            self.write()
+
+    def write(self):
+        """search.json, trials.csv and, once a trial has completed, best_recipe.json."""
+        self.written = time.monotonic()
+        table.write(self)
+
+    def all_trials(self):
+        """All trials in order; a chief's oracle begins others meanwhile."""
+        return [trial for _, trial in sorted(list(self.oracle.trials.items()))]
+
+    def used_by(self, trial):
+        """{name: value} of a trial, without what its optimizer and schedule do not use."""
+        return space.used(self.recipe, table.values_of(trial))
+
+    def best(self):
+        """The best completed trial, the first of equals; None where there is none."""
+        sign = -1 if self.request.direction == "max" else 1
+        done = [t for t in self.all_trials() if t.status == "COMPLETED" and t.score is not None]
+        return min(done, key=lambda t: (sign * t.score, t.trial_id), default=None)
