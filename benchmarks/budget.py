@@ -28,7 +28,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import engines  # noqa: E402
-
 from cifar_lab import backend, cli, ladder, provenance  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
 from cifar_lab.recipe import changed  # noqa: E402

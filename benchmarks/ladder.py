@@ -32,8 +32,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from cifar_lab import backend, cli, ladder, provenance  # noqa: E402
-from cifar_lab.recipe import changed  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
+from cifar_lab.recipe import changed  # noqa: E402
 
 KEYS = (
     "rung",
