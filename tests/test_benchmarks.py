@@ -69,6 +69,7 @@ def test_the_ladder_over_seeds_without_tensorflow(tmp_path, fashion):
     assert [line["seed"] for line in first[:2]] == [3, 4] and first[0]["backend"] == "jax"
     assert first[2]["n"] == 2 and first[2]["mean"] == pytest.approx(np.mean([r["test_accuracy"] for r in first[:2]]))
     assert first[2]["whole_recipe"] is False and not list((tmp_path / "out" / "results").iterdir())
+    assert not any(line["alone"] for line in first[:2])  # nobody checked
 
 
 def test_the_ladder_goes_on_past_a_run_that_fails(tmp_path, monkeypatch, capsys):
@@ -91,6 +92,49 @@ def test_the_ladder_goes_on_past_a_run_that_fails(tmp_path, monkeypatch, capsys)
     assert lines[0] == {"rung": "cifar10-74", "seed": 0, "error": "the loss is not finite"} and lines[1]["seed"] == 1
     assert [line["error"] for line in lines[3:5]] == ["the loss is not finite"] * 2
     assert [(line["rung"], line["n"]) for line in lines if "n" in line] == [("cifar10-74", 1), ("fashion-mnist-92", 2)]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_ladder_claims_a_machine_of_its_own(tmp_path, monkeypatch, capsys, alone):
+    """What was checked stands in card, row and line; of a resumed run nothing is claimed."""
+    import ladder
+    from cifar_lab import bundles, data, provenance, training
+    from cifar_lab.ladder import get
+    from cifar_lab.report import results
+    recipe = get("cifar10-74").recipe
+    checks = []
+
+    class Idle:
+        def __init__(self):
+            checks.append("before")
+
+        def alone(self):
+            checks.append("after")
+            return alone
+
+    def train(recipe, dataset, output, *, rung, seed, **_):
+        checks.append(seed)
+        output.mkdir(exist_ok=True)
+        card = dict.fromkeys(results.ROW_KEYS, 0.5) | {
+            "rung": rung, "recipe": recipe.as_dict(), "recipe_sha256": recipe.sha256(), "seed": seed, "classes": ["a", "b"],
+            "device": "x", "versions": {}, "model_sha256": "m", "data_sha256": "d", "alone": False,
+            "data": {"name": recipe.data, "limit": None}}
+        (output / "card.json").write_text(json.dumps(card))
+        (output / "history.csv").write_text("epoch,val_accuracy,seconds\n1,0.81,20\n")
+        return card, False
+    monkeypatch.setattr(provenance, "Idle", Idle)
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(data, "load", lambda *_: None)
+    bundles.state_path(tmp_path / "cifar10-74-seed1").write_bytes(b"stopped")
+    args = ["--output", str(tmp_path), "--rungs", "cifar10-74", "--seeds", "2"]
+    assert ladder.main([*args, "--alone"]) == 0 and checks == ["before", 0, "after", 1]
+    lines = list(map(json.loads, capsys.readouterr().out.splitlines()))
+    assert [line["alone"] for line in lines[:2]] == [alone, False]
+    assert [r["alone"] for r in results.read_results("cifar10-74", tmp_path / "results")] == [alone, False]
+    assert bundles.read_card(tmp_path / "cifar10-74-seed0")["alone"] is alone
+    assert recipe.sha256() == results.read_results("cifar10-74", tmp_path / "results")[0]["recipe_sha256"]
+    checks.clear()
+    assert ladder.main(args) == 0 and checks == [0, 1]
 
 
 def test_an_ablation_leaves_one_idea_out():

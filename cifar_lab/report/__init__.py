@@ -1,0 +1,1 @@
+"""Results, the ladder's table, pictures: what is made of finished runs."""
