@@ -2,6 +2,8 @@
 
     python examples/own_network.py
     python train.py examples/own_network.py:recipe --data photos/   # every command takes it
+
+The bundle is written into runs/ in the working folder.
 """
 
 import cifar_lab

@@ -2,6 +2,8 @@
 
     python examples/own_pictures.py photos/ new.jpg other.jpg
     python examples/own_pictures.py          # draws pictures of its own first, to show how it goes
+
+The bundle is written into runs/ in the working folder.
 """
 
 import sys
@@ -13,11 +15,11 @@ import cifar_lab
 
 
 def draw_pictures(folder):
-    """Write 20 pictures for each of three shapes of the embedded data set."""
+    """Write 60 pictures for each of three shapes of the embedded data set."""
     data = cifar_lab.load_data("synthetic")
     for label in range(3):
         (folder / data.classes[label]).mkdir(parents=True, exist_ok=True)
-        for i, image in enumerate(data.train_images[data.train_labels == label][:20]):
+        for i, image in enumerate(data.train_images[data.train_labels == label][:60]):
             Image.fromarray(image).save(folder / data.classes[label] / f"{i}.png")
 
 
@@ -26,7 +28,7 @@ def main(folder="photos-example", *pictures):
         draw_pictures(Path(folder))
     output = "runs/own-pictures-example"
     cifar_lab.train(
-        "cifar10-79", data=folder, output=output, epochs=3, overwrite=True, notice=print
+        "cifar10-74", data=folder, output=output, epochs=20, overwrite=True, notice=print
     )
     pictures = pictures or sorted(map(str, Path(folder).glob("*/*.png")))[:3]
     for picture, best in zip(pictures, cifar_lab.load(output).classify(pictures, top=2)):

@@ -3,6 +3,8 @@
     python examples/train_a_rung.py                       # the embedded pictures, in seconds
     python examples/train_a_rung.py cifar10-90 cifar10    # a rung on its own data, in minutes
     python examples/train_a_rung.py cifar10-90 cifar10 DIR   # where the data are already in DIR
+
+The bundle is written into runs/ in the working folder.
 """
 
 import sys
