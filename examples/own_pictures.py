@@ -30,7 +30,7 @@ def main(folder="photos-example", *pictures):
     cifar_lab.train(
         "cifar10-74", data=folder, output=output, epochs=20, overwrite=True, notice=print
     )
-    pictures = pictures or sorted(map(str, Path(folder).glob("*/*.png")))[:3]
+    pictures = pictures or sorted(map(str, Path(folder).glob("*/*")))[::60]
     for picture, best in zip(pictures, cifar_lab.load(output).classify(pictures, top=2)):
         print(f"{picture}: " + ", ".join(f"{name} {share:.1%}" for name, share in best))
 
