@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from cifar_lab import backend, bundles, cli, cost, inference  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
-from cifar_lab.export import FORMATS, export, is_export_of  # noqa: E402
+from cifar_lab.exporting import FORMATS, export, is_export_of  # noqa: E402
 
 RUNTIMES = {"Keras predict": None, "Keras compiled call": None, "LiteRT float32": "litert", "LiteRT int8": "litert-int8",
             "ONNX Runtime": "onnx"}

@@ -32,8 +32,8 @@ sys.path.insert(0, str(ROOT))
 
 from cifar_lab import backend, cli, recipes  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
-from cifar_lab.search.ranges import Range  # noqa: E402
-from cifar_lab.search.request import STRATEGIES, Request  # noqa: E402
+from cifar_lab.searching.ranges import Range  # noqa: E402
+from cifar_lab.searching.request import STRATEGIES, Request  # noqa: E402
 
 AFTER = (8, 16, 24, 32, 40, 60)  # trials of the table's columns
 
@@ -182,7 +182,7 @@ def on_function(name, strategy, seed, trials):
     """(score, true value), lower is better, of one search's trials in order."""
     import numpy as np
 
-    from cifar_lab.search import oracles
+    from cifar_lab.searching import oracles
 
     function, space, noise = FUNCTIONS[name]
     rng, scores = np.random.default_rng([seed, 7]), []
@@ -201,8 +201,8 @@ def on_function(name, strategy, seed, trials):
 def on_rung(args, strategy, seed):
     """1 - validation accuracy, twice, of one real search's trials in order; of a failed one 1."""
     from cifar_lab import data
-    from cifar_lab.search import space
-    from cifar_lab.search.search import Search
+    from cifar_lab.searching import space
+    from cifar_lab.searching.search import Search
 
     recipe = recipes.get(args.rung)
     dataset = data.load(recipe.data, args.data_dir, recipe.input_shape)

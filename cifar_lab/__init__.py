@@ -1,12 +1,69 @@
-"""cifar_lab: small-image classification from the first CNN to the edge.
+"""Small-image classification, from the first CNN to the edge, every step measured (Keras 3).
 
-Importing the package imports neither Keras nor TensorFlow. The network builders are
-`cifar_lab.models`; in a checkout they lie in `models/` beside this folder, and are found there.
+    import cifar_lab
+
+    network = cifar_lab.load("cifar10-90")              # a rung of the ladder, trained and committed
+    network.classify(["photo.jpg"], top=3)              # [[("cat", 0.93), ("dog", 0.04), ...]]
+
+    card = cifar_lab.train("cifar10-74", "synthetic", limit=1000, epochs=2, output="runs/first")
+    cifar_lab.evaluate("runs/first")["accuracy"]        # forward only, on the test images
+    cifar_lab.export("runs/first", "litert-int8")       # a file for a phone or a board
+
+`LADDER` has the rungs, each a `Recipe` with a promise; `train` also takes a `Recipe` of your own, or
+a function that builds a network. `load_data` reads CIFAR-10, Fashion-MNIST, MNIST, the embedded set
+and folders of images; `search` looks for good settings. Wrong requests raise `InputError`, a
+ValueError whose message is one line.
+
+Importing the package imports neither Keras nor TensorFlow.
 """
-from pathlib import Path
 
-__version__ = "0.2.0"
+from __future__ import annotations
 
-_ROOT = Path(__file__).resolve().parent.parent
-if not (_ROOT / "cifar_lab" / "models").exists() and (_ROOT / "models" / "__init__.py").is_file():
-    __path__.append(str(_ROOT))  # a checkout: cifar_lab.models is ../models
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import evaluate, export, load, load_data, search, train
+    from .data import Dataset
+    from .errors import InputError
+    from .inference import Classifier
+    from .ladder import LADDER, Rung
+    from .recipe import Augmentation, Recipe
+
+__version__ = "0.3.0"
+__all__ = [
+    "LADDER",
+    "Augmentation",
+    "Classifier",
+    "Dataset",
+    "InputError",
+    "Recipe",
+    "Rung",
+    "evaluate",
+    "export",
+    "load",
+    "load_data",
+    "search",
+    "train",
+]
+
+_HOMES = {
+    **dict.fromkeys(("train", "evaluate", "load", "load_data", "export", "search"), "api"),
+    **dict.fromkeys(("LADDER", "Rung"), "ladder"),
+    **dict.fromkeys(("Recipe", "Augmentation"), "recipe"),
+    "Classifier": "inference",
+    "Dataset": "data",
+    "InputError": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,55 +4,101 @@ A bundle is a folder with model.keras (the bare network, float32, uncompiled), c
 and how well it does), history.csv (a row an epoch) and, where matplotlib is installed,
 learning_curve.png. This module imports no Keras but to load a model.
 """
+
 import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
 
-from . import _ROOT, recipes
+from . import ladder, paths
 from .errors import InputError, reason
 
-CHECKOUT = _ROOT if (_ROOT / "setup.cfg").is_file() and (_ROOT / "models").is_dir() else None
-PACKAGED = None if CHECKOUT else Path(__file__).resolve().parent / "saved_models"
-CARD_KEYS = ("rung", "recipe", "seed", "classes", "val_accuracy", "test_accuracy", "seconds", "device",
-             "versions", "data_sha256", "model_sha256")
-_OURS = ("model.*", ".model.*.partial", "card.json", "*.card.json", "history.csv", "learning_curve.png")
+CARD_KEYS = (
+    "rung",
+    "recipe",
+    "seed",
+    "classes",
+    "val_accuracy",
+    "test_accuracy",
+    "seconds",
+    "device",
+    "versions",
+    "data_sha256",
+    "model_sha256",
+)
+_OURS = (
+    "model.*",
+    ".model.*.partial",
+    "card.json",
+    "*.card.json",
+    "history.csv",
+    "learning_curve.png",
+)
+_OWN = re.compile(r".+\.py(:(?P<name>\w+))?")
 
 
-def home():
-    """Where saved_models/ and runs/ are written: the checkout, or the working folder of an installed copy."""
-    return CHECKOUT or Path.cwd()
-
-
-def command(name):
-    """How a command of this package is called here: "python train.py", of an installed copy "cifar-lab train"."""
-    return f"python {name}.py" if CHECKOUT else f"cifar-lab {name}"
-
-
-def find(name):
-    """The folder of a bundle, from a rung's name or a path (of the folder, or of its model.keras).
+def find(name: str | Path) -> Path:
+    """The folder of a bundle, from a rung's name, a path (of the folder, or of its model.keras), or
+    the "FILE.py:NAME" that it was trained as.
 
     Raises InputError where there is none.
     """
-    if name in recipes.LADDER:
-        candidates = [home() / "saved_models" / name] + ([PACKAGED / name] if PACKAGED else [])
-        for folder in candidates:
-            _recover_unless_in_use(folder)
-            if folder.is_dir():
-                return folder
-        raise InputError(f"{name}: has no bundle in {candidates[0].parent}: train it first ({command('train')} {name})")
+    name = str(name)
+    if name in ladder.LADDER:
+        return _of_rung(name)
     if not name:
-        raise InputError(f"'': must be a rung ({', '.join(recipes.LADDER)}) or the folder of a bundle")
+        raise InputError(f"'': must be a rung ({_rungs()}) or the folder of a bundle")
+    own = _OWN.fullmatch(name)
+    if own:
+        return _of_own(name, own["name"])
     folder = Path(os.path.abspath(name))
     if folder.name == "model.keras":
         folder = folder.parent
     _recover_unless_in_use(folder)
     if not os.path.isdir(folder):
-        raise InputError(f"{name!r}: is neither a rung ({', '.join(recipes.LADDER)}) nor the folder of a bundle")
+        raise InputError(f"{name!r}: is neither a rung ({_rungs()}) nor the folder of a bundle")
     return folder
+
+
+def _rungs() -> str:
+    return ", ".join(ladder.LADDER)
+
+
+def _of_rung(name: str) -> Path:
+    candidates = [paths.home() / "saved_models" / name]
+    candidates += [paths.PACKAGED / name] if paths.PACKAGED else []
+    for folder in candidates:
+        _recover_unless_in_use(folder)
+        if folder.is_dir():
+            return folder
+    where, how = candidates[0].parent, f"{paths.command('train')} {name}"
+    raise InputError(f"{name}: has no bundle in {where}: train it first ({how})")
+
+
+def _of_own(name: str, label: str | None) -> Path:
+    """The bundle in runs/ of a network of the user's: the only one, if it is not called just NAME."""
+    runs = paths.home() / "runs"
+    if label and (runs / label / "card.json").is_file():
+        return runs / label
+    pattern = f"{label}-*" if label else "*"
+    found = []
+    for card in sorted(runs.glob(f"{pattern}/card.json")):
+        with contextlib.suppress(InputError):
+            recipe = read_card(card.parent)["recipe"]
+            builder = recipe.get("builder", "") if isinstance(recipe, dict) else ""
+            if ".py:" in str(builder):
+                found.append(card.parent)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        how = f"{paths.command('train')} {name}"
+        raise InputError(f"{name}: has no bundle in {runs}: train it first ({how})")
+    shown = ", ".join(folder.name for folder in found[:4])
+    raise InputError(f"{name}: has several bundles in {runs} ({shown}); name the folder of one")
 
 
 def read_card(folder):
@@ -61,7 +107,9 @@ def read_card(folder):
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({reason(error)}): not a bundle, or its training is unfinished") from None
+        raise InputError(
+            f"{path}: cannot be read ({reason(error)}): not a bundle, or its training is unfinished"
+        ) from None
     except ValueError as error:
         raise InputError(f"{path}: is not JSON ({reason(error)})") from None
     if not isinstance(card, dict):
@@ -70,7 +118,9 @@ def read_card(folder):
     if missing:
         raise InputError(f"{path}: lacks {', '.join(missing)}")
     classes = card["classes"]
-    if not (isinstance(classes, list) and len(classes) >= 2 and all(isinstance(c, str) for c in classes)):
+    if not (
+        isinstance(classes, list) and len(classes) >= 2 and all(isinstance(c, str) for c in classes)
+    ):
         raise InputError(f"{path}: classes must be a list of two or more names")
     if not isinstance(card["model_sha256"], str):
         raise InputError(f"{path}: model_sha256 must be a string")
@@ -87,15 +137,20 @@ def load(folder):
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({reason(error)})") from None
     if found != card["model_sha256"]:
-        raise InputError(f"{path}: checksum {found[:12]}... is not the card's {card['model_sha256'][:12]}...: "
-                         "the model was changed or damaged after it was saved")
+        raise InputError(
+            f"{path}: checksum {found[:12]}... is not the card's {card['model_sha256'][:12]}...: "
+            "the model was changed or damaged after it was saved"
+        )
     import keras
+
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises nearly anything on an archive that is not a model
         raise InputError(f"{path}: Keras cannot load it ({reason(error)[:200]})") from None
     if model.output_shape[-1] != len(card["classes"]):
-        raise InputError(f"{folder}: the model has {model.output_shape[-1]} outputs, the card {len(card['classes'])} classes")
+        raise InputError(
+            f"{folder}: the model has {model.output_shape[-1]} outputs, the card {len(card['classes'])} classes"
+        )
     return model, card
 
 
@@ -106,6 +161,7 @@ def file_sha256(path):
 
 
 # --- writing --------------------------------------------------------------------------------------
+
 
 def _beside(folder, ending):
     folder = Path(os.path.abspath(folder))
@@ -125,10 +181,14 @@ def occupied(folder):
 def refuse_existing(folder):
     """InputError where a bundle, or the state of an unfinished training, is at `folder`."""
     if occupied(folder):
-        raise InputError(f"{folder}: holds a trained bundle already; --overwrite replaces it, --output names another folder")
+        raise InputError(
+            f"{folder}: holds a trained bundle already; --overwrite replaces it, --output names another folder"
+        )
     if state_path(folder).exists():
-        raise InputError(f"{folder}: an unfinished run is there ({state_path(folder).name}); --resume goes on with it, "
-                         "--overwrite starts over")
+        raise InputError(
+            f"{folder}: an unfinished run is there ({state_path(folder).name}); --resume goes on with it, "
+            "--overwrite starts over"
+        )
 
 
 def recover(folder):
@@ -156,15 +216,23 @@ def prepare(folder, bytes_needed):
     """
     folder = Path(folder)
     if not folder.name or os.path.ismount(folder):
-        raise InputError(f"{folder}: is a mount point, which a finished bundle cannot be renamed to; name a folder inside it")
+        raise InputError(
+            f"{folder}: is a mount point, which a finished bundle cannot be renamed to; name a folder inside it"
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: is a file; --output must name a folder")
-        strangers = sorted(p.name for p in folder.iterdir() if not any(p.match(o) for o in _OURS)) if folder.is_dir() else []
+        strangers = (
+            sorted(p.name for p in folder.iterdir() if not any(p.match(o) for o in _OURS))
+            if folder.is_dir()
+            else []
+        )
         if strangers:
-            raise InputError(f"{folder}: holds what is not a bundle's ({', '.join(strangers[:3])}); "
-                             "--output must name a new folder or a bundle")
+            raise InputError(
+                f"{folder}: holds what is not a bundle's ({', '.join(strangers[:3])}); "
+                "--output must name a new folder or a bundle"
+            )
         probe = _beside(folder, f"probe-{os.getpid()}")
         probe.mkdir()
         probe.rmdir()
@@ -174,8 +242,10 @@ def prepare(folder, bytes_needed):
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({reason(error)})") from None
     if free < bytes_needed:
-        raise InputError(f"{folder.parent}: no space left for this run: {free / 1e6:.0f} MB free, "
-                         f"{bytes_needed / 1e6:.0f} MB needed")
+        raise InputError(
+            f"{folder.parent}: no space left for this run: {free / 1e6:.0f} MB free, "
+            f"{bytes_needed / 1e6:.0f} MB needed"
+        )
 
 
 @contextlib.contextmanager
@@ -205,7 +275,11 @@ def write(folder, fill):
 
     Call with the lock held. fill: called with an empty folder, which then becomes `folder`; what it returns is returned.
     """
-    folder, partial, previous = Path(folder), _beside(folder, "partial"), _beside(folder, "previous")
+    folder, partial, previous = (
+        Path(folder),
+        _beside(folder, "partial"),
+        _beside(folder, "previous"),
+    )
     recover(folder)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()

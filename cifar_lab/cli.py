@@ -449,7 +449,7 @@ def export(argv=None):
 
 
 def _export(argv):
-    from .export import FORMATS, refuse_other, run
+    from .exporting import FORMATS, refuse_other, run
     parser = Parser(prog=_program("export"), description="Write a saved model as a file for phones and boards, tested on the test images.")
     parser.add_argument("bundle", metavar="RUNG_OR_BUNDLE", help="name of a rung, or the folder of a bundle")
     parser.add_argument("--format", required=True, choices=list(FORMATS), metavar="FORMAT",
@@ -504,8 +504,8 @@ def tune(argv=None):
 
 
 def _tune(argv):
-    from .search import request as requests
-    from .search import space
+    from .searching import request as requests
+    from .searching import space
     parser = Parser(prog=_program("tune"), description="Search for a rung's settings: draw from ranges, train briefly, narrow them.")
     parser.add_argument("rung", metavar="RUNG", help=f"name of a rung, see {_program('train')} --list")
     parser.add_argument("--strategy", choices=requests.STRATEGIES, default="narrowing", help="default: narrowing")
@@ -532,7 +532,7 @@ def _tune(argv):
     argv = sys.argv[1:] if argv is None else argv
     args = parser.parse_args(argv)
     if args.end_with_parent:
-        from .search import trial
+        from .searching import trial
         trial.end_with_parent(args.end_with_parent)
     recipe = recipes.get(args.rung)
     if args.worker_id is not None and not args.chief:
@@ -572,7 +572,7 @@ def _tune(argv):
         requests.refuse_changes(folder, request)  # before the seconds that Keras takes to start
     backend.start()
     max_trials = args.max_trials or (None if args.max_minutes else 30)
-    from .search.search import Search
+    from .searching.search import Search
     search = Search(request, folder, args.data_dir and os.path.abspath(args.data_dir), max_trials, args.max_minutes, notice,
                            command_line("tune.py", argv), worker=args.worker_id is not None)
     if args.worker_id is not None:

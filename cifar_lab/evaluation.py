@@ -39,7 +39,7 @@ def evaluate(model, images, labels, classes, views=1):
         InputError: no images, or views not in (1, 2, 6).
     """
     if views not in VIEWS:
-        raise InputError(f"--views: must be one of {', '.join(map(str, VIEWS))}, received {views}")
+        raise InputError(f"views: must be one of {', '.join(map(str, VIEWS))}, received {views}")
     if not len(images):
         raise InputError("there are no images to test")
     plain = probabilities(model, images)

@@ -6,6 +6,7 @@ kind is opened, and nothing else is: what a device that never trains has to hold
 import hashlib
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,29 @@ from .backend import quiet_stderr
 from .errors import InputError, reason
 
 NEEDS = {".tflite": "ai-edge-litert", ".onnx": "onnxruntime", ".keras": "keras"}  # of each kind of file
+
+
+EXPORTS = (".tflite", ".onnx")
+
+
+def is_file(name):
+    """Whether a name is that of a network's file: an export's, or an existing .keras file that is no
+    bundle's. (A missing export is one too: its error then speaks of a file.)"""
+    lower = name.lower()
+    is_keras = lower.endswith(".keras") and os.path.isfile(name)
+    return is_keras or lower.endswith(EXPORTS) and not os.path.isdir(name)
+
+
+def network_file(name):
+    """The file of a network from what a user calls it: a rung, a bundle's folder, or the file itself.
+    Raises InputError."""
+    if is_file(name):
+        return Path(name)
+    from . import bundles
+
+    folder = bundles.find(name)
+    bundles.read_card(folder)
+    return folder / "model.keras"
 
 
 class Classifier:
@@ -78,9 +102,19 @@ class Classifier:
     def classify(self, images, top=1):
         """The likeliest classes of each image, a list of N lists of `top` (class, probability), best first.
 
-        images: uint8 (N, height, width, channels), 0-255.   top: 1 to the number of classes.
+        images: uint8 (N, height, width, channels), 0-255, or a list of N picture files.
+        top: 1 to the number of classes.
+        Raises InputError for a file that is no picture, ValueError for other arrays or another top.
         """
-        probabilities = self.probabilities(images)
+        if not 1 <= top <= len(self.classes):
+            raise ValueError(f"top: must be 1 to {len(self.classes)}, received {top}")
+        if isinstance(images, (str, os.PathLike)):
+            images = [images]
+        if isinstance(images, (list, tuple)) and images and all(isinstance(i, (str, os.PathLike)) for i in images):
+            from .data import read_image
+
+            images = np.stack([read_image(file, self.input_shape) for file in images])
+        probabilities = np.atleast_2d(self.probabilities(images))
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
         return [[(self.classes[i], float(row[i])) for i in best] for row, best in zip(probabilities, order)]
 

@@ -53,6 +53,15 @@ def resolve(name: str) -> tuple[str, Recipe]:
     return attribute, Recipe(builder=f"{file}:{attribute}", idea=f"{attribute} of {file.name}")
 
 
+def portable(name: str) -> str:
+    """A name that `resolve` takes from any working folder."""
+    if not is_own(name):
+        return name
+    own = split_own(name)
+    file, attribute = own if own else (Path(name), "")
+    return f"{file.expanduser().resolve()}{':' if attribute else ''}{attribute}"
+
+
 def located(recipe: Recipe, folder: Path) -> Recipe:
     """`recipe` with the file of its own builder, where it has one, found from `folder`."""
     own = split_own(recipe.builder) if isinstance(recipe.builder, str) else None
@@ -152,7 +161,7 @@ def _load(file: Path) -> ModuleType:
 
 
 def _line_in(path: Path, error: BaseException) -> str:
-    """", line N" where an error points into a file."""
+    """ ", line N" where an error points into a file."""
     if isinstance(error, SyntaxError) and error.lineno:
         return f", line {error.lineno}"
     trace, line = error.__traceback__, 0

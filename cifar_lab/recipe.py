@@ -470,10 +470,9 @@ class Recipe(
     def __post_init__(self) -> None:
         for part in PARTS:
             part.check(self)
-        for part in PARTS:
-            for name, (other, values) in part.used_by.items():
-                chosen = getattr(self, other)
-                self._require_neutral(name, chosen in values, f"{other} is {chosen!r}")
+        for name, (other, values) in USED_BY.items():
+            chosen = getattr(self, other)
+            self._require_neutral(name, chosen in values, f"{other} is {chosen!r}")
         shares = sum(share for share, _ in self.small_images) + self.swa_share
         allowed = "of shares that are, they and swa_share, together below 1"
         self._require("small_images", shares < 1, allowed)
@@ -520,6 +519,12 @@ NEUTRAL: dict[str, Any] = {
 }
 
 
+#: {field: (another, its values that use it)}; under other values it must be neutral.
+USED_BY: dict[str, tuple[str, tuple]] = {
+    name: rule for part in PARTS for name, rule in part.used_by.items()
+}
+
+
 def _builders() -> list[str]:
     """Names of the builders of cifar_lab.models."""
     try:
@@ -534,21 +539,6 @@ def split_own(name: str) -> tuple[Path, str] | None:
     """(file, name in it) of "FILE.py:NAME"; None for another form."""
     match = _OWN_BUILDER.fullmatch(name)
     return (Path(match["file"]), match["name"]) if match else None
-
-
-def unused(choices: dict) -> dict:
-    """{field: neutral value} of the fields that nothing uses under these choices of other fields."""
-    return {
-        name: NEUTRAL[name]
-        for part in PARTS
-        for name, (other, values) in part.used_by.items()
-        if other in choices and choices[other] not in values
-    }
-
-
-def uses(recipe: Recipe, name: str) -> bool:
-    """Whether a recipe's other choices use this field."""
-    return name not in unused({"optimizer": recipe.optimizer, "schedule": recipe.schedule})
 
 
 def changed(recipe: Recipe, fields: Any, source: str) -> Recipe:

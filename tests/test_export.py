@@ -13,7 +13,7 @@ from support import ROOT, run, run_json
 
 from cifar_lab import bundles, data, inference
 from cifar_lab.errors import InputError
-from cifar_lab.export import FORMATS, export, is_export_of, litert
+from cifar_lab.exporting import FORMATS, export, is_export_of, litert
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (the edge extra)")
 

@@ -19,8 +19,8 @@ from conftest import ROOT, command_env, run, run_json, write_fashion
 
 from cifar_lab import models, recipes
 from cifar_lab.errors import InputError
-from cifar_lab.search import picture, space, table
-from cifar_lab.search.ranges import Range
+from cifar_lab.searching import picture, space, table
+from cifar_lab.searching.ranges import Range
 
 pytest.importorskip("keras_tuner", reason="keras-tuner is not installed (the tune extra)")
 RECIPE = recipes.get("fashion-mnist-92")
@@ -293,7 +293,7 @@ def test_default_ranges_hold_the_rungs_own_setting(rung):
 
 
 def oracle_in(folder, strategy="narrowing", limit=20, seed=0, **kwargs):
-    from cifar_lab.search import oracles
+    from cifar_lab.searching import oracles
 
     oracle = oracles.build(
         strategy,
@@ -446,7 +446,7 @@ def test_a_chief_that_comes_back_while_its_workers_train(tmp_path):
 
 
 def test_a_search_ends_where_nothing_is_left_to_try(tmp_path):
-    from cifar_lab.search import oracles
+    from cifar_lab.searching import oracles
 
     for strategy in ("narrowing", "random"):
         oracle = oracles.build(
@@ -514,7 +514,7 @@ def test_texts_and_booleans_stay_what_they_are(tmp_path, strategy):
     """Through every strategy, its files, and the words that a chief tells its workers."""
     from keras_tuner.engine.hyperparameters import HyperParameters
 
-    from cifar_lab.search import oracles
+    from cifar_lab.searching import oracles
 
     if strategy == "bayesian":
         pytest.importorskip("sklearn")
@@ -995,7 +995,7 @@ def write_peers(folder, values, objective="val_accuracy"):
 def test_a_trial_stops_where_it_is_behind_the_median(
     tmp_path, fields, peers, figures, objective, stops
 ):
-    from cifar_lab.search import trial
+    from cifar_lab.searching import trial
 
     write_peers(tmp_path, peers, objective)
     recipe = recipes.changed(RECIPE, {"epochs": 8, **fields}, "test")
@@ -1017,7 +1017,7 @@ def test_a_trial_stops_where_it_is_behind_the_median(
 
 
 def test_a_trial_that_is_behind_ends_early(small_data, tmp_path):
-    from cifar_lab.search import trial
+    from cifar_lab.searching import trial
 
     write_peers(tmp_path, [[1.1] * 4] * 5)
     (tmp_path / "mine").mkdir()

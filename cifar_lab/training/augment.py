@@ -2,6 +2,7 @@
 
 The functions are exact and draw nothing; the layer draws for each image and applies them. Pixels keep their range.
 """
+
 import math
 
 import keras
@@ -9,7 +10,9 @@ import numpy as np
 from keras import layers, ops
 
 
-def affine_matrices(theta=0.0, tx=0.0, ty=0.0, shear=0.0, zx=1.0, zy=1.0, *, height, width, true_center=False):
+def affine_matrices(
+    theta=0.0, tx=0.0, ty=0.0, shear=0.0, zx=1.0, zy=1.0, *, height, width, true_center=False
+):
     """The matrices that `ImageDataGenerator.apply_transform` samples with, one an image.
 
     Args:
@@ -26,7 +29,9 @@ def affine_matrices(theta=0.0, tx=0.0, ty=0.0, shear=0.0, zx=1.0, zy=1.0, *, hei
     Returns:
         float32 (N, 2, 3): (row, column, 1) of an output pixel -> (row, column) where the input is sampled.
     """
-    theta, tx, ty, shear, zx, zy = (ops.reshape(ops.cast(v, "float32"), (-1,)) for v in (theta, tx, ty, shear, zx, zy))
+    theta, tx, ty, shear, zx, zy = (
+        ops.reshape(ops.cast(v, "float32"), (-1,)) for v in (theta, tx, ty, shear, zx, zy)
+    )
     none = 0.0 * (theta + tx + ty + shear + zx + zy)  # brings all to one length
     theta, tx, ty, shear, zx, zy = (v + none for v in (theta, tx, ty, shear, zx, zy))
     theta, shear = theta * (math.pi / 180), shear * (math.pi / 180)
@@ -34,7 +39,9 @@ def affine_matrices(theta=0.0, tx=0.0, ty=0.0, shear=0.0, zx=1.0, zy=1.0, *, hei
     # rotation @ shift @ shear @ zoom, on (x, y)
     xx, xy, x1 = cos * zx, (-cos * ops.sin(shear) - sin * ops.cos(shear)) * zy, cos * tx - sin * ty
     yx, yy, y1 = sin * zx, (-sin * ops.sin(shear) + cos * ops.cos(shear)) * zy, sin * tx + cos * ty
-    center_x, center_y = (width / 2 - 0.5, height / 2 - 0.5) if true_center else (height / 2 - 0.5, width / 2 - 0.5)
+    center_x, center_y = (
+        (width / 2 - 0.5, height / 2 - 0.5) if true_center else (height / 2 - 0.5, width / 2 - 0.5)
+    )
     x1 = x1 + center_x - (xx * center_x + xy * center_y)
     y1 = y1 + center_y - (yx * center_x + yy * center_y)
     rows = ops.stack([yy, yx, y1], -1), ops.stack([xy, xx, x1], -1)
@@ -62,14 +69,26 @@ def transform(images, matrices, fill_mode="nearest", cval=0.0):
     row = ops.reshape(ops.arange(height, dtype="float32"), (1, height, 1))
     column = ops.reshape(ops.arange(width, dtype="float32"), (1, 1, width))
     m = ops.reshape(matrices, (-1, 6, 1, 1))
-    r0, r1, r_weight, r_inside = _neighbours(m[:, 0] * row + m[:, 1] * column + m[:, 2], height, fill_mode)
-    c0, c1, c_weight, c_inside = _neighbours(m[:, 3] * row + m[:, 4] * column + m[:, 5], width, fill_mode)
+    r0, r1, r_weight, r_inside = _neighbours(
+        m[:, 0] * row + m[:, 1] * column + m[:, 2], height, fill_mode
+    )
+    c0, c1, c_weight, c_inside = _neighbours(
+        m[:, 3] * row + m[:, 4] * column + m[:, 5], width, fill_mode
+    )
     flat = ops.reshape(images, (-1, channels))
-    first = ops.reshape(ops.arange(ops.shape(images)[0], dtype="int32") * (height * width), (-1, 1, 1))
+    first = ops.reshape(
+        ops.arange(ops.shape(images)[0], dtype="int32") * (height * width), (-1, 1, 1)
+    )
     r0, r1 = first + r0 * width, first + r1 * width
     r_weight, c_weight = r_weight[..., None], c_weight[..., None]
-    top = ops.take(flat, r0 + c0, axis=0) * (1 - c_weight) + ops.take(flat, r0 + c1, axis=0) * c_weight
-    bottom = ops.take(flat, r1 + c0, axis=0) * (1 - c_weight) + ops.take(flat, r1 + c1, axis=0) * c_weight
+    top = (
+        ops.take(flat, r0 + c0, axis=0) * (1 - c_weight)
+        + ops.take(flat, r0 + c1, axis=0) * c_weight
+    )
+    bottom = (
+        ops.take(flat, r1 + c0, axis=0) * (1 - c_weight)
+        + ops.take(flat, r1 + c1, axis=0) * c_weight
+    )
     result = top * (1 - r_weight) + bottom * r_weight
     if fill_mode == "constant":
         result = ops.where((r_inside & c_inside)[..., None], result, ops.cast(cval, "float32"))
@@ -122,14 +141,20 @@ def shifted_crop(images, down, right, fill_mode="mirror", cval=0.0):
         float32 (N, height, width, channels), the input's values unchanged.
     """
     height, width, channels = images.shape[1:]
-    rows = ops.arange(height, dtype="int32")[None, :, None] + ops.reshape(ops.cast(down, "int32"), (-1, 1, 1))
-    columns = ops.arange(width, dtype="int32")[None, None, :] + ops.reshape(ops.cast(right, "int32"), (-1, 1, 1))
+    rows = ops.arange(height, dtype="int32")[None, :, None] + ops.reshape(
+        ops.cast(down, "int32"), (-1, 1, 1)
+    )
+    columns = ops.arange(width, dtype="int32")[None, None, :] + ops.reshape(
+        ops.cast(right, "int32"), (-1, 1, 1)
+    )
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     if fill_mode == "wrap":
         rows, columns = ops.mod(rows, height), ops.mod(columns, width)
     else:
         rows, columns = _folded(rows, height, fill_mode), _folded(columns, width, fill_mode)
-    first = ops.reshape(ops.arange(ops.shape(images)[0], dtype="int32") * (height * width), (-1, 1, 1))
+    first = ops.reshape(
+        ops.arange(ops.shape(images)[0], dtype="int32") * (height * width), (-1, 1, 1)
+    )
     result = ops.take(ops.reshape(images, (-1, channels)), first + rows * width + columns, axis=0)
     if fill_mode == "constant":
         result = ops.where(inside[..., None], result, ops.cast(cval, "float32"))
@@ -149,9 +174,19 @@ def cutout(images, row, column, size, value=127.5):
         float32 (N, height, width, channels).
     """
     height, width = images.shape[1:3]
-    down = ops.arange(height, dtype="int32")[None, :] - ops.reshape(ops.cast(row, "int32"), (-1, 1)) + size // 2
-    right = ops.arange(width, dtype="int32")[None, :] - ops.reshape(ops.cast(column, "int32"), (-1, 1)) + size // 2
-    covered = ((down >= 0) & (down < size))[:, :, None] & ((right >= 0) & (right < size))[:, None, :]
+    down = (
+        ops.arange(height, dtype="int32")[None, :]
+        - ops.reshape(ops.cast(row, "int32"), (-1, 1))
+        + size // 2
+    )
+    right = (
+        ops.arange(width, dtype="int32")[None, :]
+        - ops.reshape(ops.cast(column, "int32"), (-1, 1))
+        + size // 2
+    )
+    covered = ((down >= 0) & (down < size))[:, :, None] & ((right >= 0) & (right < size))[
+        :, None, :
+    ]
     return ops.where(covered[..., None], ops.cast(value, "float32"), images)
 
 
@@ -176,8 +211,14 @@ class Augment(layers.Layer):
         # float32: TensorFlow has no GPU kernels for much of what is done to integer variables
         self.epoch = self.add_weight(shape=(), initializer="zeros", trainable=False, name="epoch")
         if settings.alternating_flip:
-            self.first_flip = self.add_weight(shape=(num_images,), initializer="zeros", trainable=False, name="first_flip")
-            self.first_flip.assign(np.random.default_rng([seed, num_images]).integers(0, 2, num_images).astype("float32"))
+            self.first_flip = self.add_weight(
+                shape=(num_images,), initializer="zeros", trainable=False, name="first_flip"
+            )
+            self.first_flip.assign(
+                np.random.default_rng([seed, num_images])
+                .integers(0, 2, num_images)
+                .astype("float32")
+            )
 
     def call(self, images, indices, training=None):
         if not training:
@@ -195,25 +236,49 @@ class Augment(layers.Layer):
             return ops.cast(ops.minimum(ops.floor(between(i, low, high + 1)), high), "int32")
 
         if s.affine:
-            x_shift, y_shift = (r * size if r < 1 else r for r, size in (
-                (s.width_shift_range, width), (s.height_shift_range, height)))
+            x_shift, y_shift = (
+                r * size if r < 1 else r
+                for r, size in ((s.width_shift_range, width), (s.height_shift_range, height))
+            )
             zoom = s.zoom_bounds
-            images = transform(images, affine_matrices(
-                between(0, -s.rotation_range, s.rotation_range), between(1, -x_shift, x_shift),
-                between(2, -y_shift, y_shift), between(3, -s.shear_range, s.shear_range), between(4, *zoom),
-                between(5, *zoom), height=height, width=width, true_center=True), s.fill_mode, s.cval)
+            images = transform(
+                images,
+                affine_matrices(
+                    between(0, -s.rotation_range, s.rotation_range),
+                    between(1, -x_shift, x_shift),
+                    between(2, -y_shift, y_shift),
+                    between(3, -s.shear_range, s.shear_range),
+                    between(4, *zoom),
+                    between(5, *zoom),
+                    height=height,
+                    width=width,
+                    true_center=True,
+                ),
+                s.fill_mode,
+                s.cval,
+            )
             images = ops.clip(images, 0.0, 255.0)
         if s.alternating_flip:
-            images = flip(images, ops.mod(ops.take(self.first_flip, indices) + self.epoch, 2.0) > 0.5)
+            images = flip(
+                images, ops.mod(ops.take(self.first_flip, indices) + self.epoch, 2.0) > 0.5
+            )
         elif s.horizontal_flip:
             images = flip(images, drawn[6] < 0.5)
         if s.vertical_flip:
             images = flip(images, drawn[7] < 0.5, axis=1)
         if s.crop_padding:
             p = s.crop_padding
-            images = shifted_crop(images, whole(8, -p, p), whole(9, -p, p), s.crop_fill_mode, s.cval)
+            images = shifted_crop(
+                images, whole(8, -p, p), whole(9, -p, p), s.crop_fill_mode, s.cval
+            )
         if s.cutout_size:
-            images = cutout(images, whole(10, 0, height - 1), whole(11, 0, width - 1), s.cutout_size, s.cutout_value)
+            images = cutout(
+                images,
+                whole(10, 0, height - 1),
+                whole(11, 0, width - 1),
+                s.cutout_size,
+                s.cutout_value,
+            )
         return images
 
     def compute_output_shape(self, images_shape, indices_shape=None):

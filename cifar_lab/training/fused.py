@@ -3,6 +3,7 @@
 A saved network has Keras' layers; only the graph that trains is rebuilt with these. What they save on two CPU cores is
 in docs/log.md.
 """
+
 import keras
 from keras import layers
 
@@ -20,21 +21,46 @@ class FusedBatchNormalization(layers.BatchNormalization):
     """
 
     def call(self, inputs, training=None, mask=None):
-        fits = (len(inputs.shape) == 4 and self.axis in (-1, 3) and mask is None and not (self.renorm or self.synchronized)
-                and self.variable_dtype == "float32")
-        if not fits or keras.backend.standardize_dtype(inputs.dtype) not in ("float32", "float16", "bfloat16"):
+        fits = (
+            len(inputs.shape) == 4
+            and self.axis in (-1, 3)
+            and mask is None
+            and not (self.renorm or self.synchronized)
+            and self.variable_dtype == "float32"
+        )
+        if not fits or keras.backend.standardize_dtype(inputs.dtype) not in (
+            "float32",
+            "float16",
+            "bfloat16",
+        ):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
+
         training = bool(training and self.trainable)
         # statistics are inputs of the kernel where it does not compute them
-        given = (0.0 * self.moving_mean.value[:0],) * 2 if training else (self.moving_mean.value, self.moving_variance.value)
+        given = (
+            (0.0 * self.moving_mean.value[:0],) * 2
+            if training
+            else (self.moving_mean.value, self.moving_variance.value)
+        )
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs, scale=tf.convert_to_tensor(self.gamma.value) if self.scale else tf.ones_like(self.moving_mean.value),
-            offset=tf.convert_to_tensor(self.beta.value) if self.center else tf.zeros_like(self.moving_mean.value),
-            mean=given[0], variance=given[1], epsilon=self.epsilon, is_training=training)
+            x=inputs,
+            scale=tf.convert_to_tensor(self.gamma.value)
+            if self.scale
+            else tf.ones_like(self.moving_mean.value),
+            offset=tf.convert_to_tensor(self.beta.value)
+            if self.center
+            else tf.zeros_like(self.moving_mean.value),
+            mean=given[0],
+            variance=given[1],
+            epsilon=self.epsilon,
+            is_training=training,
+        )
         if training:
             count = tf.cast(tf.size(inputs) // inputs.shape[-1], "float32")
-            variance = variance * ((count - 1) / count)  # the kernel's is the unbiased one, Keras' is not
+            variance = variance * (
+                (count - 1) / count
+            )  # the kernel's is the unbiased one, Keras' is not
             for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.momentum + value * (1 - self.momentum))
         return outputs
@@ -53,10 +79,13 @@ class CheapDropout(layers.Dropout):
         if not training or not 0 < threshold < 65536:
             return super().call(inputs, training=training)
         import tensorflow as tf
+
         shape = tf.shape(inputs)
         seed = tf.cast(self.seed_generator.next(), "int32")
-        words = tf.random.stateless_uniform([(tf.size(inputs) + 3) // 4], seed, minval=None, maxval=None, dtype="uint64")
-        bits = tf.reshape(tf.reshape(tf.bitcast(words, "uint16"), [-1])[:tf.size(inputs)], shape)
+        words = tf.random.stateless_uniform(
+            [(tf.size(inputs) + 3) // 4], seed, minval=None, maxval=None, dtype="uint64"
+        )
+        bits = tf.reshape(tf.reshape(tf.bitcast(words, "uint16"), [-1])[: tf.size(inputs)], shape)
         scale = tf.cast(65536 / (65536 - threshold), inputs.dtype)
         return tf.where(bits >= threshold, inputs * scale, tf.zeros([], inputs.dtype))
 
@@ -76,10 +105,17 @@ class TransposedGradientConv2D(layers.Conv2D):
 
     def convolution_op(self, inputs, kernel):
         height, width = inputs.shape[1:3]
-        if not (self.data_format == "channels_last" and self.padding == "same" and self.groups == 1
-                and set(self.strides) == set(self.dilation_rate) == {1} and all(side % 2 and side > 1 for side in self.kernel_size)
-                and keras.backend.standardize_dtype(inputs.dtype) == "bfloat16"
-                and height and width and height * width <= self.MOST_POSITIONS):
+        if not (
+            self.data_format == "channels_last"
+            and self.padding == "same"
+            and self.groups == 1
+            and set(self.strides) == set(self.dilation_rate) == {1}
+            and all(side % 2 and side > 1 for side in self.kernel_size)
+            and keras.backend.standardize_dtype(inputs.dtype) == "bfloat16"
+            and height
+            and width
+            and height * width <= self.MOST_POSITIONS
+        ):
             return super().convolution_op(inputs, kernel)
         return _convolved(inputs, kernel)
 
@@ -87,6 +123,7 @@ class TransposedGradientConv2D(layers.Conv2D):
 def _convolved(inputs, kernel):
     """The convolution, stride 1 and padding "same". inputs: (N, height, width, channels); kernel: (odd, odd, channels, filters)."""
     import tensorflow as tf
+
     height, width = inputs.shape[1:3]
     sides, options = kernel.shape[:2], {"strides": [1, 1, 1, 1], "padding": "SAME"}
 
@@ -97,19 +134,34 @@ def _convolved(inputs, kernel):
             if first < last:
                 yield slice(first + offset, last + offset), slice(first, last)
             else:
-                yield slice(0, 0), slice(0, 0)  # a kernel larger than the image: this tap meets nothing but padding
+                yield (
+                    slice(0, 0),
+                    slice(0, 0),
+                )  # a kernel larger than the image: this tap meets nothing but padding
 
     @tf.custom_gradient
     def convolve(inputs, kernel):
         def gradient(upstream):
-            by_inputs = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(inputs), filter=kernel, out_backprop=upstream, **options)
+            by_inputs = tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=tf.shape(inputs), filter=kernel, out_backprop=upstream, **options
+            )
             columns = tf.transpose(inputs, (3, 1, 2, 0))  # channels, height, width, N
             rows = tf.transpose(upstream, (1, 2, 0, 3))  # height, width, N, filters
-            products = [tf.matmul(tf.reshape(columns[:, i0, j0], (columns.shape[0], -1)), tf.reshape(rows[i1, j1], (-1, rows.shape[3])))
-                        for i0, i1 in taps(height, sides[0]) for j0, j1 in taps(width, sides[1])]
+            products = [
+                tf.matmul(
+                    tf.reshape(columns[:, i0, j0], (columns.shape[0], -1)),
+                    tf.reshape(rows[i1, j1], (-1, rows.shape[3])),
+                )
+                for i0, i1 in taps(height, sides[0])
+                for j0, j1 in taps(width, sides[1])
+            ]
             return by_inputs, tf.reshape(tf.stack(products), kernel.shape)
+
         return tf.nn.conv2d(inputs, kernel, **options), gradient
-    return convolve(inputs, tf.convert_to_tensor(kernel))  # outside a graph it is a variable of Keras'
+
+    return convolve(
+        inputs, tf.convert_to_tensor(kernel)
+    )  # outside a graph it is a variable of Keras'
 
 
 class QuotientSilu(layers.Activation):
@@ -131,13 +183,15 @@ def _silu(inputs):
 
     @tf.custom_gradient
     def silu(inputs):
-        inputs = inputs + tf.constant(2.0 ** -100, inputs.dtype)
+        inputs = inputs + tf.constant(2.0**-100, inputs.dtype)
         outputs = inputs * tf.sigmoid(inputs)
 
         def gradient(upstream):
             sigmoid = tf.math.divide_no_nan(outputs, inputs)
             return upstream * (sigmoid + (outputs - sigmoid * outputs))
+
         return outputs, gradient
+
     return silu(inputs)
 
 
@@ -147,10 +201,16 @@ def rebuilt(network):
     network: functional keras.Model; models nested in it stay as they are. Returned as it is but on TensorFlow on a CPU, and
     where there is nothing to replace.
     """
-    if not backend.is_tensorflow_on_cpu() or not any(_replacement(layer) for layer in network.layers):
+    if not backend.is_tensorflow_on_cpu() or not any(
+        _replacement(layer) for layer in network.layers
+    ):
         return network
     clone = keras.models.clone_model(
-        network, clone_function=lambda layer: (_replacement(layer) or type(layer)).from_config(layer.get_config()))
+        network,
+        clone_function=lambda layer: (_replacement(layer) or type(layer)).from_config(
+            layer.get_config()
+        ),
+    )
     clone.set_weights(network.get_weights())
     return clone
 
@@ -161,5 +221,8 @@ def _replacement(layer):
         return None
     if type(layer) is layers.Activation:
         return QuotientSilu if layer.activation is keras.activations.silu else None
-    return {layers.Conv2D: TransposedGradientConv2D, layers.BatchNormalization: FusedBatchNormalization,
-            layers.Dropout: CheapDropout}.get(type(layer))
+    return {
+        layers.Conv2D: TransposedGradientConv2D,
+        layers.BatchNormalization: FusedBatchNormalization,
+        layers.Dropout: CheapDropout,
+    }.get(type(layer))

@@ -1,4 +1,5 @@
 """First weights that are computed rather than drawn."""
+
 import keras
 import numpy as np
 
@@ -16,20 +17,33 @@ def whiten(network, images, epsilon=3e-5):
     try:
         layer = network.get_layer("whiten")
     except ValueError:
-        raise InputError(f"recipe field whitening: the network {network.name} has no layer \"whiten\"") from None
+        raise InputError(
+            f'recipe field whitening: the network {network.name} has no layer "whiten"'
+        ) from None
     height, width, channels, filters = layer.kernel.shape
     rows, columns = images.shape[1] - height + 1, images.shape[2] - width + 1
     total, products, count = 0.0, 0.0, 0
     for start in range(0, len(images), 250):
-        x = images[start:start + 250].astype("float64") / 255
-        patches = np.stack([x[:, i:i + rows, j:j + columns] for i in range(height) for j in range(width)], 3)
+        x = images[start : start + 250].astype("float64") / 255
+        patches = np.stack(
+            [x[:, i : i + rows, j : j + columns] for i in range(height) for j in range(width)], 3
+        )
         patches = patches.reshape(-1, height * width * channels)
-        total, products, count = total + patches.sum(0), products + patches.T @ patches, count + len(patches)
+        total, products, count = (
+            total + patches.sum(0),
+            products + patches.T @ patches,
+            count + len(patches),
+        )
     mean = total / count
     values, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
     kernel = vectors / np.sqrt(values + epsilon)  # a column an output
     kernel = np.concatenate([kernel, -kernel], 1)
-    layer.set_weights([kernel.reshape(height, width, channels, filters).astype("float32"), (-mean @ kernel).astype("float32")])
+    layer.set_weights(
+        [
+            kernel.reshape(height, width, channels, filters).astype("float32"),
+            (-mean @ kernel).astype("float32"),
+        ]
+    )
     layer.trainable = False
 
 

@@ -1,14 +1,19 @@
 """Keras optimizers and learning-rate schedules of recipes."""
+
 import keras
 from keras import ops
 
 
 def build(recipe, steps, precision="float32"):
     """The optimizer of a recipe for a training of `steps` steps under the dtype policy `precision`: keras.optimizers.Optimizer."""
-    main, cycle = (steps * epochs // recipe.epochs for epochs in (recipe.main_epochs, recipe.swa_epochs))
+    main, cycle = (
+        steps * epochs // recipe.epochs for epochs in (recipe.main_epochs, recipe.swa_epochs)
+    )
     rate = _schedule(recipe, recipe.learning_rate, main)
     if recipe.swa_cycles:
-        rate = Cycles(rate, main, _schedule(recipe, recipe.swa_rate * recipe.learning_rate, cycle), cycle)
+        rate = Cycles(
+            rate, main, _schedule(recipe, recipe.swa_rate * recipe.learning_rate, cycle), cycle
+        )
     if recipe.optimizer == "adam":
         optimizer = keras.optimizers.Adam(rate, weight_decay=recipe.weight_decay or None)
         if recipe.weight_decay:
@@ -16,8 +21,11 @@ def build(recipe, steps, precision="float32"):
         return optimizer
     options = rate, recipe.momentum, recipe.weight_decay, recipe.bias_rate_factor
     if recipe.optimizer == "muon":
-        optimizer = Muon(*options, kernel_rate_factor=recipe.kernel_rate / recipe.learning_rate,
-                         bfloat16=precision == "mixed_bfloat16")
+        optimizer = Muon(
+            *options,
+            kernel_rate_factor=recipe.kernel_rate / recipe.learning_rate,
+            bfloat16=precision == "mixed_bfloat16",
+        )
     else:
         optimizer = NesterovSGD(*options)
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
@@ -63,21 +71,35 @@ class Cycles(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, main, main_steps, cycle, cycle_steps):
         super().__init__()
-        self.main, self.main_steps, self.cycle, self.cycle_steps = main, main_steps, cycle, cycle_steps
+        self.main, self.main_steps, self.cycle, self.cycle_steps = (
+            main,
+            main_steps,
+            cycle,
+            cycle_steps,
+        )
 
     def __call__(self, step):
         def rate(schedule, step):
             return ops.cast(schedule(step) if callable(schedule) else schedule, "float32")
+
         step = ops.cast(step, "int32")
-        return ops.where(step < self.main_steps, rate(self.main, step), rate(self.cycle, (step - self.main_steps) % self.cycle_steps))
+        return ops.where(
+            step < self.main_steps,
+            rate(self.main, step),
+            rate(self.cycle, (step - self.main_steps) % self.cycle_steps),
+        )
 
     def get_config(self):
-        return {name: keras.saving.serialize_keras_object(getattr(self, name))
-                for name in ("main", "main_steps", "cycle", "cycle_steps")}
+        return {
+            name: keras.saving.serialize_keras_object(getattr(self, name))
+            for name in ("main", "main_steps", "cycle", "cycle_steps")
+        }
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+        return cls(
+            **{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()}
+        )
 
 
 class NesterovSGD(keras.optimizers.SGD):
@@ -89,18 +111,30 @@ class NesterovSGD(keras.optimizers.SGD):
 
     BIASES = ("bias", "beta")
 
-    def __init__(self, learning_rate=0.01, momentum=0.9, weight_decay=0.0, bias_rate_factor=1.0, **kwargs):
-        super().__init__(learning_rate, momentum=momentum, nesterov=True, weight_decay=weight_decay or None, **kwargs)
+    def __init__(
+        self, learning_rate=0.01, momentum=0.9, weight_decay=0.0, bias_rate_factor=1.0, **kwargs
+    ):
+        super().__init__(
+            learning_rate,
+            momentum=momentum,
+            nesterov=True,
+            weight_decay=weight_decay or None,
+            **kwargs,
+        )
         self.bias_rate_factor = bias_rate_factor
 
     def build(self, variables):
         super().build(variables)
-        self._rate_factors = [self.bias_rate_factor if v.name in self.BIASES else 1.0 for v in variables]
+        self._rate_factors = [
+            self.bias_rate_factor if v.name in self.BIASES else 1.0 for v in variables
+        ]
 
     def update_step(self, gradient, variable, learning_rate):
         # by index: here TensorFlow's own variables come in, whose names are others
         factor = self._rate_factors[self._get_variable_index(variable)]
-        super().update_step(gradient, variable, learning_rate if factor == 1 else learning_rate * factor)
+        super().update_step(
+            gradient, variable, learning_rate if factor == 1 else learning_rate * factor
+        )
 
     def get_config(self):
         return {**super().get_config(), "bias_rate_factor": self.bias_rate_factor}
@@ -118,8 +152,16 @@ class Muon(NesterovSGD):
     Other arguments: NesterovSGD.
     """
 
-    def __init__(self, learning_rate=0.01, momentum=0.9, weight_decay=0.0, bias_rate_factor=1.0, kernel_rate_factor=1.0,
-                 bfloat16=False, **kwargs):
+    def __init__(
+        self,
+        learning_rate=0.01,
+        momentum=0.9,
+        weight_decay=0.0,
+        bias_rate_factor=1.0,
+        kernel_rate_factor=1.0,
+        bfloat16=False,
+        **kwargs,
+    ):
         super().__init__(learning_rate, momentum, weight_decay, bias_rate_factor, **kwargs)
         self.kernel_rate_factor, self.bfloat16 = kernel_rate_factor, bfloat16
 
@@ -141,10 +183,18 @@ class Muon(NesterovSGD):
         step = orthogonalized(ops.reshape(step, (-1, variable.shape[-1])), bfloat16=self.bfloat16)
         rate = ops.cast(learning_rate * self.kernel_rate_factor, variable.dtype)
         norm = ops.sqrt(ops.sum(ops.square(variable))) + 1e-7
-        self.assign(variable, variable * (variable.shape[-1] ** 0.5 / norm) - rate * ops.reshape(step, variable.shape))
+        self.assign(
+            variable,
+            variable * (variable.shape[-1] ** 0.5 / norm)
+            - rate * ops.reshape(step, variable.shape),
+        )
 
     def get_config(self):
-        return {**super().get_config(), "kernel_rate_factor": self.kernel_rate_factor, "bfloat16": self.bfloat16}
+        return {
+            **super().get_config(),
+            "kernel_rate_factor": self.kernel_rate_factor,
+            "bfloat16": self.bfloat16,
+        }
 
 
 def orthogonalized(matrix, steps=3, bfloat16=False):

@@ -96,7 +96,9 @@ class LiveProgress(Progress):
         if time.perf_counter() - self.shown > 0.5:
             self.shown = time.perf_counter()
             steps = self.trainer.plan.steps_per_epoch
-            done = min(batch + 1, steps)  # several steps a call: Keras names the last of a whole call
+            done = min(
+                batch + 1, steps
+            )  # several steps a call: Keras names the last of a whole call
             left = (self.shown - self.start) / done * (steps - done)
             epoch, epochs = len(self.trainer.history) + 1, self.trainer.plan.recipe.epochs
             self.notice.live(

@@ -1,4 +1,5 @@
 """Sharpness-aware minimization (Foret et al. 2021): a step by the gradient at the worst weights nearby."""
+
 import contextlib
 
 import keras
@@ -19,7 +20,11 @@ class SharpnessAware(keras.Model):
     radius = 0.0
 
     def train_step(self, *args):
-        return {"tensorflow": self._tensorflow_step, "jax": self._jax_step, "torch": self._torch_step}[keras.backend.backend()](*args)
+        return {
+            "tensorflow": self._tensorflow_step,
+            "jax": self._jax_step,
+            "torch": self._torch_step,
+        }[keras.backend.backend()](*args)
 
     def _places(self):
         """Where convolutions' kernels stand among the trainable variables."""
@@ -38,7 +43,12 @@ class SharpnessAware(keras.Model):
         """A step where variables are assigned to: TensorFlow and PyTorch."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         kernels = [self.trainable_variables[i] for i in self._places()]
-        uphill = gradients(lambda: self.optimizer.scale_loss(self.compute_loss(x, y, self(x, training=True), training=True)), kernels)
+        uphill = gradients(
+            lambda: self.optimizer.scale_loss(
+                self.compute_loss(x, y, self(x, training=True), training=True)
+            ),
+            kernels,
+        )
         with without_gradients():
             ups = [self._ascent(v.value, g) for v, g in zip(kernels, uphill)]
             moving = [(v, ops.copy(v.value)) for v in self._moving()]
@@ -59,6 +69,7 @@ class SharpnessAware(keras.Model):
             with tf.GradientTape() as tape:
                 value = loss()
             return tape.gradient(value, [v.value for v in kernels])
+
         return self._assigning_step(data, gradients, contextlib.nullcontext)
 
     def _torch_step(self, data):
@@ -68,20 +79,32 @@ class SharpnessAware(keras.Model):
             self.zero_grad()
             loss().backward()
             return [v.value.grad for v in kernels]
+
         return self._assigning_step(data, gradients, torch.no_grad)
 
     def _jax_step(self, state, data):
         import jax
+
         trainable, fixed, optimizer, metrics = state
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         gradients, (_, _, after, _) = jax.grad(self.compute_loss_and_updates, has_aux=True)(
-            trainable, fixed, metrics, x, y, None, training=True, optimizer_variables=optimizer)
+            trainable, fixed, metrics, x, y, None, training=True, optimizer_variables=optimizer
+        )
         ups = {i: self._ascent(trainable[i], gradients[i]) for i in self._places()}
         raised = [v + ups[i] if i in ups else v for i, v in enumerate(trainable)]
-        logs, (trainable, fixed, optimizer, metrics) = super().train_step((raised, after, optimizer, metrics), data)
+        logs, (trainable, fixed, optimizer, metrics) = super().train_step(
+            (raised, after, optimizer, metrics), data
+        )
         moving = {id(v) for v in self._moving()}
-        return logs, ([v - ups[i] if i in ups else v for i, v in enumerate(trainable)],
-                      [a if id(v) in moving else f for v, a, f in zip(self.non_trainable_variables, after, fixed)], optimizer, metrics)
+        return logs, (
+            [v - ups[i] if i in ups else v for i, v in enumerate(trainable)],
+            [
+                a if id(v) in moving else f
+                for v, a, f in zip(self.non_trainable_variables, after, fixed)
+            ],
+            optimizer,
+            metrics,
+        )
 
 
 def _norm(x):

@@ -6,7 +6,8 @@ Imports neither Keras nor KerasTuner: a range that makes no sense is refused bef
 import inspect
 import math
 
-from .. import models, recipes
+from .. import networks
+from .. import recipe as recipes
 from ..errors import InputError
 from ..models.searchable import Choice, Number, Widths
 from .ranges import Range, told
@@ -42,7 +43,7 @@ _FACTOR = Number(0.01, 100)  # of all widths
 
 def _builder(recipe):
     """The recipe's builder, a function."""
-    return getattr(models, recipe.builder)
+    return networks.builder_of(recipe)
 
 
 def _declared(recipe):
@@ -124,7 +125,7 @@ def parse_range(text, recipe, chosen=None):
     kinds = kinds_of(recipe, chosen)
     if name not in kinds:
         if name == "width":
-            raise InputError(f"{text}: {recipe.builder} declares no widths that could be scaled")
+            raise InputError(f"{text}: {recipe.builder_name} declares no widths that could be scaled")
         raise InputError(f"{text}: {name!r} must be one of {', '.join(kinds)}")
     if not given:
         raise InputError(
@@ -275,7 +276,7 @@ def _idle(recipe, fields):
 
 def _neutral(recipe, fields):
     """{name: neutral value} of idle fields that have another one: any combination is a recipe."""
-    neutral = {name: recipes.LATER[name] for name in _idle(recipe, fields)}
+    neutral = {name: recipes.NEUTRAL[name] for name in _idle(recipe, fields)}
     return {
         name: value
         for name, value in neutral.items()

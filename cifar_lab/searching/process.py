@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from .. import bundles
+from .. import bundles, paths
 from . import trial as trial_process
 
 
@@ -82,7 +82,7 @@ def _interrupt(child):
 
 def child_env(**changes):
     """The environment of a process that runs this package, from wherever this one did."""
-    words = (str(bundles.CHECKOUT or ""), os.environ.get("PYTHONPATH", ""))
+    words = (str(paths.CHECKOUT or ""), os.environ.get("PYTHONPATH", ""))
     path = os.pathsep.join(word for word in words if word)
     changed = {k: str(v) for k, v in changes.items()}
     return {**os.environ, **({"PYTHONPATH": path} if path else {}), **changed}

@@ -1,6 +1,6 @@
 """One trial of a search, in a process of its own: what it leaks, and what kills it, ends with it.
 
-`python -m cifar_lab.search.trial FOLDER PARENT` trains what FOLDER/request.json describes by the
+`python -m cifar_lab.searching.trial FOLDER PARENT` trains what FOLDER/request.json describes by the
 one training path, without looking at the test images, and leaves FOLDER/result.json. Killed, it
 goes on where it was when it is run again. It ends when PARENT, the process of that number, does.
 """
@@ -15,7 +15,9 @@ import threading
 import time
 from pathlib import Path
 
-from .. import backend, bundles, data, recipes, reporting
+from .. import backend, bundles, data, networks
+from .. import recipe as recipes
+from ..report import results
 from ..errors import InputError, reason
 
 LEAST_PEERS = 5  # trials that the median rule needs
@@ -62,7 +64,7 @@ def wait_for_lock(output, seconds=30):
 def _train(folder, request):
     from .. import training
 
-    recipe = recipes.changed(recipes.get(request["rung"]), request["fields"], "trial")
+    recipe = recipes.changed(networks.resolve(request["rung"])[1], request["fields"], "trial")
     dataset = data.load(request["data"], request["data_dir"], recipe.input_shape)
     output = folder / "run"
     watch = (
@@ -83,7 +85,7 @@ def _train(folder, request):
         callbacks=watch,
         notice=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    rows = reporting.read_history(output)
+    rows = results.read_history(output)
     chosen = rows[card["epoch"] - 1]
     shutil.copyfile(output / "history.csv", folder / "history.csv")
     if not math.isfinite(chosen[request["objective"]]):
@@ -108,17 +110,17 @@ def _behind(folder, output, objective, direction, recipe):
     """
     import keras
 
-    from .. import training
+    from ..training import state
 
     better = max if direction == "max" else min
     peers = []
     for path in folder.parent.glob("*/history.csv"):
-        values = [row[objective] for row in reporting.read_history(path.parent)]
+        values = [row[objective] for row in results.read_history(path.parent)]
         peers.append([better(values[: i + 1]) for i in range(len(values))])
 
     class Behind(keras.callbacks.Callback):
         seen = [
-            row[objective] for row in training.history_of_unfinished(output)
+            row[objective] for row in state.history_of_unfinished(output)
         ]  # before it was killed
 
         def on_epoch_end(self, epoch, logs=None):

@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from .. import backend, bundles, recipes
+from .. import backend, bundles, networks
 from ..errors import InputError
 from . import picture, process, space, table
 from .request import refuse_changes
@@ -43,7 +43,7 @@ class Search:
     ):
         self.request, self.folder, self.data_dir = request, Path(folder), data_dir
         self.notice, self.command, self.worker = notice, command, worker
-        self.recipe = recipes.get(request.rung)
+        _, self.recipe = networks.resolve(request.rung)
         earlier = None if worker else refuse_changes(folder, request)
         self.written = 0.0
         self.before, self.started = (earlier or {}).get("seconds", 0.0), time.time()

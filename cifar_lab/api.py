@@ -1,0 +1,360 @@
+"""The functions of the public face. Keras is imported when one is called, not before."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import data as data_sets
+from . import paths
+from .data import Dataset
+from .errors import InputError
+from .recipe import Recipe, changed
+
+if TYPE_CHECKING:
+    import keras
+
+    from .inference import Classifier
+
+Notice = Callable[[str], Any]
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+def train(
+    recipe_or_rung: str | Recipe | Callable[..., keras.Model],
+    data: str | Path | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    output: str | Path | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    epochs: int | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    notice: Notice | None = _to_stderr,
+) -> dict:
+    """Train a network and leave a bundle, tested from its saved file.
+
+    Args:
+        recipe_or_rung: a rung's name, "FILE.py:NAME", a Recipe, or a function that builds a network
+            (builder(input_shape, num_classes) -> keras.Model), which the default recipe trains.
+        data: a data set's name or a folder with one subfolder of images a class; by default the
+            recipe's own.
+        data_dir: folder with real data as published; by default CIFAR_LAB_DATA, the Keras cache, or a
+            download.
+        output: folder of the bundle; by default runs/NAME in the working folder.
+        seed: 0 to 2**32 - 1.
+        limit: number of train images to use, stratified; None for all.
+        epochs: instead of the recipe's.
+        overwrite: replace a bundle, or an unfinished run, that is at `output`.
+        resume: go on with the unfinished run at `output`; start where there is none.
+        notice: called with lines on the progress, by default printed on stderr; None for silence.
+
+    Returns:
+        The bundle's card: rung, recipe, classes, val_accuracy, test_accuracy, seconds, ... and bundle,
+        its folder.
+
+    Raises:
+        InputError: the request, the data or the disk does not allow it.
+    """
+    from . import backend, bundles
+
+    label, recipe, is_rung = _resolved(recipe_or_rung)
+    if epochs is not None:
+        recipe = changed(recipe, {"epochs": epochs}, "epochs")
+    name = _data_name(data, recipe)
+    folder = Path(os.path.abspath(output if output is not None else Path("runs") / label))
+    _refuse_rungs_place(folder, is_rung and not (epochs or limit or name != recipe.data), label)
+    bundles.prepare(folder, bytes_needed=0)
+    if not (resume or overwrite):
+        bundles.refuse_existing(folder)
+    notice = notice or _silent
+    where = None if data_dir is None else str(data_dir)
+    dataset = data_sets.load(name, where, recipe.input_shape, notice)
+    if limit is not None:
+        data_sets.check_limit(dataset, limit, "limit")
+    backend.start()
+    from .training import train as run
+
+    card, _ = run(
+        recipe,
+        dataset,
+        folder,
+        rung=label,
+        seed=seed,
+        limit=limit,
+        overwrite=overwrite,
+        resume=resume,
+        notice=notice,
+        command=f"cifar_lab.train({label!r})",
+    )
+    return {**card, "bundle": str(folder)}
+
+
+def evaluate(
+    model_or_path: str | Path | keras.Model | Classifier,
+    data: str | Path | Dataset | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    views: int = 1,
+) -> dict:
+    """Test a network, forward only.
+
+    Args:
+        model_or_path: a rung's name, the folder of a bundle, a .keras, .tflite or .onnx file, a
+            Classifier, or a keras.Model (pixels 0-255 in, probabilities out).
+        data: a data set's name, a folder of images, or a Dataset, whose test images count; by default
+            what the card names. Of the folder that a bundle was trained on, the part kept apart.
+        data_dir: as in `train`.
+        views: 2 or 6 to also average over as many views of each image, reported apart.
+
+    Returns:
+        dict of accuracy (0 to 1), loss (nats), images, per_class {class: accuracy}, confusion (rows:
+        true class), and with views views_accuracy and views_loss.
+
+    Raises:
+        InputError: no such bundle, file or data, or they do not belong together.
+    """
+    from . import evaluation
+    from .testing import test_images
+
+    model, card, input_shape = _opened(model_or_path)
+    if isinstance(data, Dataset):
+        classes = card.get("classes") or data.classes
+        return evaluation.evaluate(model, data.test_images, data.test_labels, classes, views)
+    where = None if data_dir is None else str(data_dir)
+    name = None if data is None else str(data)
+    images, labels, _ = test_images(card, input_shape, name, where)
+    return evaluation.evaluate(model, images, labels, card["classes"], views)
+
+
+def load(rung_or_path: str | Path) -> Classifier:
+    """A trained network that says what is on an image.
+
+    rung_or_path: a rung's name, the folder of a bundle, or a .keras, .tflite or .onnx file. Raises
+    InputError where there is none, or its runtime is not installed.
+    """
+    from .inference import Classifier, network_file
+
+    paths.require_installed()
+    return Classifier(network_file(str(rung_or_path)))
+
+
+def load_data(
+    name_or_folder: str | Path,
+    data_dir: str | Path | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+) -> Dataset:
+    """Read a data set whole.
+
+    Args:
+        name_or_folder: "cifar10", "fashion-mnist", "mnist", "synthetic" (embedded), or a folder with
+            one subfolder of images a class.
+        data_dir: as in `train`.
+        input_shape: (height, width, channels) that images are brought to; by default the set's own,
+            of a folder 32 x 32 in colour.
+
+    Returns:
+        Dataset of uint8 images (N, height, width, channels) and int64 labels, in two splits.
+
+    Raises:
+        InputError: no such data, or a damaged file.
+    """
+    name = _data_name(name_or_folder, None)
+    if input_shape is None and data_sets.is_folder(name):
+        input_shape = (32, 32, 3)
+    where = None if data_dir is None else str(data_dir)
+    return data_sets.load(name, where, input_shape, _silent)
+
+
+def export(
+    rung_or_bundle: str | Path,
+    format: str,
+    output: str | Path | None = None,
+    *,
+    data: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> dict:
+    """Write a bundle's network as a file for phones and boards, tested on its test images.
+
+    Args:
+        rung_or_bundle: a rung's name, or the folder of a bundle.
+        format: "litert", "litert-int8", "litert-fp16" or "onnx".
+        output: the file; by default model.tflite, model.int8.tflite, ... in the bundle.
+        data, data_dir: as in `evaluate`.
+        seed: of the choice of calibration images.
+        overwrite: replace another file that is there.
+
+    Returns:
+        The file's export card (format, bytes, accuracy, agreement with Keras, ...) and file, its path.
+
+    Raises:
+        InputError: the request, the data or the converter does not allow it; the file is then not kept.
+    """
+    from . import backend, bundles, exporting
+    from .testing import data_for_export
+
+    if format not in exporting.FORMATS:
+        known = ", ".join(exporting.FORMATS)
+        raise InputError(f"format: must be one of {known}, received {format!r}")
+    folder = bundles.find(rung_or_bundle)
+    card = bundles.read_card(folder)
+    file = Path(output) if output is not None else folder / exporting.FORMATS[format].file
+    if file.is_dir() or not overwrite:
+        exporting.refuse_other(file, card, format)
+    backend.start()
+    model, card = bundles.load(folder)
+    where = None if data_dir is None else str(data_dir)
+    name = None if data is None else str(data)
+    dataset = data_for_export(card, tuple(model.input_shape[1:]), name, where)
+    command = f"cifar_lab.export({Path(rung_or_bundle).name!r}, {format!r})"
+    written = exporting.export(model, card, format, file, dataset, seed, command)
+    return {**written, "file": str(file)}
+
+
+def search(
+    recipe_or_rung: str,
+    ranges: Mapping[str, str] | None = None,
+    data: str | Path | None = None,
+    *,
+    output: str | Path | None = None,
+    strategy: str = "narrowing",
+    max_trials: int | None = 30,
+    max_minutes: float | None = None,
+    trial_epochs: int | None = None,
+    trial_images: int | None = None,
+    objective: str = "val_accuracy",
+    stop_behind: bool = False,
+    seed: int = 0,
+    data_dir: str | Path | None = None,
+    notice: Notice | None = _to_stderr,
+) -> dict:
+    """Search for settings: draw from ranges, train briefly, narrow them. Goes on where it was stopped.
+
+    Args:
+        recipe_or_rung: a rung's name, or "FILE.py:NAME"; each trial trains it in a process of its own.
+        ranges: {name: "LOW:HIGH[:log]" or "VALUE,VALUE,..."}, as tune.py's --range; by default ranges
+            that suit the recipe.
+        data, data_dir, seed: as in `train`.
+        output: folder of the search; by default searches/NAME in the working folder.
+        strategy: "narrowing", "random", "bayesian" or "hyperband".
+        max_trials, max_minutes: bounds of the whole search; either may be None.
+        trial_epochs, trial_images: of a trial, instead of the recipe's and all.
+        objective: "val_accuracy", "val_loss", "accuracy" or "loss".
+        stop_behind: end trials that are behind the median of those before them.
+        notice: as in `train`.
+
+    Returns:
+        dict of output, trials, completed, failed, unfinished, seconds and best, {"trial": ..., ...};
+        OUTPUT/best_recipe.json holds the best trial's fields.
+
+    Raises:
+        InputError: the request makes no sense, or the folder holds another search.
+    """
+    from . import backend, networks
+    from .searching import request as requests
+    from .searching import space
+
+    if not isinstance(recipe_or_rung, str):
+        raise InputError("recipe_or_rung: must be a rung's name or FILE.py:NAME, for trials' processes")
+    label, recipe = networks.resolve(recipe_or_rung)
+    for name, value, allowed in (
+        ("strategy", strategy, requests.STRATEGIES),
+        ("objective", objective, requests.OBJECTIVES),
+    ):
+        if value not in allowed:
+            raise InputError(f"{name}: must be one of {', '.join(allowed)}, received {value!r}")
+    texts = [f"{name}={text}" for name, text in (ranges or {}).items()]
+    found = space.parse_ranges(texts, recipe) or space.default_ranges(recipe)
+    data_name = _data_name(data, recipe)
+    folder = Path(os.path.abspath(output if output is not None else Path("searches") / label))
+    where = None if data_dir is None else os.path.abspath(data_dir)
+    dataset = data_sets.load(data_name, where, recipe.input_shape, notice or _silent)
+    if trial_images is not None:
+        data_sets.check_limit(dataset, trial_images, "trial_images")
+    request = requests.Request(
+        networks.portable(recipe_or_rung),
+        strategy,
+        found,
+        objective,
+        seed,
+        trial_epochs,
+        trial_images,
+        stop_behind,
+        data_name,
+        dataset.train_sha256(),
+        recipe.sha256(),
+    )
+    del dataset
+    requests.refuse_changes(folder, request)
+    backend.start()
+    from .searching.search import Search
+
+    command = f"cifar_lab.search({label!r})"
+    return Search(
+        request, folder, where, max_trials, max_minutes, notice or _silent, command
+    ).run()
+
+
+def _resolved(what: str | Recipe | Callable) -> tuple[str, Recipe, bool]:
+    """(label, recipe, whether it is a rung of the ladder) of what `train` is given."""
+    from . import networks
+
+    paths.require_installed()
+    if isinstance(what, str):
+        label, recipe = networks.resolve(what)
+        return label, recipe, not networks.is_own(what)
+    if isinstance(what, Recipe):
+        return what.builder_name.rpartition(":")[2], what, False
+    if callable(what):
+        recipe = Recipe(builder=what)
+        return recipe.builder_name.rpartition(":")[2], recipe, False
+    kind = type(what).__name__
+    raise InputError(f"recipe_or_rung: must be a rung's name, a Recipe or a builder, is a {kind}")
+
+
+def _data_name(data: str | Path | None, recipe: Recipe | None) -> str:
+    """A data set's name, or the absolute path of a folder."""
+    name = str(data) if data is not None else recipe.data if recipe else ""
+    return os.path.abspath(name) if data_sets.is_folder(name) else name
+
+
+def _refuse_rungs_place(folder: Path, whole: bool, label: str) -> None:
+    if folder.parent == (paths.home() / "saved_models").resolve():
+        if not whole or folder.name != label:
+            raise InputError(
+                f"output {folder}: is a rung's own place, for runs of that rung's whole recipe and "
+                "data; name another folder"
+            )
+
+
+def _opened(model_or_path: Any) -> tuple[Any, dict, tuple]:
+    """(keras.Model or Classifier, card or {}, input shape) of what `evaluate` is given."""
+    from . import backend, bundles
+    from .inference import Classifier, is_file
+
+    paths.require_installed()
+    if isinstance(model_or_path, Classifier):
+        card = {**model_or_path.card, "classes": list(model_or_path.classes)}
+        return model_or_path, card, model_or_path.input_shape
+    if isinstance(model_or_path, (str, Path)):
+        if is_file(str(model_or_path)):
+            return _opened(Classifier(model_or_path))
+        folder = bundles.find(model_or_path)
+        bundles.read_card(folder)
+        backend.start()
+        model, card = bundles.load(folder)
+        return model, card, tuple(model.input_shape[1:])
+    return model_or_path, {}, tuple(model_or_path.input_shape[1:])

@@ -1,0 +1,261 @@
+"""A run: from a recipe and a data set to a bundle, with a lock, a state file, and its resumption."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from .. import __version__, backend, bundles, networks, provenance
+from .. import recipe as recipes
+from ..data import Dataset, limited
+from ..errors import InputError, reason
+from . import progress, saving, state
+from .plan import Plan
+from .progress import Interrupt
+from .trainer import Trainer
+
+
+def train(
+    recipe: recipes.Recipe,
+    dataset: Dataset,
+    output: str | Path,
+    *,
+    rung: str,
+    seed: int = 0,
+    limit: int | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    tensorboard: str | None = None,
+    command: str = "",
+    notice: Callable[[str], Any] = lambda line: None,
+    callbacks: Sequence = (),
+    test: bool = True,
+) -> tuple[dict, bool]:
+    """Train a recipe on a data set and leave a bundle.
+
+    Args:
+        recipe: what to train.
+        dataset: whole; its images have the recipe's input shape.
+        output: folder of the bundle.
+        rung: the name that goes into the card.
+        seed: 0 to 2**32 - 1.
+        limit: number of train images to use, stratified; None for all.
+        overwrite: replace a bundle, or an unfinished run, that is at `output`.
+        resume: go on with the unfinished run at `output`; start where there is none.
+        tensorboard: folder for TensorBoard's logs, or None.
+        command: what the user typed, for the card.
+        notice: called with lines for the user.
+        callbacks: further keras.callbacks.Callback objects. What they are told at the end of a cycle
+            (swa_share) are the figures of its own weights, not of the mean. Counters of theirs are not
+            in the state file: a resumed run starts them anew.
+        test: whether the test images are looked at, once, at the end. Without, the card has no test
+            figures.
+
+    Returns:
+        (card, finished_before): the card as a dict, and whether the bundle was there already.
+
+    Raises:
+        InputError: the request, the data or the disk does not allow it.
+    """
+    output = Path(output)
+    if limit is not None:
+        dataset = limited(dataset, limit, seed)
+    plan = Plan.of(recipe, dataset, seed)
+    run = _Run(plan, output, command, notice, test, _identity(plan, rung, limit))
+    bundles.prepare(output, bytes_needed=0)
+    with bundles.locked(output):
+        bundles.recover(output)
+        earlier, card = run.found(overwrite, resume)
+        if card is not None:
+            bundles.load(output)
+            run.state_path.unlink(missing_ok=True)
+            return card, True
+        board = [progress.tensorboard(tensorboard)] if tensorboard else []
+        return run.go(earlier, [*board, *callbacks]), False
+
+
+@dataclass
+class _Run:
+    """One call of `train`: what it was asked for, and its steps.
+
+    identity: what a resumed run must share with the one that it goes on with.
+    """
+
+    plan: Plan
+    output: Path
+    command: str
+    notice: Callable[[str], Any]
+    test: bool
+    identity: dict
+
+    @property
+    def state_path(self) -> Path:
+        return bundles.state_path(self.output)
+
+    def found(self, overwrite: bool, resume: bool) -> tuple[dict | None, dict | None]:
+        """(identity of the unfinished run to go on with, card of the finished one); None: neither.
+
+        Raises InputError where what is there is neither to be resumed nor replaced.
+        """
+        if not resume:
+            if not overwrite:
+                bundles.refuse_existing(self.output)
+            return None, None
+        try:
+            return _resumable(self.state_path, self.output, self.identity)
+        except InputError:
+            if not overwrite:
+                raise
+            return None, None
+
+    def go(self, earlier: dict | None, callbacks: list) -> dict:
+        """Train from the start, or from where the earlier run was: the card."""
+        plan, recipe = self.plan, self.plan.recipe
+        trainer = Trainer(plan)
+        self._make_room(trainer)
+        self._announce(trainer)
+        if earlier:
+            trainer.load_state(self.state_path)
+            self.identity = earlier
+            self.notice(f"resuming after epoch {len(trainer.history)} of {recipe.epochs}")
+        else:
+            self.identity = {**self.identity, "started": _now(), **provenance.source()}
+        try:
+            self._epochs(trainer, callbacks, fresh=not earlier)
+            network = trainer.bare_network()
+            facts = saving.Facts(self.identity, self.command, self.test, self.notice)
+            card = bundles.write(
+                self.output, lambda folder: saving.fill(folder, trainer, network, facts)
+            )
+        except OSError as error:
+            raise InputError(
+                f"{self.output}: cannot be written ({reason(error)}); epochs up to the last saved "
+                "one are kept, --resume goes on"
+            ) from None
+        self.state_path.unlink(missing_ok=True)
+        return card
+
+    def _epochs(self, trainer: Trainer, callbacks: list, fresh: bool) -> None:
+        with Interrupt() as interrupt:
+            trainer.compile_step()
+            if fresh:
+                trainer.save_state(self.state_path, self.identity)
+            self.notice(f"compiled in {trainer.compile_seconds:.1f} s")
+            watchers = trainer.watchers(self.notice, interrupt, *callbacks)
+            watchers.begin()
+            while len(trainer.history) < self.plan.recipe.epochs and not trainer.stopped:
+                row = trainer.run_epoch(watchers)
+                trainer.save_state(self.state_path, self.identity)
+                sets = self.plan.sets_after(row["epoch"])
+                if sets > 1:
+                    self.notice(
+                        f"mean of {sets} sets of weights  val_loss {row['val_loss']:.4f}  "
+                        f"val_accuracy {row['val_accuracy']:.4f}"
+                    )
+                interrupt.check()
+            watchers.end()
+
+    def _make_room(self, trainer: Trainer) -> None:
+        """InputError where the disk has no room: twice the state (the new one is written beside the
+        old), and the model."""
+        recipe = self.plan.recipe
+        size = sum(v.nbytes for v in trainer.values())
+        if recipe.keep == "best" or recipe.swa_cycles:
+            size += sum(v.nbytes for v in trainer.network.get_weights())
+        bundles.prepare(self.output, 2.5 * size + 8e6)
+
+    def _announce(self, trainer: Trainer) -> None:
+        plan, recipe = self.plan, self.plan.recipe
+        sizes = len(plan.train_indices), len(plan.val_indices), len(plan.dataset.test_labels)
+        self.notice(
+            f"{self.identity['rung']} on {plan.dataset.name}: {sizes[0]:,} train, {sizes[1]:,} "
+            f"validation, {sizes[2]:,} test images; {trainer.network.count_params():,} parameters"
+        )
+        if recipe.swa_share and not recipe.swa_cycles:
+            self.notice(
+                f"no weights are averaged: {recipe.epochs} epochs have no cycle of "
+                f"{recipe.swa_epochs} in their share of {recipe.swa_share:g}"
+            )
+        self.notice(
+            f"backend {keras.backend.backend()}, device {plan.device}, precision "
+            f"{plan.precision}, seed {plan.seed}"
+        )
+
+
+def _identity(plan: Plan, rung: str, limit: int | None) -> dict:
+    """What decides a run, as JSON types."""
+    identity = {
+        "rung": rung,
+        "recipe": plan.recipe.as_dict(),
+        "seed": plan.seed,
+        "limit": limit,
+        "data_sha256": plan.dataset.train_sha256(),
+        "backend": keras.backend.backend(),
+        "precision": plan.precision,
+        "version": __version__,
+    }
+    if not networks.is_packaged(plan.recipe):  # its file may change
+        identity["network"] = networks.description_sha256(plan.build())
+    return identity
+
+
+def _resumable(state_path: Path, output: Path, identity: dict) -> tuple[dict | None, dict | None]:
+    """(the unfinished run at `output`, the card of the finished one), None for what is not there.
+
+    Raises InputError where what is there has other settings, or is damaged.
+    """
+    if state_path.exists():
+        earlier = state.read(state_path)[0]["run"]
+        _refuse_changes(state_path, earlier, identity)
+        with contextlib.suppress(InputError):  # no bundle, or an older one that this run replaces
+            card = bundles.read_card(output)
+            if card.get("started") == earlier["started"]:  # killed after the bundle was written
+                return None, card
+        return earlier, None
+    if bundles.occupied(output):
+        card = bundles.read_card(output)
+        _refuse_changes(output, _identity_of(card), identity)
+        return None, card
+    return None, None
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+
+
+def _identity_of(card: dict) -> dict:
+    """What identifies the run that left a card, in the form of a state's."""
+    found = {key: card[key] for key in ("rung", "recipe", "seed", "data_sha256")}
+    found["limit"] = card.get("data", {}).get("limit")
+    return found | ({"network": card["network"]} if card.get("network") else {})
+
+
+def _refuse_changes(path: Path, before: dict, now: dict) -> None:
+    """InputError where a run to be resumed was started with other settings."""
+
+    def comparable(run: dict) -> dict:
+        fields = recipes.completed(run["recipe"]).items()
+        return {**run, "recipe": {k: v for k, v in fields if k not in recipes.WORDS}}
+
+    before, now = comparable(before), comparable(now)
+    keys = ("rung", "seed", "limit", "backend", "precision", "version", "recipe", "data_sha256")
+    for key in (*keys, "network"):
+        if key not in before or before[key] == now.get(key):
+            continue
+        was, is_now = before[key], now.get(key)
+        if key == "recipe":
+            field = next((f for f in now[key] if before[key].get(f) != now[key][f]), "fields")
+            raise InputError(
+                f"{path}: --resume with another recipe: {field} was {before[key].get(field)!r}, "
+                f"is now {now[key].get(field)!r}; --overwrite starts over"
+            )
+        raise InputError(
+            f"{path}: --resume with other settings: {key} was {was!r}, is now {is_now!r}; "
+            "--overwrite starts over"
+        )

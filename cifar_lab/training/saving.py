@@ -1,0 +1,99 @@
+"""What a finished training leaves: the bundle's files."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from .. import backend, bundles, evaluation
+from ..report import figures
+from .trainer import HISTORY_FIELDS, Trainer
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card says beside the training itself.
+
+    identity: of the run, see run._identity.   command: what the user typed.   test: whether the test
+    images are looked at.   notice: called with lines for the user.
+    """
+
+    identity: dict
+    command: str
+    test: bool
+    notice: Callable[[str], Any]
+
+
+def fill(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) -> dict:
+    """Save the network, test it from the saved file, write card and history into an empty folder:
+    the card."""
+    network.save(folder / "model.keras")
+    bundles.pack(folder / "model.keras")
+    card = _card(folder, trainer, network, facts)
+    bundles.write_json(folder / "card.json", card)
+    if facts.test:
+        model, _ = bundles.load(folder)  # what is tested is the file, not the network in memory
+        dataset = trainer.plan.dataset
+        found = evaluation.evaluate(
+            model, dataset.test_images, dataset.test_labels, dataset.classes
+        )
+        card.update(test_accuracy=found["accuracy"], test_loss=found["loss"])
+        bundles.write_json(folder / "card.json", card)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, HISTORY_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(trainer.history)
+    (folder / "history.csv").write_text(text.getvalue())
+    if facts.test:
+        path, title = folder / "learning_curve.png", f"{card['rung']}, seed {card['seed']}"
+        draw = figures.draw_learning_curve
+        figures.attempt(facts.notice, draw, path, trainer.history, title, card["epoch"])
+    return card
+
+
+def _card(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) -> dict:
+    chosen, plan, run = trainer.chosen_epoch(), trainer.plan, facts.identity
+    dataset = plan.dataset
+    return {
+        "rung": run["rung"],
+        "recipe": run["recipe"],
+        "recipe_sha256": plan.recipe.sha256(),
+        "seed": run["seed"],
+        "classes": list(dataset.classes),
+        "parameters": network.count_params(),
+        "epoch": chosen["epoch"],
+        "val_accuracy": chosen["val_accuracy"],
+        "test_accuracy": None,
+        "test_loss": None,
+        "seconds": sum(row["seconds"] for row in trainer.history),
+        "compile_seconds": trainer.compile_seconds,
+        "backend": run["backend"],
+        "device": plan.device,
+        "precision": plan.precision,
+        "versions": backend.versions(),
+        "started": run["started"],
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "command": facts.command,
+        "commit": run.get("commit"),
+        "clean": run.get("clean"),
+        "alone": False,  # nobody checked; a benchmark that does says so
+        **({"network": run["network"]} if "network" in run else {}),
+        "data": {
+            "name": dataset.name,
+            "limit": run["limit"],
+            "train_images": len(plan.train_indices),
+            "validation_images": len(plan.val_indices),
+            "test_images": len(dataset.test_labels),
+            "test_sha256": dataset.test_sha256(),
+            "note": dataset.note,
+        },
+        "data_sha256": run["data_sha256"],
+        "model_sha256": bundles.file_sha256(folder / "model.keras"),
+    }
