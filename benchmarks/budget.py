@@ -43,7 +43,9 @@ def main(argv):
     )
     parser.add_argument("rung", nargs="?", choices=ladder.LADDER, metavar="RUNG")
     parser.add_argument(
-        "--table", action="store_true", help="print the README's table and run nothing"
+        "--table",
+        action="store_true",
+        help="print the table of docs/measurements/budget.md and run nothing",
     )
     parser.add_argument("--data-dir")
     parser.add_argument("--output")

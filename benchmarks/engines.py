@@ -2,24 +2,32 @@
 
     python benchmarks/engines.py --data-dir DIR [--case 74|84|88] [--rounds 20] [--engines A B ...]
 
-The same network, batch size, optimizer (Adam) and data; the engines take turns, each in a process of its own that
-sleeps while the others work, and the order turns from round to round. A turn is one pass over --images train images,
-after everything is compiled. Printed: each round, and for each engine the median of its images per second and of its
-ratio to each other engine, with a 95 % interval from order statistics (exact for any distribution: a shared machine
-that halves its rate for a second spoils a mean), and the share of the processor's own matrix-product rate, measured
-in the same turns, that the training step reaches (multiply-adds of convolutions and matrix products, forward and
-backward; the first layer's images need no gradient).
+The same network, batch size, optimizer (Adam) and data; the engines take turns, each in a process
+of its own that sleeps while the others work, and the order turns from round to round. A turn is one
+pass over --images train images, after everything is compiled. Printed: each round, and for each
+engine the median of its images per second and of its ratio to each other engine, with a 95 %
+interval from order statistics (exact for any distribution: a shared machine that halves its rate
+for a second spoils a mean), and the share of the processor's own matrix-product rate, measured in
+the same turns, that the training step reaches (multiply-adds of convolutions and matrix products,
+forward and backward; the first layer's images need no gradient).
 
-Cases: 74, the lecture's first network; 84, its last network; 88, the same with augmentation, for which the lecture's
-script has ImageDataGenerator.flow (needs SciPy). PyTorch runs channels-last, eager, and not case 88.
+Cases: 74, the lecture's first network; 84, its last network; 88, the same with augmentation, for
+    which the lecture's
+script has ImageDataGenerator.flow (needs SciPy). PyTorch runs channels-last, eager, and not case
+88.
 
-Engines: lecture, ours, torch, each with options after colons: precision=mixed_bfloat16, batch=128, threads=1 (both
-of TensorFlow's thread pools), onednn=0, fpmath=bf16 (oneDNN computes float32 convolutions in bfloat16), backend=jax;
+Engines: lecture, ours, torch, each with options after colons: precision=mixed_bfloat16, batch=128,
+    threads=1 (both
+of TensorFlow's thread pools), onednn=0, fpmath=bf16 (oneDNN computes float32 convolutions in
+bfloat16), backend=jax;
 ours: fused=0 (only Keras' own layers), steps=1 (steps that the compiled function takes at a time);
-lecture: wait=0 (fed with a data set that does not tune itself, see backend.batched: Keras' own may sleep at the end of a
-pass, which weighs the more the shorter the turns are). Default: lecture, lecture:wait=0, ours, in bfloat16 too for 84 and
-88, and torch where it is installed. Example: --engines ours ours:batch=128 ours:batch=128:precision=mixed_bfloat16
+lecture: wait=0 (fed with a data set that does not tune itself, see backend.batched: Keras' own may
+    sleep at the end of a
+pass, which weighs the more the shorter the turns are). Default: lecture, lecture:wait=0, ours, in
+bfloat16 too for 84 and 88, and torch where it is installed. Example: --engines ours ours:batch=128
+ours:batch=128:precision=mixed_bfloat16
 """
+
 import argparse
 import importlib.util
 import json
@@ -39,14 +47,21 @@ from cifar_lab.errors import InputError  # noqa: E402
 
 CASES = {"74": "cifar10-74", "84": "cifar10-84", "88": "cifar10-88"}
 OPTIONS = {  # name: (the engines that have it, what it may be)
-    "precision": (("lecture", "ours", "torch"), ("float32", "mixed_bfloat16")), "batch": (("lecture", "ours", "torch"), int),
-    "threads": (("lecture", "ours", "torch"), int), "onednn": (("lecture", "ours"), ("0", "1")),
-    "fpmath": (("lecture", "ours"), ("bf16", "strict")), "backend": (("lecture", "ours"), ("tensorflow", "jax", "torch")),
-    "fused": (("ours",), ("0", "1")), "steps": (("ours",), int), "wait": (("lecture",), ("0", "1"))}
+    "precision": (("lecture", "ours", "torch"), ("float32", "mixed_bfloat16")),
+    "batch": (("lecture", "ours", "torch"), int),
+    "threads": (("lecture", "ours", "torch"), int),
+    "onednn": (("lecture", "ours"), ("0", "1")),
+    "fpmath": (("lecture", "ours"), ("bf16", "strict")),
+    "backend": (("lecture", "ours"), ("tensorflow", "jax", "torch")),
+    "fused": (("ours",), ("0", "1")),
+    "steps": (("ours",), int),
+    "wait": (("lecture",), ("0", "1")),
+}
 
 
 def median_with_interval(values, confidence=0.95):
-    """(median, low, high): the k-th smallest and k-th largest value bound the median with at least `confidence`."""
+    """(median, low, high): the k-th smallest and k-th largest value bound the median with at least
+    `confidence`."""
     values, n = sorted(values), len(values)
     tail, k = 0.0, 0
     while tail + math.comb(n, k) / 2**n <= (1 - confidence) / 2:
@@ -57,14 +72,16 @@ def median_with_interval(values, confidence=0.95):
     return statistics.median(values), values[k - 1], values[n - k]
 
 
-# --- the engines, each in its process: a function of (case, data directory, options) -> fit(number of images) ---------
+# --- the engines, each in a process of its own: (case, data directory, options) -> fit(images) ---
+
 
 def lecture(case, data_dir, options):
     """The lecture's script: images as floats in 0-1, one-hot labels, plain layers, compile, fit."""
     import keras
     from keras import layers
 
-    from cifar_lab import data, recipes
+    from cifar_lab import data, ladder
+
     dataset = data.load("cifar10", data_dir)
     x_train = dataset.train_images.astype("float32") / 255.0
     y_train = keras.utils.to_categorical(dataset.train_labels, 10)
@@ -83,11 +100,16 @@ def lecture(case, data_dir, options):
         x = layers.Dense(512, activation="relu")(x)
         x = layers.Dropout(0.2)(x)
     else:
-        x, settings = inputs, recipes.get(CASES[case]).builder_options
+        x, settings = inputs, ladder.get(CASES[case]).recipe.builder_options
         for filters, dropout in zip((32, 64, 128), settings["dropout"]):
             for _ in range(2):
-                x = layers.Conv2D(filters, (3, 3), padding="same", use_bias=False,
-                                  kernel_regularizer=keras.regularizers.l2(settings["l2"]))(x)
+                x = layers.Conv2D(
+                    filters,
+                    (3, 3),
+                    padding="same",
+                    use_bias=False,
+                    kernel_regularizer=keras.regularizers.l2(settings["l2"]),
+                )(x)
                 x = layers.BatchNormalization()(x)
                 x = layers.Activation("relu")(x)
             x = layers.MaxPooling2D((2, 2))(x)
@@ -99,74 +121,124 @@ def lecture(case, data_dir, options):
     model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
     if case != "88" and options["wait"] == "0":
         from cifar_lab import backend
-        return lambda n: model.fit(**backend.batched(x_train[:n], y_train[:n], batch_size), epochs=1, verbose=0)
-    if case != "88":
-        return lambda n: model.fit(x_train[:n], y_train[:n], batch_size=batch_size, epochs=1, verbose=0)
-    from tensorflow.keras.preprocessing.image import ImageDataGenerator
-    a = recipes.get("cifar10-88").augmentation
-    datagen = ImageDataGenerator(rotation_range=a.rotation_range, width_shift_range=a.width_shift_range,
-                                 height_shift_range=a.height_shift_range, horizontal_flip=a.horizontal_flip)
-    if options["wait"] == "1":
-        return lambda n: model.fit(datagen.flow(x_train[:n], y_train[:n], batch_size=batch_size), epochs=1, verbose=0)
 
-    def fit(n):  # what Keras does with the generator but for the self-tuning: its batches, one ahead
+        return lambda n: model.fit(
+            **backend.batched(x_train[:n], y_train[:n], batch_size), epochs=1, verbose=0
+        )
+    if case != "88":
+        return lambda n: model.fit(
+            x_train[:n], y_train[:n], batch_size=batch_size, epochs=1, verbose=0
+        )
+    from tensorflow.keras.preprocessing.image import ImageDataGenerator
+
+    a = ladder.get("cifar10-88").recipe.augmentation
+    datagen = ImageDataGenerator(
+        rotation_range=a.rotation_range,
+        width_shift_range=a.width_shift_range,
+        height_shift_range=a.height_shift_range,
+        horizontal_flip=a.horizontal_flip,
+    )
+    if options["wait"] == "1":
+        return lambda n: model.fit(
+            datagen.flow(x_train[:n], y_train[:n], batch_size=batch_size), epochs=1, verbose=0
+        )
+
+    def fit(
+        n,
+    ):  # what Keras does with the generator but for the self-tuning: its batches, one ahead
         import tensorflow as tf
+
         flow = datagen.flow(x_train[:n], y_train[:n], batch_size=batch_size)
         untuned = tf.data.Options()
         untuned.autotune.enabled = False
         signature = (tf.TensorSpec((None, 32, 32, 3)), tf.TensorSpec((None, 10)))
-        batches = tf.data.Dataset.from_generator(lambda: (flow[i] for i in range(len(flow))), output_signature=signature)
+        batches = tf.data.Dataset.from_generator(
+            lambda: (flow[i] for i in range(len(flow))), output_signature=signature
+        )
         model.fit(batches.prefetch(2).with_options(untuned), epochs=1, verbose=0)
+
     return fit
 
 
 def ours(case, data_dir, options):
     """The package's own trainer, with the callbacks of train.py."""
-    from cifar_lab import backend, data, recipes, training
-    recipe = recipes.changed(recipes.get(CASES[case]), {"batch_size": options["batch"]}, "benchmark")
-    backend.precision = lambda recipe: options["precision"]  # chosen here, not by the machine
-    if options["fused"] == "0":
-        training.fused.rebuilt = lambda network: network
-    if "steps" in options:
-        training.steps_per_execution = lambda batch_size, input_shape: options["steps"]
-    trainer = training.Trainer(recipe, data.load("cifar10", data_dir), seed=0)
-    watchers = trainer.watchers(lambda line: None, training._Interrupt())
-    # train.py's fit but for validation, which the lecture's fit leaves out here too, and the line that tells of it
-    watchers.callbacks = [c for c in watchers.callbacks if not isinstance(c, training.Progress)]
+    from cifar_lab import data, ladder, training
+    from cifar_lab import recipe as recipes
+    from cifar_lab.training import progress
+
+    recipe = recipes.changed(
+        ladder.get(CASES[case]).recipe, {"batch_size": options["batch"]}, "benchmark"
+    )
+    plan = training.Plan.of(
+        recipe,
+        data.load("cifar10", data_dir),
+        precision=options["precision"],  # chosen here, not by the machine
+        steps_per_execution=options.get("steps"),
+        fused=options["fused"] == "1",
+    )
+    trainer = training.Trainer(plan)
+    watchers = trainer.watchers(lambda line: None, progress.Interrupt())
+    # train.py's fit but for validation, which the lecture's fit leaves out here too, and the line
+    # that tells of it
+    watchers.callbacks = [c for c in watchers.callbacks if not isinstance(c, progress.Progress)]
     watchers.begin()
 
     def fit(n):
         trainer.fit(trainer.order(0)[:n], 0, watchers, validate=False)
+
     return fit
 
 
 def torch(case, data_dir, options):
-    """The same network in PyTorch, channels-last, eager; images on hand as floats in 0-1, shuffled each pass."""
+    """The same network in PyTorch, channels-last, eager; images on hand as floats in 0-1, shuffled
+    each pass."""
     import contextlib
 
     import torch
     from torch import nn
 
-    from cifar_lab import data, recipes
+    from cifar_lab import data, ladder
+
     if "threads" in options:
         torch.set_num_threads(options["threads"])
     dataset = data.load("cifar10", data_dir)
-    x_train = torch.from_numpy(dataset.train_images).permute(0, 3, 1, 2).float().div(255).contiguous(
-        memory_format=torch.channels_last)
+    x_train = (
+        torch.from_numpy(dataset.train_images)
+        .permute(0, 3, 1, 2)
+        .float()
+        .div(255)
+        .contiguous(memory_format=torch.channels_last)
+    )
     y_train = torch.from_numpy(dataset.train_labels).long()
     l2 = 0.0
     if case == "74":
         net = nn.Sequential(
-            nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Dropout(0.2), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(),
-            nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.2),
-            nn.Linear(7 * 7 * 64, 512), nn.ReLU(), nn.Dropout(0.2), nn.Linear(512, 10))
+            nn.Conv2d(3, 32, 3),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Conv2d(32, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Dropout(0.2),
+            nn.Linear(7 * 7 * 64, 512),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Linear(512, 10),
+        )
     else:
-        settings, parts, before = recipes.get(CASES[case]).builder_options, [], 3
+        settings, parts, before = ladder.get(CASES[case]).recipe.builder_options, [], 3
         l2 = settings["l2"]
         for filters, dropout in zip((32, 64, 128), settings["dropout"]):
             for channels in (before, filters):
-                parts += [nn.Conv2d(channels, filters, 3, padding=1, bias=False),
-                          nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01), nn.ReLU()]
+                parts += [
+                    nn.Conv2d(channels, filters, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01),
+                    nn.ReLU(),
+                ]
             parts += [nn.MaxPool2d(2), nn.Dropout(dropout)]
             before = filters
         net = nn.Sequential(*parts, nn.Flatten(), nn.Linear(4 * 4 * 128, 10))
@@ -174,18 +246,27 @@ def torch(case, data_dir, options):
     decayed = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d)]
     kept = {id(weight) for weight in decayed}
     optimizer = torch.optim.Adam(  # its weight decay is the gradient of l2 * sum(weight ** 2)
-        [{"params": decayed, "weight_decay": 2 * l2}, {"params": [p for p in net.parameters() if id(p) not in kept]}],
-        lr=1e-3, eps=1e-7, fused=True)
+        [
+            {"params": decayed, "weight_decay": 2 * l2},
+            {"params": [p for p in net.parameters() if id(p) not in kept]},
+        ],
+        lr=1e-3,
+        eps=1e-7,
+        fused=True,
+    )
     loss_function = nn.CrossEntropyLoss()
-    low = contextlib.nullcontext if options["precision"] == "float32" else (
-        lambda: torch.autocast("cpu", dtype=torch.bfloat16))
+    low = (
+        contextlib.nullcontext
+        if options["precision"] == "float32"
+        else (lambda: torch.autocast("cpu", dtype=torch.bfloat16))
+    )
 
     def fit(n):
         net.train()
         total = correct = 0.0
         order = torch.randperm(n)
         for i in range(0, n, options["batch"]):
-            index = order[i:i + options["batch"]]
+            index = order[i : i + options["batch"]]
             labels = y_train[index]
             with low():
                 logits = net(x_train[index].contiguous(memory_format=torch.channels_last))
@@ -195,26 +276,32 @@ def torch(case, data_dir, options):
             optimizer.step()
             total += float(loss.detach()) * len(index)
             correct += int((logits.argmax(1) == labels).sum())
+
     return fit
 
 
-# --- one process an engine ------------------------------------------------------------------------------------------
+# --- one process an engine -----------------------------------------------------------------------
+
 
 def work(spec):
-    """Answer lines of standard input on standard output: a number of images -> seconds; "matmul" -> FLOP/s."""
+    """Answer lines of standard input on standard output: a number of images -> seconds; "matmul" ->
+    FLOP/s."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
     options = spec["options"]
     if spec["engine"] != "torch":
         import keras
+
         if keras.backend.backend() == "tensorflow" and "threads" in options:
             import tensorflow as tf
+
             tf.config.threading.set_intra_op_parallelism_threads(options["threads"])
             tf.config.threading.set_inter_op_parallelism_threads(options["threads"])
     fit = globals()[spec["engine"]](spec["case"], spec["data_dir"], options)
     fit(2 * options["batch"])
     fit(4 * options["batch"])
     from importlib import metadata
+
     library = {"torch": "torch"}.get(spec["engine"], options.get("backend", "tensorflow"))
     print(f"ready {library} {metadata.version(library)}", file=answers, flush=True)
     for line in sys.stdin:
@@ -232,16 +319,19 @@ def matmul_flops(engine, options, size=1536, repeats=4):
     low = options["precision"] == "mixed_bfloat16"
     if engine == "torch":
         import torch
+
         a = torch.rand(size, size, dtype=torch.bfloat16 if low else torch.float32)
 
         def product():
             return a @ a
     else:
         import keras
+
         a = keras.ops.cast(keras.random.uniform((size, size)), "bfloat16" if low else "float32")
 
         def product():
             return float(keras.ops.matmul(a, a)[0, 0])
+
     product()
     start = time.perf_counter()
     for _ in range(repeats):
@@ -251,19 +341,34 @@ def matmul_flops(engine, options, size=1536, repeats=4):
 
 def parse_engine(text, case):
     """("lecture", options) of "lecture:batch=64"; ValueError for what is not known."""
-    from cifar_lab import recipes
+    from cifar_lab import ladder
+
     engine, *pairs = text.split(":")
     if engine not in ("lecture", "ours", "torch"):
         raise ValueError(f"engine {engine!r}: must be one of lecture, ours, torch")
-    options = {"precision": "float32", "batch": recipes.get(CASES[case]).batch_size, "fused": "1", "wait": "1"}
+    options = {
+        "precision": "float32",
+        "batch": ladder.get(CASES[case]).recipe.batch_size,
+        "fused": "1",
+        "wait": "1",
+    }
     mine = [name for name, (engines, _) in OPTIONS.items() if engine in engines]
     for pair in pairs:
         name, _, value = pair.partition("=")
         if name not in mine:
-            raise ValueError(f"engine {text!r}: option {pair!r} must be one of {', '.join(o + '=...' for o in mine)}")
+            raise ValueError(
+                f"engine {text!r}: option {pair!r} must be one of "
+                f"{', '.join(o + '=...' for o in mine)}"
+            )
         allowed = OPTIONS[name][1]
-        if value not in allowed if allowed is not int else not (value.isdecimal() and int(value) > 0):
-            words = "a whole number of at least 1" if allowed is int else f"one of {', '.join(allowed)}"
+        if (
+            value not in allowed
+            if allowed is not int
+            else not (value.isdecimal() and int(value) > 0)
+        ):
+            words = (
+                "a whole number of at least 1" if allowed is int else f"one of {', '.join(allowed)}"
+            )
             raise ValueError(f"engine {text!r}: {name} must be {words}, received {value!r}")
         options[name] = int(value) if allowed is int else value
     return engine, options
@@ -274,14 +379,23 @@ class Worker:
         self.name = text
         engine, options = parse_engine(text, case)
         self.options = options
-        env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": options.get("backend", "tensorflow")}
+        env = {
+            **os.environ,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "KERAS_BACKEND": options.get("backend", "tensorflow"),
+        }
         if "onednn" in options:
             env["TF_ENABLE_ONEDNN_OPTS"] = options["onednn"]
         if "fpmath" in options:
             env["ONEDNN_DEFAULT_FPMATH_MODE"] = options["fpmath"].upper()
         spec = {"engine": engine, "case": case, "data_dir": data_dir, "options": options}
-        self.process = subprocess.Popen([sys.executable, __file__, "--worker", json.dumps(spec)], env=env, text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--worker", json.dumps(spec)],
+            env=env,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         ready, _, self.library = self.process.stdout.readline().strip().partition(" ")
         if ready != "ready":
             raise InputError(f"engine {text} did not start: see above")
@@ -296,7 +410,9 @@ class Worker:
 
 
 def main(argv):
-    parser = cli.Parser(prog="engines.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(
+        prog="engines.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data-dir")
     parser.add_argument("--case", choices=CASES, default="74")
     parser.add_argument("--rounds", type=cli.whole(6), default=20, help="at least 6")
@@ -313,7 +429,8 @@ def main(argv):
         args.engines += ["ours:precision=mixed_bfloat16"] if args.case != "74" else []
         if importlib.util.find_spec("torch") and args.case != "88":
             args.engines.append("torch")
-    from cifar_lab import backend, cost, data, recipes
+    from cifar_lab import backend, cost, data, ladder, networks
+
     try:
         for text in args.engines:
             engine, options = parse_engine(text, args.case)
@@ -325,9 +442,13 @@ def main(argv):
             if not importlib.util.find_spec(library):
                 raise ValueError(f"engine {text!r}: {library} is not installed")
             if "threads" in options and library != "tensorflow":
-                raise ValueError(f"engine {text!r}: threads is an option of TensorFlow and PyTorch's own engine")
+                raise ValueError(
+                    f"engine {text!r}: threads is an option of TensorFlow and PyTorch's own engine"
+                )
             if engine == "lecture" and args.case == "88" and not importlib.util.find_spec("scipy"):
-                raise ValueError("engine 'lecture': ImageDataGenerator needs SciPy, which is not installed")
+                raise ValueError(
+                    "engine 'lecture': ImageDataGenerator needs SciPy, which is not installed"
+                )
         if len(set(args.engines)) < len(args.engines):
             raise ValueError(f"--engines: must differ, received {' '.join(args.engines)}")
         data.load("cifar10", args.data_dir)  # there and whole, before it is loaded in every process
@@ -342,23 +463,44 @@ def main(argv):
         for w in order:
             peaks[w.name].append(w.ask("matmul"))
             speeds[w.name].append(args.images / w.ask(args.images))
-        print(f"round {round_ + 1:>2}: " + ", ".join(f"{w.name} {speeds[w.name][-1]:.0f}" for w in workers) + " images/s",
-              flush=True)
+        print(
+            f"round {round_ + 1:>2}: "
+            + ", ".join(f"{w.name} {speeds[w.name][-1]:.0f}" for w in workers)
+            + " images/s",
+            flush=True,
+        )
     for w in workers:
         w.process.stdin.close()
         w.process.wait()
     backend.start()
-    step = cost.training_multiply_adds(recipes.build(recipes.get(CASES[args.case]), 10))
+    step = cost.training_multiply_adds(networks.build(ladder.get(CASES[args.case]).recipe, 10))
     for w in workers:
-        ratios = {other: [round(v, 3) for v in median_with_interval([a / b for a, b in zip(speeds[w.name], speeds[other])])]
-                  for other in speeds if other != w.name}
+        ratios = {
+            other: [
+                round(v, 3)
+                for v in median_with_interval(
+                    [a / b for a, b in zip(speeds[w.name], speeds[other])]
+                )
+            ]
+            for other in speeds
+            if other != w.name
+        }
         share = [2 * step * s / p for s, p in zip(speeds[w.name], peaks[w.name])]
-        print(json.dumps({
-            "case": args.case, "engine": w.name, "library": w.library,
-            "images_per_second": round(statistics.median(speeds[w.name]), 1),
-            "ratio_median_low_high": ratios, "rounds": args.rounds, "images_a_turn": args.images,
-            "matmul_gflops": round(statistics.median(peaks[w.name]) / 1e9, 1),
-            "share_of_matmul_rate": round(statistics.median(share), 3)}))
+        print(
+            json.dumps(
+                {
+                    "case": args.case,
+                    "engine": w.name,
+                    "library": w.library,
+                    "images_per_second": round(statistics.median(speeds[w.name]), 1),
+                    "ratio_median_low_high": ratios,
+                    "rounds": args.rounds,
+                    "images_a_turn": args.images,
+                    "matmul_gflops": round(statistics.median(peaks[w.name]) / 1e9, 1),
+                    "share_of_matmul_rate": round(statistics.median(share), 3),
+                }
+            )
+        )
     print(json.dumps({"device": backend.device()[1], "versions": backend.versions()}))
     return cli.OK
 

@@ -1,16 +1,21 @@
-"""Latency of a saved network in every runtime, in turns in one process: Keras' predict, a compiled call, LiteRT, ONNX Runtime.
+"""Latency of a saved network in every runtime, in turns in one process: Keras' predict, a compiled
+call, LiteRT, ONNX Runtime.
 
-    python benchmarks/latency.py [RUNG_OR_BUNDLE ...] --data-dir DIR [--threads 1 2] [--rounds 9] [--exports DIR] [--table]
+    python benchmarks/latency.py [RUNG_OR_BUNDLE ...] --data-dir DIR [--threads 1 2] [--rounds 9]
+    [--exports DIR] [--table]
 
-Without names, every bundle in saved_models/. An export that a bundle does not hold yet is written to --exports (default: a
-temporary folder), with its check on the test images. For each number of threads a process of its own times all runtimes
-of a bundle in turns, --rounds times: single images (each call timed; median and 99th percentile of all calls), then
-batches of 8 and of 64 (median of the rounds). Prints one JSON line a bundle, runtime and number of threads: bytes and accuracy of the
-file, multiply-adds, latency_ms, latency_ms_99, images_per_second of batches of 1, 8 and 64, and how many times slower
-a single image is than in the fastest runtime. --table prints docs/latency.jsonl, such lines, as the README has them.
+Without names, every bundle in saved_models/. An export that a bundle does not hold yet is written
+to --exports (default: a temporary folder), with its check on the test images. For each number of
+threads a process of its own times all runtimes of a bundle in turns, --rounds times: single images
+(each call timed; median and 99th percentile of all calls), then batches of 8 and of 64 (median of
+the rounds). Prints one JSON line a bundle, runtime and number of threads: bytes and accuracy of the
+file, multiply-adds, latency_ms, latency_ms_99, images_per_second of batches of 1, 8 and 64, and how
+many times slower a single image is than in the fastest runtime. --table prints docs/latency.jsonl,
+such lines, as docs/measurements/latency.md has them.
 
 Pixels are uint8 and probabilities float32 at both ends of each runtime: what an application holds.
 """
+
 import argparse
 import json
 import os
@@ -28,36 +33,67 @@ from cifar_lab import backend, bundles, cli, cost, inference  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
 from cifar_lab.exporting import FORMATS, export, is_export_of  # noqa: E402
 
-RUNTIMES = {"Keras predict": None, "Keras compiled call": None, "LiteRT float32": "litert", "LiteRT int8": "litert-int8",
-            "ONNX Runtime": "onnx"}
+RUNTIMES = {
+    "Keras predict": None,
+    "Keras compiled call": None,
+    "LiteRT float32": "litert",
+    "LiteRT int8": "litert-int8",
+    "ONNX Runtime": "onnx",
+}
 BATCHES = (1, 8, 64)
 TURN_SECONDS = 0.2  # of each runtime in each round, at least one call
 
 
 def main(argv):
-    parser = cli.Parser(prog="latency.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(
+        prog="latency.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("bundles", nargs="*", metavar="RUNG_OR_BUNDLE")
     parser.add_argument("--data-dir")
     parser.add_argument("--threads", type=cli.whole(1), nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=cli.whole(1), default=9)
     parser.add_argument("--exports", metavar="DIR")
     parser.add_argument("--table", action="store_true")
-    parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)  # threads, rounds, files: the process that measures
+    parser.add_argument(
+        "--work", nargs=3, help=argparse.SUPPRESS
+    )  # threads, rounds, files: the process that measures
     args = parser.parse_args(argv)
     if args.work:
         return work(int(args.work[0]), int(args.work[1]), json.loads(args.work[2]))
     if args.table:
-        print("\n\n".join(table([json.loads(line) for line in (ROOT / "docs" / "latency.jsonl").read_text().splitlines()])))
+        print(
+            "\n\n".join(
+                table(
+                    [
+                        json.loads(line)
+                        for line in (ROOT / "docs" / "latency.jsonl").read_text().splitlines()
+                    ]
+                )
+            )
+        )
         return cli.OK
-    names = args.bundles or sorted(p.parent.name for p in (ROOT / "saved_models").glob("*/card.json"))
+    names = args.bundles or sorted(
+        p.parent.name for p in (ROOT / "saved_models").glob("*/card.json")
+    )
     folders = [bundles.find(name) for name in names]
     with tempfile.TemporaryDirectory() as temporary:
         backend.start()
         for folder in folders:
             files = exported(folder, Path(args.exports or temporary), args.data_dir)
             for threads in args.threads:
-                done = subprocess.run([sys.executable, __file__, "--work", str(threads), str(args.rounds), json.dumps(files)],
-                                      env={**os.environ, "OMP_NUM_THREADS": str(threads)}, stdout=subprocess.PIPE, text=True)
+                done = subprocess.run(
+                    [
+                        sys.executable,
+                        __file__,
+                        "--work",
+                        str(threads),
+                        str(args.rounds),
+                        json.dumps(files),
+                    ],
+                    env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
                 if done.returncode:
                     raise InputError(f"{folder}: was not measured (exit code {done.returncode})")
                 print(done.stdout, end="", flush=True)
@@ -65,7 +101,8 @@ def main(argv):
 
 
 def exported(folder, elsewhere, data_dir):
-    """{runtime: file} of a bundle; what is missing beside its model is written below `elsewhere`."""
+    """{runtime: file} of a bundle; what is missing beside its model is written below
+    `elsewhere`."""
     model, card = bundles.load(folder)
     files, dataset = {"rung": card["rung"]}, None
     for runtime, form in RUNTIMES.items():
@@ -74,7 +111,10 @@ def exported(folder, elsewhere, data_dir):
             file = elsewhere / folder.name / file.name
             if not is_export_of(file, card, form):
                 from cifar_lab import data
-                dataset = dataset or data.load(card["data"]["name"], data_dir, tuple(model.input_shape[1:]))
+
+                dataset = dataset or data.load(
+                    card["data"]["name"], data_dir, tuple(model.input_shape[1:])
+                )
                 export(model, card, form, file, dataset)
         files[runtime] = str(file)
     return files
@@ -83,18 +123,28 @@ def exported(folder, elsewhere, data_dir):
 def work(threads, rounds, files):
     """Time every runtime of one bundle in turns; print the lines."""
     import tensorflow as tf  # its threads before anything else
+
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     backend.start()
     import keras
     import numpy as np
+
     model = keras.saving.load_model(files["Keras predict"], compile=False)
     card = json.loads(Path(files["Keras predict"]).with_name("card.json").read_text())
     compiled = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
     calls = {
-        "Keras predict": lambda images: model.predict(images.astype(np.float32), batch_size=len(images), verbose=0),
-        "Keras compiled call": lambda images: compiled(tf.constant(images, tf.float32)).numpy()}
-    cards = {"Keras predict": {"bytes": os.path.getsize(files["Keras predict"]), "accuracy": card["test_accuracy"]}}
+        "Keras predict": lambda images: model.predict(
+            images.astype(np.float32), batch_size=len(images), verbose=0
+        ),
+        "Keras compiled call": lambda images: compiled(tf.constant(images, tf.float32)).numpy(),
+    }
+    cards = {
+        "Keras predict": {
+            "bytes": os.path.getsize(files["Keras predict"]),
+            "accuracy": card["test_accuracy"],
+        }
+    }
     cards["Keras compiled call"] = cards["Keras predict"]
     for runtime in list(RUNTIMES)[2:]:
         classifier = inference.Classifier(files[runtime], threads=threads)
@@ -118,28 +168,53 @@ def work(threads, rounds, files):
     for runtime in RUNTIMES:
         single = seconds[runtime, 1]
         median = statistics.median(single)
-        print(json.dumps({
-            "rung": files["rung"], "runtime": runtime, "threads": threads, "bytes": cards[runtime]["bytes"],
-            "accuracy": cards[runtime]["accuracy"], "multiply_adds": sum(cost.multiply_adds(model).values()),
-            "latency_ms": round(1000 * median, 4), "latency_ms_99": round(1000 * float(np.percentile(single, 99)), 4), "calls": len(single),
-            "times_the_fastest": round(median / fastest, 1),
-            "images_per_second": {str(b): round(b / statistics.median(seconds[runtime, b])) for b in BATCHES},
-            "rounds": rounds, "device": backend.device()[1], "versions": backend.versions()}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "rung": files["rung"],
+                    "runtime": runtime,
+                    "threads": threads,
+                    "bytes": cards[runtime]["bytes"],
+                    "accuracy": cards[runtime]["accuracy"],
+                    "multiply_adds": sum(cost.multiply_adds(model).values()),
+                    "latency_ms": round(1000 * median, 4),
+                    "latency_ms_99": round(1000 * float(np.percentile(single, 99)), 4),
+                    "calls": len(single),
+                    "times_the_fastest": round(median / fastest, 1),
+                    "images_per_second": {
+                        str(b): round(b / statistics.median(seconds[runtime, b])) for b in BATCHES
+                    },
+                    "rounds": rounds,
+                    "device": backend.device()[1],
+                    "versions": backend.versions(),
+                }
+            ),
+            flush=True,
+        )
     return cli.OK
 
 
 def table(rows):
-    """The lines of one machine as two Markdown tables, a row a bundle and number of threads: single images, and batches of 64."""
+    """The lines of one machine as two Markdown tables, a row a bundle and number of threads: single
+    images, and batches of 64."""
     found = {}
     for row in rows:
         found.setdefault((row["rung"], row["threads"]), {})[row["runtime"]] = row
     names = " | ".join(RUNTIMES)
-    single = [f"| rung | threads | {names} | fastest: times predict | times compiled call |", "| --- " * (len(RUNTIMES) + 4) + "|"]
+    single = [
+        f"| rung | threads | {names} | fastest: times predict | times compiled call |",
+        "| --- " * (len(RUNTIMES) + 4) + "|",
+    ]
     batches = [f"| rung | threads | {names} |", "| --- " * (len(RUNTIMES) + 2) + "|"]
     for (rung, threads), by_runtime in found.items():
-        cells = [f"{row['latency_ms']:.3g} ({row['latency_ms_99']:.3g})" for row in map(by_runtime.get, RUNTIMES)]
-        ratios = [f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.1f}"
-                  for ratio in (by_runtime[name]["times_the_fastest"] for name in list(RUNTIMES)[:2])]
+        cells = [
+            f"{row['latency_ms']:.3g} ({row['latency_ms_99']:.3g})"
+            for row in map(by_runtime.get, RUNTIMES)
+        ]
+        ratios = [
+            f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.1f}"
+            for ratio in (by_runtime[name]["times_the_fastest"] for name in list(RUNTIMES)[:2])
+        ]
         single.append(f"| `{rung}` | {threads} | {' | '.join(cells + ratios)} |")
         rates = [f"{by_runtime[name]['images_per_second']['64']:,}" for name in RUNTIMES]
         batches.append(f"| `{rung}` | {threads} | {' | '.join(rates)} |")

@@ -1,14 +1,19 @@
-"""airbench94 beside a rung: both trained on the same machine, in turns, in one run. For a GPU; runs anywhere.
+"""airbench94 beside a rung: both trained on the same machine, in turns, in one run. For a GPU; runs
+anywhere.
 
-    KERAS_BACKEND=jax python benchmarks/peer.py --data-dir DIR --output OUT [--rung cifar10-94] [--seeds 5] [--compile]
+    KERAS_BACKEND=jax python benchmarks/peer.py --data-dir DIR --output OUT [--rung cifar10-94]
+    [--seeds 5] [--compile]
 
-airbench94 (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU") is written here anew in PyTorch from the paper:
-50,000 train images, 9.9 epochs in batches of 1,024, half precision on a GPU, and its test accuracy with and without its
-six views. Ours is the rung by the path of train.py. Each run prints a JSON line: seconds of training (whitening included, test
-and compilation apart; ours also validates after each epoch, theirs never), accuracy; at the end one with medians and the ratio ours /
-theirs of each turn. Before the first turn theirs trains a few steps, with --compile once as a whole, so that what is compiled or chosen on
-first use is not in its times. --epochs and --limit make it a rehearsal.
+airbench94 (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU") is written here anew in
+PyTorch from the paper: 50,000 train images, 9.9 epochs in batches of 1,024, half precision on a
+GPU, and its test accuracy with and without its six views. Ours is the rung by the path of train.py.
+Each run prints a JSON line: seconds of training (whitening included, test and compilation apart;
+ours also validates after each epoch, theirs never), accuracy; at the end one with medians and the
+ratio ours / theirs of each turn. Before the first turn theirs trains a few steps, with --compile
+once as a whole, so that what is compiled or chosen on first use is not in its times. --epochs and
+--limit make it a rehearsal.
 """
+
 import argparse
 import importlib.util
 import json
@@ -21,20 +26,23 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from cifar_lab import backend, cli, recipes  # noqa: E402
+from cifar_lab import backend, cli, ladder  # noqa: E402
+from cifar_lab import recipe as recipes  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
 
 MEAN, SD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
 class Airbench94:
-    """The paper's network, optimizer and data handling on one device. images: uint8 (N, 32, 32, 3); labels: int (N,)."""
+    """The paper's network, optimizer and data handling on one device. images: uint8 (N, 32, 32, 3);
+    labels: int (N,)."""
 
     batch_size, peak_rate, momentum, weight_decay, bias_scaler = 1024, 11.5, 0.85, 0.0153, 64.0
     widths = (64, 256, 256)
 
     def __init__(self, dataset, compiled=False):
         import torch
+
         self.torch = torch
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.dtype = torch.float16 if self.device == "cuda" else torch.float32
@@ -43,9 +51,15 @@ class Airbench94:
         def on_device(images):
             x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float().div(255)
             return ((x - mean) / sd).to(self.dtype).contiguous(memory_format=torch.channels_last)
-        self.train_images, self.test_images = on_device(dataset.train_images), on_device(dataset.test_images)
+
+        self.train_images, self.test_images = (
+            on_device(dataset.train_images),
+            on_device(dataset.test_images),
+        )
         self.train_labels, self.test_labels = (
-            torch.from_numpy(labels).long().to(self.device) for labels in (dataset.train_labels, dataset.test_labels))
+            torch.from_numpy(labels).long().to(self.device)
+            for labels in (dataset.train_labels, dataset.test_labels)
+        )
         if self.device == "cuda":
             torch.backends.cudnn.benchmark = True
         self.net = self.network()  # one for all runs, so that it is compiled once
@@ -65,12 +79,22 @@ class Airbench94:
             layer = nn.Conv2d(before, after, 3, padding="same", bias=False)
             nn.init.dirac_(layer.weight.data[:before])
             return layer
+
         parts, before = [nn.Conv2d(3, 24, 2), nn.GELU()], 24
         for width in self.widths:
-            parts += [convolution(before, width), nn.MaxPool2d(2), normalisation(width), nn.GELU(),
-                      convolution(width, width), normalisation(width), nn.GELU()]
+            parts += [
+                convolution(before, width),
+                nn.MaxPool2d(2),
+                normalisation(width),
+                nn.GELU(),
+                convolution(width, width),
+                normalisation(width),
+                nn.GELU(),
+            ]
             before = width
-        net = nn.Sequential(*parts, nn.MaxPool2d(3), nn.Flatten(), nn.Linear(before, 10, bias=False))
+        net = nn.Sequential(
+            *parts, nn.MaxPool2d(3), nn.Flatten(), nn.Linear(before, 10, bias=False)
+        )
         net = net.to(self.device, self.dtype, memory_format=torch.channels_last)
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -89,7 +113,8 @@ class Airbench94:
             self.torch.cuda.synchronize()
 
     def train(self, seed, epochs=9.9, max_steps=None):
-        """(network, seconds): trained once, from first weights; the network is the same object each time."""
+        """(network, seconds): trained once, from first weights; the network is the same object each
+        time."""
         torch, net, model = self.torch, self.net, self.model
         torch.manual_seed(seed)
         self.synchronise()
@@ -104,16 +129,36 @@ class Airbench94:
         # "lr per 1,024 examples" of the paper: of a loss that is summed, decoupled from momentum
         scale = 1024 * (1 + 1 / (1 - self.momentum))
         rate, decay = self.peak_rate / scale, self.weight_decay * size / scale
-        biases = [p for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.parameters() if p.requires_grad]
+        biases = [
+            p
+            for m in net.modules()
+            if isinstance(m, torch.nn.BatchNorm2d)
+            for p in m.parameters()
+            if p.requires_grad
+        ]
         mine = {id(p) for p in biases}
         others = [p for p in net.parameters() if p.requires_grad and id(p) not in mine]
         optimizer = torch.optim.SGD(
-            [{"params": biases, "lr": rate * self.bias_scaler, "weight_decay": decay / (rate * self.bias_scaler)},
-             {"params": others, "lr": rate, "weight_decay": decay / rate}], momentum=self.momentum, nesterov=True)
+            [
+                {
+                    "params": biases,
+                    "lr": rate * self.bias_scaler,
+                    "weight_decay": decay / (rate * self.bias_scaler),
+                },
+                {"params": others, "lr": rate, "weight_decay": decay / rate},
+            ],
+            momentum=self.momentum,
+            nesterov=True,
+        )
         warmup = max(1, int(0.23 * steps))
 
         def factor(step):
-            return 0.2 + 0.8 * step / warmup if step < warmup else 1 - 0.93 * (step - warmup) / max(1, steps - warmup)
+            return (
+                0.2 + 0.8 * step / warmup
+                if step < warmup
+                else 1 - 0.93 * (step - warmup) / max(1, steps - warmup)
+            )
+
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         loss_function = torch.nn.CrossEntropyLoss(label_smoothing=0.2, reduction="sum")
         slow = [v.detach().clone() for v in net.state_dict().values() if v.is_floating_point()]
@@ -124,6 +169,7 @@ class Airbench94:
                 for s, f in zip(slow, fast):
                     s.lerp_(f, 1 - decay)
                     f.copy_(s)
+
         images, step = self.train_images, 0
         flipped = torch.rand(count, device=self.device) < 0.5
         images = torch.where(flipped.view(-1, 1, 1, 1), images.flip(-1), images)
@@ -136,12 +182,12 @@ class Airbench94:
             for dy in range(5):
                 for dx in range(5):
                     chosen = (shift_y == dy) & (shift_x == dx)
-                    cropped[chosen] = padded[chosen, :, dy:dy + 32, dx:dx + 32]
+                    cropped[chosen] = padded[chosen, :, dy : dy + 32, dx : dx + 32]
             if epoch % 2:
                 cropped = cropped.flip(-1)
             order = torch.randperm(count, device=self.device)
             for i in range(batches):
-                chosen = order[i * size:(i + 1) * size]
+                chosen = order[i * size : (i + 1) * size]
                 logits = model(cropped[chosen].contiguous(memory_format=torch.channels_last)) / 9
                 loss = loss_function(logits.float(), self.train_labels[chosen])
                 optimizer.zero_grad(set_to_none=True)
@@ -150,7 +196,7 @@ class Airbench94:
                 schedule.step()
                 step += 1
                 if step % 5 == 0:
-                    look_ahead(0.95**5 * (step / steps)**3)
+                    look_ahead(0.95**5 * (step / steps) ** 3)
                 if step == steps:
                     look_ahead(1.0)  # the average is the result
                     self.synchronise()
@@ -158,31 +204,39 @@ class Airbench94:
         raise AssertionError("an epoch too few")
 
     def accuracies(self, net):
-        """(of single images, of the average over six views: mirrored, and both moved by a pixel up-left and down-right)."""
+        """(of single images, of the average over six views: mirrored, and both moved by a pixel
+        up-left and down-right)."""
         torch = self.torch
         net.eval()
         hits = [0, 0]
         with torch.no_grad():
             for i in range(0, len(self.test_images), 2000):
-                x, y = self.test_images[i:i + 2000], self.test_labels[i:i + 2000]
+                x, y = self.test_images[i : i + 2000], self.test_labels[i : i + 2000]
                 padded = torch.nn.functional.pad(x, (1,) * 4, "reflect")
-                views = [0.5 * net(v).float() + 0.5 * net(v.flip(-1)).float()
-                         for v in (x, padded[:, :, :32, :32], padded[:, :, 2:, 2:])]
+                views = [
+                    0.5 * net(v).float() + 0.5 * net(v.flip(-1)).float()
+                    for v in (x, padded[:, :, :32, :32], padded[:, :, 2:, 2:])
+                ]
                 hits[0] += int((net(x).float().argmax(1) == y).sum())
-                hits[1] += int(((0.5 * views[0] + 0.25 * views[1] + 0.25 * views[2]).argmax(1) == y).sum())
+                hits[1] += int(
+                    ((0.5 * views[0] + 0.25 * views[1] + 0.25 * views[2]).argmax(1) == y).sum()
+                )
         return tuple(h / len(self.test_images) for h in hits)
 
 
 def work(data_dir, limit, epochs, compiled):
-    """Answer lines of standard input, seeds, on standard output with JSON: PyTorch and TensorFlow do not share a process."""
+    """Answer lines of standard input, seeds, on standard output with JSON: PyTorch and TensorFlow
+    do not share a process."""
     from cifar_lab import data
+
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
     dataset = data.load("cifar10", data_dir)
     peer = Airbench94(data.limited(dataset, limit, 0) if limit else dataset, compiled)
     if limit:  # a rehearsal: its accuracy is no figure
         peer.test_images, peer.test_labels = peer.test_images[:limit], peer.test_labels[:limit]
-    if compiled:  # as a whole: the first layer's bias is trained for three epochs only, which is another graph
+    if compiled:
+        # as a whole: the first layer's bias trains for three epochs only, which is another graph
         peer.train(0, epochs=epochs or 9.9)
     else:
         peer.train(0, max_steps=10)
@@ -190,16 +244,34 @@ def work(data_dir, limit, epochs, compiled):
     for line in sys.stdin:
         net, seconds = peer.train(int(line), epochs=epochs or 9.9)
         single, views = peer.accuracies(net)
-        print(json.dumps({"engine": "airbench94", "seed": int(line), "seconds": round(seconds, 3), "test_accuracy": single,
-                          "six_views_accuracy": views, "compiled": compiled}), file=answers, flush=True)
+        print(
+            json.dumps(
+                {
+                    "engine": "airbench94",
+                    "seed": int(line),
+                    "seconds": round(seconds, 3),
+                    "test_accuracy": single,
+                    "six_views_accuracy": views,
+                    "compiled": compiled,
+                }
+            ),
+            file=answers,
+            flush=True,
+        )
 
 
 def main(argv):
-    parser = cli.Parser(prog="peer.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(
+        prog="peer.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data-dir")
     parser.add_argument("--output", required=True, help="folder for the bundles of our runs")
-    parser.add_argument("--rung", choices=[r for r in recipes.LADDER if recipes.get(r).data == "cifar10"], default="cifar10-94",
-                        metavar="RUNG")
+    parser.add_argument(
+        "--rung",
+        choices=[r for r in ladder.LADDER if ladder.get(r).recipe.data == "cifar10"],
+        default="cifar10-94",
+        metavar="RUNG",
+    )
     parser.add_argument("--seeds", type=cli.whole(1), default=5)
     parser.add_argument("--compile", action="store_true", help="torch.compile for theirs")
     parser.add_argument("--epochs", type=cli.whole(1), help="of both, for a rehearsal")
@@ -212,15 +284,21 @@ def main(argv):
     if not importlib.util.find_spec("torch"):
         raise InputError("PyTorch is not installed")
     from cifar_lab import bundles, data
+
     output = Path(args.output).resolve()
     for seed in range(args.seeds):
         bundles.prepare(output / f"{args.rung}-seed{seed}", bytes_needed=0)
         bundles.refuse_existing(output / f"{args.rung}-seed{seed}")
-    recipe = recipes.get(args.rung)
+    recipe = ladder.get(args.rung).recipe
     if args.epochs:
         recipe = recipes.changed(recipe, {"epochs": args.epochs}, "--epochs")
     dataset = data.load("cifar10", args.data_dir, recipe.input_shape)
-    worker = subprocess.Popen([sys.executable, __file__, "--worker", *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    worker = subprocess.Popen(
+        [sys.executable, __file__, "--worker", *argv],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
     def theirs(seed=None):
         if seed is not None:
@@ -229,31 +307,70 @@ def main(argv):
         if not answer:
             raise InputError("airbench94 did not run: see above")
         return json.loads(answer)
+
     library = theirs()
     backend.start()
     from cifar_lab import training
+
     found = []
     for seed in range(args.seeds):
         their = {**theirs(seed), **library}
         print(json.dumps(their), flush=True)
-        card, _ = training.train(recipe, dataset, output / f"{args.rung}-seed{seed}", rung=args.rung, seed=seed, limit=args.limit,
-                                 command=cli.command_line("benchmarks/peer.py", argv),
-                                 notice=lambda line: print(line, file=sys.stderr, flush=True))
-        our = {"engine": args.rung, **{k: card[k] for k in (
-            "seed", "seconds", "compile_seconds", "test_accuracy", "val_accuracy", "precision", "backend", "device")}}
+        card, _ = training.train(
+            recipe,
+            dataset,
+            output / f"{args.rung}-seed{seed}",
+            rung=args.rung,
+            seed=seed,
+            limit=args.limit,
+            command=cli.command_line("benchmarks/peer.py", argv),
+            notice=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+        our = {
+            "engine": args.rung,
+            **{
+                k: card[k]
+                for k in (
+                    "seed",
+                    "seconds",
+                    "compile_seconds",
+                    "test_accuracy",
+                    "val_accuracy",
+                    "precision",
+                    "backend",
+                    "device",
+                )
+            },
+        }
         print(json.dumps(our), flush=True)
         found.append((their, our))
     worker.stdin.close()
     worker.wait()
-    print(json.dumps({
-        "n": len(found), "whole": args.epochs is None and args.limit is None, "device": card["device"],
-        "ratio_of_seconds": [round(our["seconds"] / their["seconds"], 3) for their, our in found],
-        "median_seconds": {"airbench94": statistics.median(t["seconds"] for t, _ in found),
-                           args.rung: statistics.median(o["seconds"] for _, o in found)},
-        "mean_accuracy": {"airbench94": statistics.fmean(t["test_accuracy"] for t, _ in found),
-                          "airbench94, six views": statistics.fmean(t["six_views_accuracy"] for t, _ in found),
-                          args.rung: statistics.fmean(o["test_accuracy"] for _, o in found)},
-        "versions": card["versions"]}), flush=True)
+    print(
+        json.dumps(
+            {
+                "n": len(found),
+                "whole": args.epochs is None and args.limit is None,
+                "device": card["device"],
+                "ratio_of_seconds": [
+                    round(our["seconds"] / their["seconds"], 3) for their, our in found
+                ],
+                "median_seconds": {
+                    "airbench94": statistics.median(t["seconds"] for t, _ in found),
+                    args.rung: statistics.median(o["seconds"] for _, o in found),
+                },
+                "mean_accuracy": {
+                    "airbench94": statistics.fmean(t["test_accuracy"] for t, _ in found),
+                    "airbench94, six views": statistics.fmean(
+                        t["six_views_accuracy"] for t, _ in found
+                    ),
+                    args.rung: statistics.fmean(o["test_accuracy"] for _, o in found),
+                },
+                "versions": card["versions"],
+            }
+        ),
+        flush=True,
+    )
     return cli.OK
 
 

@@ -30,7 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from cifar_lab import backend, cli, recipes  # noqa: E402
+from cifar_lab import backend, cli, ladder  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
 from cifar_lab.searching.ranges import Range  # noqa: E402
 from cifar_lab.searching.request import STRATEGIES, Request  # noqa: E402
@@ -118,7 +118,7 @@ def main(argv):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--function", choices=FUNCTIONS)
-    parser.add_argument("--rung", choices=recipes.LADDER)
+    parser.add_argument("--rung", choices=ladder.LADDER)
     parser.add_argument(
         "--strategies", nargs="+", choices=STRATEGIES[:3], default=list(STRATEGIES[:3])
     )
@@ -204,7 +204,7 @@ def on_rung(args, strategy, seed):
     from cifar_lab.searching import space
     from cifar_lab.searching.search import Search
 
-    recipe = recipes.get(args.rung)
+    recipe = ladder.get(args.rung).recipe
     dataset = data.load(recipe.data, args.data_dir, recipe.input_shape)
     ranges = space.parse_ranges(args.ranges, recipe) or space.default_ranges(recipe)
     request = Request(

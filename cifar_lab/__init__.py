@@ -2,16 +2,17 @@
 
     import cifar_lab
 
-    network = cifar_lab.load("cifar10-90")              # a rung of the ladder, trained and committed
-    network.classify(["photo.jpg"], top=3)              # [[("cat", 0.93), ("dog", 0.04), ...]]
+    network = cifar_lab.load("cifar10-90")              # a rung of the ladder, trained and
+    committed network.classify(["photo.jpg"], top=3)              # [[("cat", 0.93), ("dog", 0.04),
+    ...]]
 
     card = cifar_lab.train("cifar10-74", "synthetic", limit=1000, epochs=2, output="runs/first")
     cifar_lab.evaluate("runs/first")["accuracy"]        # forward only, on the test images
     cifar_lab.export("runs/first", "litert-int8")       # a file for a phone or a board
 
-`LADDER` has the rungs, each a `Recipe` with a promise; `train` also takes a `Recipe` of your own, or
-a function that builds a network. `load_data` reads CIFAR-10, Fashion-MNIST, MNIST, the embedded set
-and folders of images; `search` looks for good settings. Wrong requests raise `InputError`, a
+`LADDER` has the rungs, each a `Recipe` with a promise; `train` also takes a `Recipe` of your own,
+or a function that builds a network. `load_data` reads CIFAR-10, Fashion-MNIST, MNIST, the embedded
+set and folders of images; `search` looks for good settings. Wrong requests raise `InputError`, a
 ValueError whose message is one line.
 
 Importing the package imports neither Keras nor TensorFlow.

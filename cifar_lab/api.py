@@ -50,8 +50,8 @@ def train(
             (builder(input_shape, num_classes) -> keras.Model), which the default recipe trains.
         data: a data set's name or a folder with one subfolder of images a class; by default the
             recipe's own.
-        data_dir: folder with real data as published; by default CIFAR_LAB_DATA, the Keras cache, or a
-            download.
+        data_dir: folder with real data as published; by default CIFAR_LAB_DATA, the Keras cache, or
+            a download.
         output: folder of the bundle; by default runs/NAME in the working folder.
         seed: 0 to 2**32 - 1.
         limit: number of train images to use, stratified; None for all.
@@ -61,8 +61,8 @@ def train(
         notice: called with lines on the progress, by default printed on stderr; None for silence.
 
     Returns:
-        The bundle's card: rung, recipe, classes, val_accuracy, test_accuracy, seconds, ... and bundle,
-        its folder.
+        The bundle's card: rung, recipe, classes, val_accuracy, test_accuracy, seconds, ... and
+        bundle, its folder.
 
     Raises:
         InputError: the request, the data or the disk does not allow it.
@@ -113,20 +113,20 @@ def evaluate(
     Args:
         model_or_path: a rung's name, the folder of a bundle, a .keras, .tflite or .onnx file, a
             Classifier, or a keras.Model (pixels 0-255 in, probabilities out).
-        data: a data set's name, a folder of images, or a Dataset, whose test images count; by default
-            what the card names. Of the folder that a bundle was trained on, the part kept apart.
+        data: a data set's name, a folder of images, or a Dataset, whose test images count; by
+            default what the card names. Of the folder that a bundle was trained on, the part kept
+            apart.
         data_dir: as in `train`.
         views: 2 or 6 to also average over as many views of each image, reported apart.
 
     Returns:
-        dict of accuracy (0 to 1), loss (nats), images, per_class {class: accuracy}, confusion (rows:
-        true class), and with views views_accuracy and views_loss.
+        dict of accuracy (0 to 1), loss (nats), images, per_class {class: accuracy}, confusion
+        (rows: true class), and with views views_accuracy and views_loss.
 
     Raises:
         InputError: no such bundle, file or data, or they do not belong together.
     """
-    from . import evaluation
-    from .testing import test_images
+    from . import bundle_data, evaluation
 
     model, card, input_shape = _opened(model_or_path)
     if isinstance(data, Dataset):
@@ -134,7 +134,8 @@ def evaluate(
         return evaluation.evaluate(model, data.test_images, data.test_labels, classes, views)
     where = None if data_dir is None else str(data_dir)
     name = None if data is None else str(data)
-    images, labels, _ = test_images(card, input_shape, name, where)
+    chosen = bundle_data.chosen(card, name, where)
+    images, labels, _ = bundle_data.test_images(card, chosen, where, input_shape, _silent)
     return evaluation.evaluate(model, images, labels, card["classes"], views)
 
 
@@ -158,8 +159,8 @@ def load_data(
     """Read a data set whole.
 
     Args:
-        name_or_folder: "cifar10", "fashion-mnist", "mnist", "synthetic" (embedded), or a folder with
-            one subfolder of images a class.
+        name_or_folder: "cifar10", "fashion-mnist", "mnist", "synthetic" (embedded), or a folder
+            with one subfolder of images a class.
         data_dir: as in `train`.
         input_shape: (height, width, channels) that images are brought to; by default the set's own,
             of a folder 32 x 32 in colour.
@@ -198,13 +199,14 @@ def export(
         overwrite: replace another file that is there.
 
     Returns:
-        The file's export card (format, bytes, accuracy, agreement with Keras, ...) and file, its path.
+        The file's export card (format, bytes, accuracy, agreement with Keras, ...) and file, its
+        path.
 
     Raises:
-        InputError: the request, the data or the converter does not allow it; the file is then not kept.
+        InputError: the request, the data or the converter does not allow it; the file is then not
+            kept.
     """
-    from . import backend, bundles, exporting
-    from .testing import data_for_export
+    from . import backend, bundle_data, bundles, exporting
 
     if format not in exporting.FORMATS:
         known = ", ".join(exporting.FORMATS)
@@ -218,7 +220,9 @@ def export(
     model, card = bundles.load(folder)
     where = None if data_dir is None else str(data_dir)
     name = None if data is None else str(data)
-    dataset = data_for_export(card, tuple(model.input_shape[1:]), name, where)
+    chosen = bundle_data.chosen(card, name, where)
+    shape = tuple(model.input_shape[1:])
+    dataset = bundle_data.for_export(card, chosen, where, shape, _silent)
     command = f"cifar_lab.export({Path(rung_or_bundle).name!r}, {format!r})"
     written = exporting.export(model, card, format, file, dataset, seed, command)
     return {**written, "file": str(file)}
@@ -241,12 +245,14 @@ def search(
     data_dir: str | Path | None = None,
     notice: Notice | None = _to_stderr,
 ) -> dict:
-    """Search for settings: draw from ranges, train briefly, narrow them. Goes on where it was stopped.
+    """Search for settings: draw from ranges, train briefly, narrow them. Goes on where it was
+    stopped.
 
     Args:
-        recipe_or_rung: a rung's name, or "FILE.py:NAME"; each trial trains it in a process of its own.
-        ranges: {name: "LOW:HIGH[:log]" or "VALUE,VALUE,..."}, as tune.py's --range; by default ranges
-            that suit the recipe.
+        recipe_or_rung: a rung's name, or "FILE.py:NAME"; each trial trains it in a process of its
+            own.
+        ranges: {name: "LOW:HIGH[:log]" or "VALUE,VALUE,..."}, as tune.py's --range; by default
+            ranges that suit the recipe.
         data, data_dir, seed: as in `train`.
         output: folder of the search; by default searches/NAME in the working folder.
         strategy: "narrowing", "random", "bayesian" or "hyperband".
@@ -257,8 +263,8 @@ def search(
         notice: as in `train`.
 
     Returns:
-        dict of output, trials, completed, failed, unfinished, seconds and best, {"trial": ..., ...};
-        OUTPUT/best_recipe.json holds the best trial's fields.
+        dict of output, trials, completed, failed, unfinished, seconds and best, {"trial": ...,
+        ...}; OUTPUT/best_recipe.json holds the best trial's fields.
 
     Raises:
         InputError: the request makes no sense, or the folder holds another search.
@@ -268,7 +274,9 @@ def search(
     from .searching import space
 
     if not isinstance(recipe_or_rung, str):
-        raise InputError("recipe_or_rung: must be a rung's name or FILE.py:NAME, for trials' processes")
+        raise InputError(
+            "recipe_or_rung: must be a rung's name or FILE.py:NAME, for trials' processes"
+        )
     label, recipe = networks.resolve(recipe_or_rung)
     for name, value, allowed in (
         ("strategy", strategy, requests.STRATEGIES),
@@ -303,9 +311,7 @@ def search(
     from .searching.search import Search
 
     command = f"cifar_lab.search({label!r})"
-    return Search(
-        request, folder, where, max_trials, max_minutes, notice or _silent, command
-    ).run()
+    return Search(request, folder, where, max_trials, max_minutes, notice or _silent, command).run()
 
 
 def _resolved(what: str | Recipe | Callable) -> tuple[str, Recipe, bool]:

@@ -1,4 +1,5 @@
 """What Keras runs on: backend, device, versions."""
+
 import contextlib
 import logging
 import os
@@ -10,7 +11,8 @@ from .errors import InputError, reason
 
 
 def start():
-    """Import Keras and find the devices, without the lines that TensorFlow's C++ writes on stderr meanwhile.
+    """Import Keras and find the devices, without the lines that TensorFlow's C++ writes on stderr
+    meanwhile.
 
     Raises InputError where KERAS_BACKEND names a backend that is not installed.
     """
@@ -22,21 +24,26 @@ def start():
                 import keras  # noqa: F401
             device()
     except (ImportError, ValueError) as error:
-        raise InputError(f"KERAS_BACKEND {name}: Keras does not start on it ({reason(error)[:200]})") from None
+        raise InputError(
+            f"KERAS_BACKEND {name}: Keras does not start on it ({reason(error)[:200]})"
+        ) from None
     use_gpu_memory_as_needed()
-    logging.getLogger("tensorflow").setLevel("ERROR")  # several training graphs in one process are meant
+    logging.getLogger("tensorflow").setLevel(
+        "ERROR"
+    )  # several training graphs in one process are meant
 
 
 @contextlib.contextmanager
 def _spared(*names):
-    """Packages that are not to be found within. Keras and TensorFlow import these where they are installed, for helpers that
-    this package does not use: a third of a command's start (docs/log.md). Afterwards they can be imported as ever."""
-    names = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(names))  # None: an ImportError
+    """Packages that are not to be found within. Keras and TensorFlow import these where they are
+    installed, for helpers that this package does not use: a third of a command's start
+    (docs/experiments/engine.md). Afterwards they can be imported as ever."""
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # None: an ImportError
     try:
         yield
     finally:
-        for name in names:
+        for name in absent:
             del sys.modules[name]
 
 
@@ -57,16 +64,22 @@ def quiet_stderr():
 def device():
     """(kind, words): kind is "CPU" or "GPU"; words name the hardware, "CPU: AMD EPYC, 2 cores"."""
     import keras
+
     names = []
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
-        names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
-                 for gpu in tf.config.list_physical_devices("GPU")]
+
+        names = [
+            tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+            for gpu in tf.config.list_physical_devices("GPU")
+        ]
     elif keras.backend.backend() == "jax":
         import jax
+
         names = [d.device_kind for d in jax.devices() if d.platform in ("gpu", "cuda", "rocm")]
     elif keras.backend.backend() == "torch":
         import torch
+
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     if names:
         return "GPU", f"GPU: {', '.join(names)}"
@@ -76,20 +89,27 @@ def device():
 def is_tensorflow_on_cpu():
     """Where XLA is off, because it makes convolutions many times slower."""
     import keras
+
     return keras.backend.backend() == "tensorflow" and device()[0] == "CPU"
 
 
 def precision(recipe):
     """The dtype policy that a recipe trains with here."""
     import keras
+
     if device()[0] == "GPU":
         return recipe.gpu_precision
-    fast = recipe.cpu_precision != "mixed_bfloat16" or keras.backend.backend() == "tensorflow" and has_bfloat16()
+    fast = (
+        recipe.cpu_precision != "mixed_bfloat16"
+        or keras.backend.backend() == "tensorflow"
+        and has_bfloat16()
+    )
     return recipe.cpu_precision if fast else "float32"
 
 
 def has_bfloat16():
-    """Whether the processor multiplies bfloat16 by itself (AVX512_BF16 or AMX); False where that cannot be told."""
+    """Whether the processor multiplies bfloat16 by itself (AVX512_BF16 or AMX); False where that
+    cannot be told."""
     try:
         with open("/proc/cpuinfo") as file:
             flags = next(line for line in file if line.startswith("flags")).split()
@@ -106,16 +126,21 @@ def cores():
 def _cpu_name():
     try:
         with open("/proc/cpuinfo") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+            return next(
+                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
+            )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
 
 def use_gpu_memory_as_needed():
-    """Stop TensorFlow from taking a GPU's whole memory at the start (JAX is told by the environment)."""
+    """Stop TensorFlow from taking a GPU's whole memory at the start (JAX is told by the
+    environment)."""
     import keras
+
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
+
         for gpu in tf.config.list_physical_devices("GPU"):
             try:
                 tf.config.experimental.set_memory_growth(gpu, True)
@@ -124,17 +149,21 @@ def use_gpu_memory_as_needed():
 
 
 def batched(x, y, batch_size):
-    """Arguments for Keras' `fit` and `predict` on arrays: {"x", "y", "batch_size"}, or on TensorFlow {"x": a tf.data.Dataset}.
+    """Arguments for Keras' `fit` and `predict` on arrays: {"x", "y", "batch_size"}, or on
+    TensorFlow {"x": a tf.data.Dataset}.
 
-    Keras' own batching on TensorFlow tunes itself in a thread that sleeps 10 ms, 20 ms, 40 ms ..., and each pass may wait
-    for its last sleep: up to as long again as the pass took (docs/log.md). The data set given here does not tune itself.
+    Keras' own batching on TensorFlow tunes itself in a thread that sleeps 10 ms, 20 ms, 40 ms ...,
+    and each pass may wait for its last sleep: up to as long again as the pass took
+    (docs/experiments/engine.md). The data set given here does not tune itself.
 
     x, y: arrays of one length, or y None. batch_size: the last batch is as small as it must be.
     """
     import keras
+
     if keras.backend.backend() != "tensorflow":
         return {"x": x, "batch_size": batch_size} | ({} if y is None else {"y": y})
     import tensorflow as tf
+
     options = tf.data.Options()
     options.autotune.enabled = False
     dataset = tf.data.Dataset.from_tensor_slices(x if y is None else (x, y))
@@ -144,6 +173,7 @@ def batched(x, y, batch_size):
 def versions():
     """Versions of what decides a figure: {"python": "3.11.7", "keras": ..., ...}."""
     import keras
+
     names = ["cifar_lab", "keras", keras.backend.backend(), "numpy", "pillow"]
     found = {"python": platform.python_version()}
     for name in names:
@@ -151,5 +181,6 @@ def versions():
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             from . import __version__
+
             found[name] = __version__ if name == "cifar_lab" else "unknown"
     return found

@@ -80,7 +80,8 @@ def _of_rung(name: str) -> Path:
 
 
 def _of_own(name: str, label: str | None) -> Path:
-    """The bundle in runs/ of a network of the user's: the only one, if it is not called just NAME."""
+    """The bundle in runs/ of a network of the user's: the only one, if it is not called just
+    NAME."""
     runs = paths.home() / "runs"
     if label and (runs / label / "card.json").is_file():
         return runs / label
@@ -149,7 +150,8 @@ def load(folder):
         raise InputError(f"{path}: Keras cannot load it ({reason(error)[:200]})") from None
     if model.output_shape[-1] != len(card["classes"]):
         raise InputError(
-            f"{folder}: the model has {model.output_shape[-1]} outputs, the card {len(card['classes'])} classes"
+            f"{folder}: the model has {model.output_shape[-1]} outputs, the card "
+            f"{len(card['classes'])} classes"
         )
     return model, card
 
@@ -182,17 +184,20 @@ def refuse_existing(folder):
     """InputError where a bundle, or the state of an unfinished training, is at `folder`."""
     if occupied(folder):
         raise InputError(
-            f"{folder}: holds a trained bundle already; --overwrite replaces it, --output names another folder"
+            f"{folder}: holds a trained bundle already; --overwrite replaces it, --output "
+            "names another folder"
         )
     if state_path(folder).exists():
         raise InputError(
-            f"{folder}: an unfinished run is there ({state_path(folder).name}); --resume goes on with it, "
+            f"{folder}: an unfinished run is there ({state_path(folder).name}); --resume goes "
+            "on with it, "
             "--overwrite starts over"
         )
 
 
 def recover(folder):
-    """Put the earlier bundle back where a killed process left it between two renames. Call with the lock held."""
+    """Put the earlier bundle back where a killed process left it between two renames. Call with the
+    lock held."""
     folder, previous = Path(folder), _beside(folder, "previous")
     if previous.is_dir():
         with contextlib.suppress(OSError):  # a folder that cannot be written: nothing to mend there
@@ -209,15 +214,17 @@ def _recover_unless_in_use(folder):
 
 
 def prepare(folder, bytes_needed):
-    """Make sure, before hours are spent, that a bundle can be written to `folder`. Changes nothing there.
+    """Make sure, before hours are spent, that a bundle can be written to `folder`. Changes nothing
+    there.
 
-    Raises InputError: it is a file, a mount point or holds what is not a bundle's, cannot be written, or its
-    disk has less than `bytes_needed` free.
+    Raises InputError: it is a file, a mount point or holds what is not a bundle's, cannot be
+    written, or its disk has less than `bytes_needed` free.
     """
     folder = Path(folder)
     if not folder.name or os.path.ismount(folder):
         raise InputError(
-            f"{folder}: is a mount point, which a finished bundle cannot be renamed to; name a folder inside it"
+            f"{folder}: is a mount point, which a finished bundle cannot be renamed to; name "
+            "a folder inside it"
         )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -273,7 +280,8 @@ def locked(folder):
 def write(folder, fill):
     """Write a bundle whole or not at all, replacing the one that is there.
 
-    Call with the lock held. fill: called with an empty folder, which then becomes `folder`; what it returns is returned.
+    Call with the lock held. fill: called with an empty folder, which then becomes `folder`; what it
+    returns is returned.
     """
     folder, partial, previous = (
         Path(folder),
@@ -317,7 +325,8 @@ def write_file(path, write_to):
 
 
 def pack(path):
-    """Compress the members of a zip archive, which Keras stores as they are. To be called before the file is in use."""
+    """Compress the members of a zip archive, which Keras stores as they are. To be called before
+    the file is in use."""
     path = Path(path)
     with zipfile.ZipFile(path) as archive:
         members = {info.filename: archive.read(info) for info in archive.infolist()}

@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,8 @@ def resolve(name: str) -> tuple[str, Recipe]:
         found = [key for key, value in vars(module).items() if isinstance(value, Recipe)]
         if len(found) != 1:
             raise InputError(
-                f"{file}: defines {len(found)} recipes; name one: {file}:{found[0] if found else 'NAME'}"
+                f"{file}: defines {len(found)} recipes; name one: "
+                f"{file}:{found[0] if found else 'NAME'}"
             )
         attribute = found[0]
     value = _attribute(module, file, attribute)
@@ -206,10 +208,13 @@ def _check_own(network: Any, recipe: Recipe, num_classes: int, name: str) -> Non
             f"{name}: must give (None, {num_classes}), a probability a class, "
             f"gives {tuple(network.output_shape)}"
         )
-    stranger = _stranger(json.loads(network.to_json()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns of what is refused here
+        text = network.to_json()
+    stranger = _stranger(json.loads(text))
     if not stranger:
         try:
-            keras.models.model_from_json(network.to_json())
+            keras.models.model_from_json(text)
         except Exception as error:  # what Keras cannot read raises nearly anything
             stranger = reason(error)[:120]
     if stranger:
@@ -234,6 +239,8 @@ def _stranger(value: Any) -> str:
         return next((found for item in value if (found := _stranger(item))), "")
     if not isinstance(value, dict):
         return ""
+    if value.get("class_name") in ("Lambda", "__lambda__"):
+        return "a lambda"
     module, name = value.get("module"), value.get("registered_name")
     known = module is None or module.partition(".")[0] in ("keras", "builtins")
     if "class_name" in value and (not known or isinstance(name, str) and ">" in name):

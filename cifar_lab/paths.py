@@ -37,7 +37,8 @@ def install_hint(extra: str) -> str:
 
 
 def require_installed() -> None:
-    """InputError where the `cifar_lab.models` that Python finds is not this copy's. Imports nothing.
+    """InputError where the `cifar_lab.models` that Python finds is not this copy's. Imports
+    nothing.
 
     models/, results/ and saved_models/ stand beside the package in a checkout; the packaging
     maps them into it, in an editable install too.

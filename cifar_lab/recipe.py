@@ -196,7 +196,8 @@ class _Images(_Part):
     """
     data: the name of the data set, or a folder of images.
     input_shape: (height, width, channels) that images are brought to.
-    augmentation: what is done to the training images, an Augmentation; a dict of its fields in JSON.
+    augmentation: what is done to the training images, an Augmentation; a dict of its fields in
+        JSON.
     validation_fraction: the stratified share of the train split that is not trained on.
     """
 
@@ -277,12 +278,12 @@ class _Optimizer(_Part):
     optimizer: "adam" (Kingma and Ba 2015), "sgd" with Nesterov's momentum, or "muon" (Jordan et al.
         2024), which is that but for the kernels of convolutions; see optimizers.Muon.
     momentum: of "sgd" and "muon".
-    kernel_rate: of "muon"; the highest rate of the convolutions' kernels, whose steps are that share
-        of their norm.
-    weight_decay: decoupled (Loshchilov and Hutter 2019): each step takes rate * weight_decay of every
-        kernel from it; biases and normalisation have none.
-    bias_rate_factor: of "sgd" and "muon"; biases and normalisation offsets learn at so many times the
-        rate (Jordan 2024).
+    kernel_rate: of "muon"; the highest rate of the convolutions' kernels, whose steps are that
+        share of their norm.
+    weight_decay: decoupled (Loshchilov and Hutter 2019): each step takes rate * weight_decay of
+        every kernel from it; biases and normalisation have none.
+    bias_rate_factor: of "sgd" and "muon"; biases and normalisation offsets learn at so many times
+        the rate (Jordan 2024).
     label_smoothing: the share of the target that is spread over all classes (Szegedy et al. 2016).
     """
 
@@ -323,8 +324,8 @@ class _Schedule(_Part):
     epochs: passes over the training part.
     schedule: "constant"; "cosine": from learning_rate to 0 at the last step (Loshchilov and Hutter
         2017); "triangular": from a fifth of it up to learning_rate within the first warmup_fraction
-        of the steps, then down to 0, both linear (Smith and Topin 2018). With swa_share it spans the
-        steps before the cycles.
+        of the steps, then down to 0, both linear (Smith and Topin 2018). With swa_share it spans
+        the steps before the cycles.
     warmup_fraction: of "triangular".
     keep: whose weights are saved: those of the "last" epoch (with swa_share their mean), or of the
         "best", the one with the highest validation accuracy (the first of equals).
@@ -349,9 +350,9 @@ class _Schedule(_Part):
 class _SmallImages(_Part):
     """
     small_images: ((share, side), ...): the first share of the epochs, 0 to 1, with images,
-        validation's too, resized to side x side pixels, which cost less (progressive resizing; Howard
-        2018), and so on; shares are rounded down to whole epochs together, and at least the last
-        epoch has input_shape.
+        validation's too, resized to side x side pixels, which cost less (progressive resizing;
+        Howard 2018), and so on; shares are rounded down to whole epochs together, and at least the
+        last epoch has input_shape.
     """
 
     small_images: tuple = _later((), [])
@@ -368,7 +369,10 @@ class _SmallImages(_Part):
             for phase in phases
         )
         ok = ok and sum(share for share, _ in phases) < 1
-        allowed = "[[share, side], ...], shares together below 1, sides from 8 to below those of input_shape"
+        allowed = (
+            "[[share, side], ...], shares together below 1, sides from 8 to below those of "
+            "input_shape"
+        )
         self._require("small_images", ok, allowed)
         self._set("small_images", tuple((float(share), side) for share, side in phases))
 
@@ -378,7 +382,8 @@ class _Sharpness(_Part):
     """
     sharpness_radius: of sharpness-aware minimization (Foret et al. 2021; see
         sharpness.SharpnessAware), a share of each kernel's norm; 0 for none.
-    sharpness_share: the last share of the epochs, rounded to whole ones, at least one, is trained so.
+    sharpness_share: the last share of the epochs, rounded to whole ones, at least one, is trained
+        so.
     """
 
     sharpness_radius: float = _later(0.0)
@@ -397,9 +402,9 @@ class _Sharpness(_Part):
 @dataclass(frozen=True, kw_only=True)
 class _Averaging(_Part):
     """
-    swa_share: the last share of the epochs, rounded to whole ones, is spent on short cycles, as many
-        as fit, and the network that is saved is the mean of the weights at the end of each and of
-        those before the first (stochastic weight averaging; Izmailov et al. 2018), its
+    swa_share: the last share of the epochs, rounded to whole ones, is spent on short cycles, as
+        many as fit, and the network that is saved is the mean of the weights at the end of each and
+        of those before the first (stochastic weight averaging; Izmailov et al. 2018), its
         normalisation's statistics taken anew; 0 for none. Validation figures at a cycle's end are
         those of the mean so far.
     swa_epochs: epochs of a cycle.

@@ -1,4 +1,5 @@
 """The benchmarks' statistics, and that they run."""
+
 import importlib.util
 import json
 import subprocess
@@ -6,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from support import ROOT, WITHOUT_TENSORFLOW, command_env, write_fashion
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -13,8 +15,12 @@ JAX, TORCH = (importlib.util.find_spec(name) for name in ("jax", "torch"))
 
 
 def benchmark(name, *args, **env):
-    return subprocess.run([sys.executable, str(ROOT / "benchmarks" / name), *map(str, args)], env=command_env(**env),
-                          capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / name), *map(str, args)],
+        env=command_env(**env),
+        capture_output=True,
+        text=True,
+    )
 
 
 def lines_of(done):
@@ -24,6 +30,7 @@ def lines_of(done):
 
 def test_the_interval_covers_the_median_as_often_as_it_says():
     from engines import median_with_interval
+
     rng = np.random.default_rng(0)
     samples = rng.standard_cauchy((2000, 20))  # heavy tails, true median 0
     hits = sum(low <= 0 <= high for _, low, high in map(median_with_interval, samples))
@@ -36,8 +43,20 @@ def test_the_interval_covers_the_median_as_often_as_it_says():
 @pytest.mark.slow
 def test_engines_take_turns(cifar10):
     pytest.importorskip("scipy")
-    done = benchmark("engines.py", "--data-dir", cifar10, "--case", "88", "--rounds", 6, "--images", 64,
-                     "--engines", "lecture:wait=0", "ours:batch=32")
+    done = benchmark(
+        "engines.py",
+        "--data-dir",
+        cifar10,
+        "--case",
+        "88",
+        "--rounds",
+        6,
+        "--images",
+        64,
+        "--engines",
+        "lecture:wait=0",
+        "ours:batch=32",
+    )
     lecture, ours, machine = lines_of(done)
     ratio, low, high = ours["ratio_median_low_high"]["lecture:wait=0"]
     assert lecture["ratio_median_low_high"]["ours:batch=32"][0] == pytest.approx(1 / ratio, rel=0.2)
@@ -46,13 +65,25 @@ def test_engines_take_turns(cifar10):
     assert 0 < ours["share_of_matmul_rate"] < 1.5 and "versions" in machine
 
 
-@pytest.mark.parametrize("args, words", [
-    (["--rounds", "3"], "at least 6"), (["--engines", "ours:backend=jax:threads=1"], "is not installed" if not JAX else "threads is"),
-    (["--engines", "caffe"], "one of lecture, ours, torch"),
-    (["--engines", "ours:speed=9"], "option 'speed=9'"), (["--case", "88", "--engines", "torch"], "no case 88"),
-    (["--engines", "ours:batch=0"], "batch must be a whole number"), (["--engines", "ours", "ours"], "must differ"),
-    (["--engines", "ours:wait=0"], "option 'wait=0'"), (["--images", "50000"], "from 1 to 45000"),
-    (["--engines", "lecture:precision=int8"], "one of float32, mixed_bfloat16"), (["--data-dir", "/nowhere"], "/nowhere")])
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (["--rounds", "3"], "at least 6"),
+        (
+            ["--engines", "ours:backend=jax:threads=1"],
+            "is not installed" if not JAX else "threads is",
+        ),
+        (["--engines", "caffe"], "one of lecture, ours, torch"),
+        (["--engines", "ours:speed=9"], "option 'speed=9'"),
+        (["--case", "88", "--engines", "torch"], "no case 88"),
+        (["--engines", "ours:batch=0"], "batch must be a whole number"),
+        (["--engines", "ours", "ours"], "must differ"),
+        (["--engines", "ours:wait=0"], "option 'wait=0'"),
+        (["--images", "50000"], "from 1 to 45000"),
+        (["--engines", "lecture:precision=int8"], "one of float32, mixed_bfloat16"),
+        (["--data-dir", "/nowhere"], "/nowhere"),
+    ],
+)
 def test_wrong_requests_of_the_engines(args, words):
     done = benchmark("engines.py", *args)
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
@@ -61,13 +92,37 @@ def test_wrong_requests_of_the_engines(args, words):
 def test_the_ladder_over_seeds_without_tensorflow(tmp_path, fashion):
     """A few steps a run, as on a GPU machine that has JAX alone."""
     pytest.importorskip("jax")
-    args = ("--data-dir", fashion, "--output", tmp_path / "out", "--rungs", "fashion-mnist-92", "--seeds", 2, "--first-seed", 3,
-            "--epochs", 1)
-    script = f"{WITHOUT_TENSORFLOW}\nimport runpy; runpy.run_path('benchmarks/ladder.py', run_name='__main__')"
-    first = lines_of(subprocess.run([sys.executable, "-c", script, *map(str, args)], cwd=ROOT, text=True,
-                                    env=command_env(KERAS_BACKEND="jax"), capture_output=True))
+    args = (
+        "--data-dir",
+        fashion,
+        "--output",
+        tmp_path / "out",
+        "--rungs",
+        "fashion-mnist-92",
+        "--seeds",
+        2,
+        "--first-seed",
+        3,
+        "--epochs",
+        1,
+    )
+    script = (
+        f"{WITHOUT_TENSORFLOW}\nimport runpy; runpy.run_path('benchmarks/ladder.py', "
+        "run_name='__main__')"
+    )
+    first = lines_of(
+        subprocess.run(
+            [sys.executable, "-c", script, *map(str, args)],
+            cwd=ROOT,
+            text=True,
+            env=command_env(KERAS_BACKEND="jax"),
+            capture_output=True,
+        )
+    )
     assert [line["seed"] for line in first[:2]] == [3, 4] and first[0]["backend"] == "jax"
-    assert first[2]["n"] == 2 and first[2]["mean"] == pytest.approx(np.mean([r["test_accuracy"] for r in first[:2]]))
+    assert first[2]["n"] == 2 and first[2]["mean"] == pytest.approx(
+        np.mean([r["test_accuracy"] for r in first[:2]])
+    )
     assert first[2]["whole_recipe"] is False and not list((tmp_path / "out" / "results").iterdir())
     assert not any(line["alone"] for line in first[:2])  # nobody checked
 
@@ -77,30 +132,53 @@ def test_the_ladder_goes_on_past_a_run_that_fails(tmp_path, monkeypatch, capsys)
 
     from cifar_lab import data, training
     from cifar_lab.errors import InputError
+
     card = {k: 0.5 for k in ladder.KEYS} | {"versions": {}}
 
     def train(recipe, dataset, output, *, rung, seed, **_):
         if (rung, seed) == ("cifar10-74", 0) or rung == "cifar10-79":
             raise InputError("the loss is not finite")
         return {**card, "rung": rung, "seed": seed}, False
+
     monkeypatch.setattr(training, "train", train)
     loaded = []
     monkeypatch.setattr(data, "load", lambda name, *_: loaded.append(name))
-    code = ladder.main(["--output", str(tmp_path), "--rungs", "cifar10-74", "cifar10-79", "fashion-mnist-92", "--seeds", "2", "--limit", "9"])
+    code = ladder.main(
+        [
+            "--output",
+            str(tmp_path),
+            "--rungs",
+            "cifar10-74",
+            "cifar10-79",
+            "fashion-mnist-92",
+            "--seeds",
+            "2",
+            "--limit",
+            "9",
+        ]
+    )
     lines = list(map(json.loads, capsys.readouterr().out.splitlines()))
     assert code == 2 and sorted(loaded) == ["cifar10", "fashion-mnist"]  # each once
-    assert lines[0] == {"rung": "cifar10-74", "seed": 0, "error": "the loss is not finite"} and lines[1]["seed"] == 1
+    assert (
+        lines[0] == {"rung": "cifar10-74", "seed": 0, "error": "the loss is not finite"}
+        and lines[1]["seed"] == 1
+    )
     assert [line["error"] for line in lines[3:5]] == ["the loss is not finite"] * 2
-    assert [(line["rung"], line["n"]) for line in lines if "n" in line] == [("cifar10-74", 1), ("fashion-mnist-92", 2)]
+    assert [(line["rung"], line["n"]) for line in lines if "n" in line] == [
+        ("cifar10-74", 1),
+        ("fashion-mnist-92", 2),
+    ]
 
 
 @pytest.mark.parametrize("alone", [True, False])
 def test_the_ladder_claims_a_machine_of_its_own(tmp_path, monkeypatch, capsys, alone):
     """What was checked stands in card, row and line; of a resumed run nothing is claimed."""
     import ladder
+
     from cifar_lab import bundles, data, provenance, training
     from cifar_lab.ladder import get
     from cifar_lab.report import results
+
     recipe = get("cifar10-74").recipe
     checks = []
 
@@ -116,12 +194,22 @@ def test_the_ladder_claims_a_machine_of_its_own(tmp_path, monkeypatch, capsys, a
         checks.append(seed)
         output.mkdir(exist_ok=True)
         card = dict.fromkeys(results.ROW_KEYS, 0.5) | {
-            "rung": rung, "recipe": recipe.as_dict(), "recipe_sha256": recipe.sha256(), "seed": seed, "classes": ["a", "b"],
-            "device": "x", "versions": {}, "model_sha256": "m", "data_sha256": "d", "alone": False,
-            "data": {"name": recipe.data, "limit": None}}
+            "rung": rung,
+            "recipe": recipe.as_dict(),
+            "recipe_sha256": recipe.sha256(),
+            "seed": seed,
+            "classes": ["a", "b"],
+            "device": "x",
+            "versions": {},
+            "model_sha256": "m",
+            "data_sha256": "d",
+            "alone": False,
+            "data": {"name": recipe.data, "limit": None},
+        }
         (output / "card.json").write_text(json.dumps(card))
         (output / "history.csv").write_text("epoch,val_accuracy,seconds\n1,0.81,20\n")
         return card, False
+
     monkeypatch.setattr(provenance, "Idle", Idle)
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(data, "load", lambda *_: None)
@@ -130,9 +218,15 @@ def test_the_ladder_claims_a_machine_of_its_own(tmp_path, monkeypatch, capsys, a
     assert ladder.main([*args, "--alone"]) == 0 and checks == ["before", 0, "after", 1]
     lines = list(map(json.loads, capsys.readouterr().out.splitlines()))
     assert [line["alone"] for line in lines[:2]] == [alone, False]
-    assert [r["alone"] for r in results.read_results("cifar10-74", tmp_path / "results")] == [alone, False]
+    assert [r["alone"] for r in results.read_results("cifar10-74", tmp_path / "results")] == [
+        alone,
+        False,
+    ]
     assert bundles.read_card(tmp_path / "cifar10-74-seed0")["alone"] is alone
-    assert recipe.sha256() == results.read_results("cifar10-74", tmp_path / "results")[0]["recipe_sha256"]
+    assert (
+        recipe.sha256()
+        == results.read_results("cifar10-74", tmp_path / "results")[0]["recipe_sha256"]
+    )
     checks.clear()
     assert ladder.main(args) == 0 and checks == [0, 1]
 
@@ -140,60 +234,121 @@ def test_the_ladder_claims_a_machine_of_its_own(tmp_path, monkeypatch, capsys, a
 def test_an_ablation_leaves_one_idea_out():
     from ablation import short, variants
 
-    from cifar_lab import recipes
-    whole = recipes.get("cifar10-90")
+    from cifar_lab import ladder
+
+    whole = ladder.get("cifar10-90").recipe
     found = variants(whole)
     assert found.pop("everything") == whole and len(found) == 11
     assert len({recipe.sha256() for recipe in found.values()} | {whole.sha256()}) == 12
-    assert found["shifted crops"].augmentation.alternating_flip and not found["shifted crops"].augmentation.crop_padding
+    assert (
+        found["shifted crops"].augmentation.alternating_flip
+        and not found["shifted crops"].augmentation.crop_padding
+    )
     rate = found["triangular rate (constant, a quarter)"]
     assert (rate.schedule, rate.learning_rate) == ("constant", 0.1)
     deep = variants(short("cifar10-94", 4))
-    assert len(deep) == 14 and deep["Muon (SGD)"].optimizer == "sgd" and not deep["residual stages"].builder_options["residual"]
-    assert deep["triangular rate (constant, a quarter)"].kernel_rate == recipes.get("cifar10-94").kernel_rate / 4
-    for rung in recipes.LADDER:  # each has a recipe that is allowed
+    assert (
+        len(deep) == 14
+        and deep["Muon (SGD)"].optimizer == "sgd"
+        and not deep["residual stages"].builder_options["residual"]
+    )
+    assert (
+        deep["triangular rate (constant, a quarter)"].kernel_rate
+        == ladder.get("cifar10-94").recipe.kernel_rate / 4
+    )
+    for rung in ladder.LADDER:  # each has a recipe that is allowed
         assert list(variants(short(rung, 4)))[0] == "everything"
-    assert list(variants(recipes.get("cifar10-74"))) == ["everything"]
-    flipped = variants(recipes.get("cifar10-88"))
-    assert list(flipped) == ["everything", "any flip"] and not flipped["any flip"].augmentation.horizontal_flip
+    assert list(variants(ladder.get("cifar10-74").recipe)) == ["everything"]
+    flipped = variants(ladder.get("cifar10-88").recipe)
+    assert (
+        list(flipped) == ["everything", "any flip"]
+        and not flipped["any flip"].augmentation.horizontal_flip
+    )
 
 
 @pytest.mark.slow
 def test_an_ablation_goes_on_where_it_was(tmp_path, cifar10):
     """A few steps a run."""
     results = tmp_path / "rows.jsonl"
-    args = ("--data-dir", cifar10, "--epochs", 1, "--seeds", 1, "--limit", 300, "--results", results,
-            "--ideas", "label smoothing", "any flip")
+    args = (
+        "--data-dir",
+        cifar10,
+        "--epochs",
+        1,
+        "--seeds",
+        1,
+        "--limit",
+        300,
+        "--results",
+        results,
+        "--ideas",
+        "label smoothing",
+        "any flip",
+    )
     first = lines_of(benchmark("ablation.py", *args))
     assert [r["left_out"] for r in first] == ["everything", "label smoothing", "any flip"]
     kept = results.read_text().splitlines()[:-1]  # as if it had been killed before the last
     results.write_text("\n".join(kept) + "\n")
-    again, = lines_of(benchmark("ablation.py", *args))
-    assert all(again[k] == first[-1][k] for k in first[-1] if "seconds" not in k)  # the same seed, another process
+    (again,) = lines_of(benchmark("ablation.py", *args))
+    assert all(
+        again[k] == first[-1][k] for k in first[-1] if "seconds" not in k
+    )  # the same seed, another process
 
 
 def test_the_table_of_an_ablation():
     from ablation import short, table, variants
+
     digests = {name: recipe.sha256() for name, recipe in variants(short("cifar10-90", 4)).items()}
-    rows = [{"limit": None, "left_out": name, "seed": seed, "val_accuracy": accuracy, "recipe_sha256": digests[name]}
-            for name, runs in {"everything": (0.9, 0.92), "any flip": (0.89, 0.9), "weight decay": (0.8, 0.9)}.items()
-            for seed, accuracy in enumerate(runs)]
-    strangers = [{**rows[0], "limit": 300, "val_accuracy": 0.1}, {**rows[0], "recipe_sha256": "earlier", "val_accuracy": 0.2},
-                 {**rows[2], "seed": 9}]  # a rehearsal, an earlier recipe
+    rows = [
+        {
+            "limit": None,
+            "left_out": name,
+            "seed": seed,
+            "val_accuracy": accuracy,
+            "recipe_sha256": digests[name],
+        }
+        for name, runs in {
+            "everything": (0.9, 0.92),
+            "any flip": (0.89, 0.9),
+            "weight decay": (0.8, 0.9),
+        }.items()
+        for seed, accuracy in enumerate(runs)
+    ]
+    strangers = [
+        {**rows[0], "limit": 300, "val_accuracy": 0.1},
+        {**rows[0], "recipe_sha256": "earlier", "val_accuracy": 0.2},
+        {**rows[2], "seed": 9},
+    ]  # a rehearsal, an earlier recipe
     lines = table([*strangers[:2], *rows, *strangers[:2]], "cifar10-90", 4).splitlines()
     assert lines[2] == "| (nothing left out) | 91.00 +- 1.41 % (n = 2) | |"
     assert lines[3] == "| weight decay | 85.00 +- 7.07 % (n = 2) | -6.00 (-10.00, -2.00) |"
-    assert lines[4] == "| any flip | 89.50 +- 0.71 % (n = 2) | -1.50 (-1.00, -2.00) |" and len(lines) == 5
-    assert len(table([rows[0], strangers[2]], "cifar10-90", 4).splitlines()) == 3  # a seed that the whole has not
+    assert (
+        lines[4] == "| any flip | 89.50 +- 0.71 % (n = 2) | -1.50 (-1.00, -2.00) |"
+        and len(lines) == 5
+    )
+    assert (
+        len(table([rows[0], strangers[2]], "cifar10-90", 4).splitlines()) == 3
+    )  # a seed that the whole has not
 
 
-@pytest.mark.parametrize("args, words", [
-    (["--table", "--results", "/nowhere/x"], "no runs of the whole"), (["--seeds", "0"], "at least 1"),
-    (["--table", "--results", "README.md"], "README.md, line 1: is not a row"), (["--results", "/nowhere/x"], "cannot be written"),
-    (["--data-dir", "/nowhere"], "/nowhere")])
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (["--table", "--results", "/nowhere/x"], "no runs of the whole"),
+        (["--seeds", "0"], "at least 1"),
+        (["--table", "--results", "README.md"], "README.md, line 1: is not a row"),
+        (["--results", "/nowhere/x"], "cannot be written"),
+        (["--data-dir", "/nowhere"], "/nowhere"),
+    ],
+)
 def test_wrong_requests_of_the_ablation(args, words):
-    done = subprocess.run([sys.executable, "benchmarks/ablation.py", *args], env=command_env(), cwd=ROOT, capture_output=True,
-                          text=True)
+    done = subprocess.run(
+        [sys.executable, "benchmarks/ablation.py", *args],
+        env=command_env(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
 
 
@@ -201,14 +356,33 @@ def test_wrong_requests_of_the_ablation(args, words):
 def test_a_rungs_time_beside_the_first_networks(tmp_path, cifar10):
     """Two epochs of noise, a few images a turn."""
     pytest.importorskip("scipy")
-    found, = lines_of(benchmark("budget.py", "fashion-mnist-92", "--data-dir", both_sets(tmp_path, cifar10), "--output",
-                                tmp_path / "out", "--epochs", 2, "--turns", 2, "--images", 64))
+    (found,) = lines_of(
+        benchmark(
+            "budget.py",
+            "fashion-mnist-92",
+            "--data-dir",
+            both_sets(tmp_path, cifar10),
+            "--output",
+            tmp_path / "out",
+            "--epochs",
+            2,
+            "--turns",
+            2,
+            "--images",
+            64,
+        )
+    )
     assert found["turns"] == 4 and found["whole_recipe"] is False
-    assert found["in_epochs_of_74"] == pytest.approx(found["seconds"] * 2 / sum(
-        found[when]["epoch_of_74"] for when in ("before", "after")), rel=0.5, abs=1e-4)
+    assert found["in_epochs_of_74"] == pytest.approx(
+        found["seconds"] * 2 / sum(found[when]["epoch_of_74"] for when in ("before", "after")),
+        rel=0.5,
+        abs=1e-4,
+    )
     assert found["lecture_88_seconds"] > 45 and (tmp_path / "out" / "card.json").exists()
-    assert all(found["share_of_lecture_88"][m] == pytest.approx(s / found["lecture_88_seconds"], abs=1e-3)
-               for m, s in found["seconds_to"].items())
+    assert all(
+        found["share_of_lecture_88"][m] == pytest.approx(s / found["lecture_88_seconds"], abs=1e-3)
+        for m, s in found["seconds_to"].items()
+    )
 
 
 def both_sets(folder, cifar10):
@@ -221,8 +395,14 @@ def both_sets(folder, cifar10):
 @pytest.mark.skipif(not TORCH, reason="PyTorch is not installed")
 def test_the_peer_on_a_gpu_is_airbench94():
     """In a process of its own: PyTorch crashes where TensorFlow was imported before it."""
-    done = subprocess.run([sys.executable, "-c", "import test_benchmarks; test_benchmarks.check_the_peer()"], cwd=ROOT / "tests",
-                          capture_output=True, text=True, env=command_env(), timeout=400)
+    done = subprocess.run(
+        [sys.executable, "-c", "import test_benchmarks; test_benchmarks.check_the_peer()"],
+        cwd=ROOT / "tests",
+        capture_output=True,
+        text=True,
+        env=command_env(),
+        timeout=400,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -231,11 +411,18 @@ def check_the_peer():
     from peer import Airbench94
 
     from cifar_lab import data
+
     rng = np.random.default_rng(0)
     labels = np.arange(440) % 10  # each class a colour
-    images = rng.integers(0, 60, (440, 32, 32, 3)) + rng.integers(0, 196, (10, 3))[labels][:, None, None]
+    images = (
+        rng.integers(0, 60, (440, 32, 32, 3)) + rng.integers(0, 196, (10, 3))[labels][:, None, None]
+    )
     images = images.astype(np.uint8)
-    peer = Airbench94(data.Dataset("colours", tuple("abcdefghij"), images[:400], labels[:400], images[400:], labels[400:]))
+    peer = Airbench94(
+        data.Dataset(
+            "colours", tuple("abcdefghij"), images[:400], labels[:400], images[400:], labels[400:]
+        )
+    )
     peer.batch_size = 50
     torch.manual_seed(0)
     net = peer.network()
@@ -243,7 +430,9 @@ def check_the_peer():
     white = net[0](peer.train_images[:400]).detach().double()
     channels = (white - net[0].bias.detach().view(1, -1, 1, 1)).permute(1, 0, 2, 3).reshape(24, -1)
     np.testing.assert_allclose(channels[12:], -channels[:12], atol=1e-3)
-    np.testing.assert_allclose(np.cov(channels[:6]), np.eye(6), atol=0.15)  # the smallest variances are held down
+    np.testing.assert_allclose(
+        np.cov(channels[:6]), np.eye(6), atol=0.15
+    )  # the smallest variances are held down
     trained, seconds = peer.train(0, epochs=3)
     single, views = peer.accuracies(trained)
     assert seconds > 0 and single > 0.2 and views > 0.2  # ten classes, 24 steps
@@ -252,25 +441,84 @@ def check_the_peer():
 @pytest.mark.skipif(not TORCH, reason="PyTorch is not installed")
 def test_both_in_one_run(tmp_path, cifar10):
     """A step or two each."""
-    args = ("--data-dir", cifar10, "--output", tmp_path / "out", "--rung", "cifar10-90", "--seeds", 2, "--epochs", 1, "--limit", 100)
+    args = (
+        "--data-dir",
+        cifar10,
+        "--output",
+        tmp_path / "out",
+        "--rung",
+        "cifar10-90",
+        "--seeds",
+        2,
+        "--epochs",
+        1,
+        "--limit",
+        100,
+    )
     *runs, last = lines_of(benchmark("peer.py", *args))
-    assert [r["engine"] for r in runs] == ["airbench94", "cifar10-90"] * 2 and last["n"] == 2 and last["whole"] is False
-    assert last["ratio_of_seconds"][1] == pytest.approx(runs[3]["seconds"] / runs[2]["seconds"], rel=0.01)
+    assert (
+        [r["engine"] for r in runs] == ["airbench94", "cifar10-90"] * 2
+        and last["n"] == 2
+        and last["whole"] is False
+    )
+    assert last["ratio_of_seconds"][1] == pytest.approx(
+        runs[3]["seconds"] / runs[2]["seconds"], rel=0.01
+    )
     again = benchmark("peer.py", *args)
-    assert again.returncode == 2 and "--overwrite" not in again.stdout and again.stderr.count("\n") == 1
+    assert (
+        again.returncode == 2
+        and "--overwrite" not in again.stdout
+        and again.stderr.count("\n") == 1
+    )
 
 
 def test_strategies_on_functions_whose_best_is_known():
     pytest.importorskip("keras_tuner", reason="keras-tuner is not installed (the tune extra)")
     from strategies import FUNCTIONS, table
-    at = {"branin": {"x0": np.pi, "x1": 2.275}, "levy": {f"x{i}": 1.0 for i in range(4)},
-          "hartmann6": dict(zip((f"x{i}" for i in range(6)), (0.20169, 0.150011, 0.476874, 0.275332, 0.311652, 0.6573))),
-          "training": {"learning_rate": 1e-3, "weight_decay": 1e-4, "dropout": 0.35, "batch_size": 64}}
-    for name, best in {"branin": 0.397887, "levy": 0.0, "hartmann6": -3.32237, "training": 0.2}.items():
+
+    at = {
+        "branin": {"x0": np.pi, "x1": 2.275},
+        "levy": {f"x{i}": 1.0 for i in range(4)},
+        "hartmann6": dict(
+            zip(
+                (f"x{i}" for i in range(6)),
+                (0.20169, 0.150011, 0.476874, 0.275332, 0.311652, 0.6573),
+            )
+        ),
+        "training": {
+            "learning_rate": 1e-3,
+            "weight_decay": 1e-4,
+            "dropout": 0.35,
+            "batch_size": 64,
+        },
+    }
+    for name, best in {
+        "branin": 0.397887,
+        "levy": 0.0,
+        "hartmann6": -3.32237,
+        "training": 0.2,
+    }.items():
         assert FUNCTIONS[name][0](at[name]) == pytest.approx(best, abs=1e-5)
-    rows = lines_of(benchmark("strategies.py", "--function", "levy", "--trials", 30, "--seeds", 5, "--strategies", "narrowing", "random"))
-    narrowing, chance = ([r["best_so_far"] for r in rows if r["strategy"] == s] for s in ("narrowing", "random"))
-    assert len(narrowing) == len(chance) == 5 and all(len(run) == 30 and run == sorted(run, reverse=True) for run in narrowing)
+    rows = lines_of(
+        benchmark(
+            "strategies.py",
+            "--function",
+            "levy",
+            "--trials",
+            30,
+            "--seeds",
+            5,
+            "--strategies",
+            "narrowing",
+            "random",
+        )
+    )
+    narrowing, chance = (
+        [r["best_so_far"] for r in rows if r["strategy"] == s] for s in ("narrowing", "random")
+    )
+    assert len(narrowing) == len(chance) == 5 and all(
+        len(run) == 30 and run == sorted(run, reverse=True) for run in narrowing
+    )
     assert np.mean([run[-1] for run in narrowing]) < np.mean([run[-1] for run in chance])
     assert table(rows).splitlines()[2].startswith("| levy | narrowing | 5 | ")
 
@@ -279,37 +527,86 @@ def test_strategies_on_functions_whose_best_is_known():
 def test_latency_of_every_runtime(fashion_bundle, tmp_path):
     pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (the edge extra)")
     folder, root = fashion_bundle
-    rows = lines_of(benchmark("latency.py", folder, "--data-dir", root, "--threads", 1, "--rounds", 1, "--exports", tmp_path))
-    assert [r["runtime"] for r in rows] == ["Keras predict", "Keras compiled call", "LiteRT float32", "LiteRT int8", "ONNX Runtime"]
+    rows = lines_of(
+        benchmark(
+            "latency.py",
+            folder,
+            "--data-dir",
+            root,
+            "--threads",
+            1,
+            "--rounds",
+            1,
+            "--exports",
+            tmp_path,
+        )
+    )
+    assert [r["runtime"] for r in rows] == [
+        "Keras predict",
+        "Keras compiled call",
+        "LiteRT float32",
+        "LiteRT int8",
+        "ONNX Runtime",
+    ]
     by_name = {r["runtime"]: r for r in rows}
-    assert min(r["times_the_fastest"] for r in rows) == 1 and by_name["Keras predict"]["times_the_fastest"] > 3
+    assert (
+        min(r["times_the_fastest"] for r in rows) == 1
+        and by_name["Keras predict"]["times_the_fastest"] > 3
+    )
     for row in rows:
-        assert 0 < row["latency_ms"] <= row["latency_ms_99"] and row["calls"] >= 1 and set(row["images_per_second"]) == {"1", "8", "64"}
+        assert (
+            0 < row["latency_ms"] <= row["latency_ms_99"]
+            and row["calls"] >= 1
+            and set(row["images_per_second"]) == {"1", "8", "64"}
+        )
         assert row["multiply_adds"] == 2_210_304 and row["threads"] == 1
     assert by_name["LiteRT int8"]["bytes"] < 0.3 * by_name["LiteRT float32"]["bytes"]
-    assert by_name["LiteRT int8"]["accuracy"] == json.loads((tmp_path / folder.name / "model.int8.tflite.card.json").read_text())["accuracy"]
+    assert (
+        by_name["LiteRT int8"]["accuracy"]
+        == json.loads((tmp_path / folder.name / "model.int8.tflite.card.json").read_text())[
+            "accuracy"
+        ]
+    )
 
 
 def test_latency_tables():
     from latency import RUNTIMES, table
-    rows = [{"rung": "r", "runtime": runtime, "threads": threads, "latency_ms": ms, "latency_ms_99": 2 * ms, "times_the_fastest": ms / 0.04,
-             "images_per_second": {"64": 12_345}}
-            for threads in (1, 2) for runtime, ms in zip(RUNTIMES, (50.0, 2.0, 0.4, 0.25, 0.5))]
+
+    rows = [
+        {
+            "rung": "r",
+            "runtime": runtime,
+            "threads": threads,
+            "latency_ms": ms,
+            "latency_ms_99": 2 * ms,
+            "times_the_fastest": ms / 0.04,
+            "images_per_second": {"64": 12_345},
+        }
+        for threads in (1, 2)
+        for runtime, ms in zip(RUNTIMES, (50.0, 2.0, 0.4, 0.25, 0.5))
+    ]
     single, batches = (text.splitlines() for text in table(rows))
-    assert single[2] == "| `r` | 1 | 50 (100) | 2 (4) | 0.4 (0.8) | 0.25 (0.5) | 0.5 (1) | 1,250 | 50.0 |" and len(single) == 4
+    assert (
+        single[2]
+        == "| `r` | 1 | 50 (100) | 2 (4) | 0.4 (0.8) | 0.25 (0.5) | 0.5 (1) | 1,250 | 50.0 |"
+        and len(single) == 4
+    )
     assert batches[3] == "| `r` | 2 | 12,345 | 12,345 | 12,345 | 12,345 | 12,345 |"
 
 
 def test_the_readmes_budgets_are_those_of_the_results():
     from budget import table
+
     rows = [json.loads(line) for line in (ROOT / "docs" / "budget.jsonl").read_text().splitlines()]
     assert table(rows) in (ROOT / "README.md").read_text()
-    assert table([{**rows[0], "seconds": 1234.4, "seconds_to": {"0.8": 1000.4}}]).splitlines()[2] == (
-        "| `cifar10-90`, seed 0 | 2 cores | 1,234 | 8.3 | 1,000 s |  |  |  |  |  | 90.26 % |")
+    assert table([{**rows[0], "seconds": 1234.4, "seconds_to": {"0.8": 1000.4}}]).splitlines()[
+        2
+    ] == ("| `cifar10-90`, seed 0 | 2 cores | 1,234 | 8.3 | 1,000 s |  |  |  |  |  | 90.26 % |")
 
 
 def test_the_readmes_latencies_are_those_of_the_results():
     from latency import table
+
     rows = [json.loads(line) for line in (ROOT / "docs" / "latency.jsonl").read_text().splitlines()]
     readme = (ROOT / "README.md").read_text()
     assert all(text in readme for text in table(rows))
@@ -317,23 +614,44 @@ def test_the_readmes_latencies_are_those_of_the_results():
 
 def test_the_readmes_searches_are_those_of_the_results():
     from strategies import table
-    rows = [json.loads(line) for line in (ROOT / "docs" / "strategies.jsonl").read_text().splitlines()]
+
+    rows = [
+        json.loads(line) for line in (ROOT / "docs" / "strategies.jsonl").read_text().splitlines()
+    ]
     assert table(rows) in (ROOT / "README.md").read_text()
 
 
 def test_the_readmes_ablation_is_that_of_the_results():
     from ablation import read, table
-    assert table(read(ROOT / "docs" / "ablation.jsonl"), "cifar10-90", 4) in (ROOT / "README.md").read_text()
+
+    assert (
+        table(read(ROOT / "docs" / "ablation.jsonl"), "cifar10-90", 4)
+        in (ROOT / "README.md").read_text()
+    )
 
 
 def test_the_readmes_sizes_are_those_of_the_exports():
     table = benchmark("sizes.py").stdout.strip()
     assert table in (ROOT / "README.md").read_text()
-    assert table.splitlines()[2].startswith("| `cifar10-tiny-88`, int8 | ") and len(table.splitlines()) >= 7
+    assert (
+        table.splitlines()[2].startswith("| `cifar10-tiny-88`, int8 | ")
+        and len(table.splitlines()) >= 7
+    )
 
 
-@pytest.mark.parametrize("args, words", [(["nowhere"], "is neither a rung"), (["--threads", "0"], "a whole number of at least 1"),
-                                         (["cifar10-74", "--data-dir", "/nowhere"], "/nowhere: is not a folder")])
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (["nowhere"], "is neither a rung"),
+        (["--threads", "0"], "a whole number of at least 1"),
+        (["cifar10-74", "--data-dir", "/nowhere"], "/nowhere: is not a folder"),
+    ],
+)
 def test_wrong_requests_of_latency(args, words):
     done = benchmark("latency.py", *args)
-    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1 and not done.stdout
+    assert (
+        done.returncode == 2
+        and words in done.stderr
+        and done.stderr.count("\n") == 1
+        and not done.stdout
+    )

@@ -1,14 +1,15 @@
 """Bundles: written whole or not at all, refused when changed."""
+
 import json
 import os
 import shutil
 
 import numpy as np
 import pytest
-from support import ROOT
 
 from cifar_lab import bundles
 from cifar_lab.errors import InputError
+from support import ROOT
 
 
 def fill_with(text):
@@ -16,6 +17,7 @@ def fill_with(text):
         (folder / "model.keras").write_text(text)
         (folder / "card.json").write_text("{}")
         return text
+
     return fill
 
 
@@ -33,13 +35,16 @@ def test_a_failing_write_leaves_what_was_there(tmp_path):
     def fail(folder):
         (folder / "model.keras").write_text("half")
         raise OSError(28, "No space left on device")
+
     with pytest.raises(OSError):
         bundles.write(target, fail)
     assert list(tmp_path.iterdir()) == []
     bundles.write(target, fill_with("one"))
     with pytest.raises(OSError):
         bundles.write(target, fail)
-    assert (target / "model.keras").read_text() == "one" and [p.name for p in tmp_path.iterdir()] == ["b"]
+    assert (target / "model.keras").read_text() == "one" and [
+        p.name for p in tmp_path.iterdir()
+    ] == ["b"]
 
 
 @pytest.mark.parametrize("killed_at", ["rename 1", "rename 2", "remove"])
@@ -51,6 +56,7 @@ def test_killed_between_any_two_steps(tmp_path, monkeypatch, killed_at):
 
     class Killed(BaseException):
         pass
+
     rename, rmtree = bundles.Path.rename, shutil.rmtree
 
     def dying_rename(self, to):
@@ -63,6 +69,7 @@ def test_killed_between_any_two_steps(tmp_path, monkeypatch, killed_at):
         if killed_at == "remove" and str(path).endswith(".previous"):
             raise Killed
         return rmtree(path, **kwargs)
+
     with monkeypatch.context() as m:
         m.setattr(bundles.Path, "rename", dying_rename)
         m.setattr(bundles.shutil, "rmtree", dying_rmtree)
@@ -94,6 +101,7 @@ def test_write_file_is_whole_or_absent(tmp_path):
     def fail(file):
         file.write(b"half")
         raise OSError("disk")
+
     bundles.write_file(tmp_path / "f", lambda file: file.write(b"whole"))
     with pytest.raises(OSError):
         bundles.write_file(tmp_path / "f", fail)
@@ -121,13 +129,27 @@ def test_load_refuses_a_flipped_byte_and_a_foreign_card(fashion_bundle, tmp_path
 def test_plain_keras_reads_the_model_without_the_package(fashion_bundle, tmp_path):
     import subprocess
     import sys
+
     images = np.random.default_rng(0).integers(0, 256, (9, 28, 28, 1)).astype("float32")
     np.save(tmp_path / "x.npy", images)
-    code = ("import sys, numpy as np, keras; m = keras.saving.load_model(sys.argv[1], safe_mode=True); "
-            "np.save(sys.argv[3], m.predict(np.load(sys.argv[2]), verbose=0)); "
-            "assert not any(n.startswith('cifar_lab') for n in sys.modules)")
-    subprocess.run([sys.executable, "-c", code, str(fashion_bundle[0] / "model.keras"), str(tmp_path / "x.npy"),
-                    str(tmp_path / "y.npy")], cwd=tmp_path, check=True, capture_output=True)
+    code = (
+        "import sys, numpy as np, keras; m = keras.saving.load_model(sys.argv[1], safe_mode=True); "
+        "np.save(sys.argv[3], m.predict(np.load(sys.argv[2]), verbose=0)); "
+        "assert not any(n.startswith('cifar_lab') for n in sys.modules)"
+    )
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            code,
+            str(fashion_bundle[0] / "model.keras"),
+            str(tmp_path / "x.npy"),
+            str(tmp_path / "y.npy"),
+        ],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
     ours = bundles.load(fashion_bundle[0])[0].predict(images, verbose=0)
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), ours)
 

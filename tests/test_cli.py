@@ -12,6 +12,8 @@ import types
 import numpy as np
 import pytest
 from PIL import Image
+
+from cifar_lab import bundles, cli, data
 from support import (
     ROOT,
     assert_refused,
@@ -22,8 +24,6 @@ from support import (
     run_json,
     write_fashion,
 )
-
-from cifar_lab import bundles, cli, data
 
 # --- the contract ---
 

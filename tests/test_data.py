@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from support import ROOT, bomb_header, command_env, replace_file, write_fashion, write_idx
 
 from cifar_lab import data
 from cifar_lab.errors import InputError
+from support import ROOT, bomb_header, command_env, replace_file, write_fashion, write_idx
 
 
 @pytest.fixture(autouse=True)

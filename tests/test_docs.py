@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+
 from support import ROOT, command_env, run, run_json
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -40,7 +41,7 @@ def blocks(text, language):
     return [code for found, code in FENCE.findall(text) if found == language]
 
 
-# --- the README -------------------------------------------------------------------------------------
+# --- the README ----------------------------------------------------------------------------------
 
 
 def test_the_readme_fits_on_a_page():
@@ -51,7 +52,7 @@ def test_the_readme_fits_on_a_page():
     assert tables[0].startswith("| rung | ") and tables[1] == "| file or folder | what it holds |"
 
 
-# --- links ------------------------------------------------------------------------------------------
+# --- links ---------------------------------------------------------------------------------------
 
 
 def anchors(page):
@@ -93,7 +94,7 @@ def test_every_page_is_reached_from_the_readme():
     assert not set(PAGES) - reached
 
 
-# --- commands ---------------------------------------------------------------------------------------
+# --- commands ------------------------------------------------------------------------------------
 
 
 def commands(text):
@@ -153,7 +154,7 @@ def test_python_and_json_in_pages_can_be_read(page):
         json.loads(code)
 
 
-# --- generated tables ---------------------------------------------------------------------------------
+# --- generated tables ----------------------------------------------------------------------------
 
 
 def generated():
@@ -176,7 +177,7 @@ def test_which_tables_are_generated():
     assert {param.id for param in generated()} == expected
 
 
-# --- examples -----------------------------------------------------------------------------------------
+# --- examples ------------------------------------------------------------------------------------
 
 
 def runs_in(folder, script, *args):

@@ -1,14 +1,15 @@
 """Exact metrics: every image once, whatever the batch size divides."""
+
 import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
-from support import ROOT
 
 from cifar_lab import evaluation
 from cifar_lab.errors import InputError
+from support import ROOT
 
 CLASSES = ("a", "b", "c")
 
@@ -43,13 +44,18 @@ def test_every_image_is_counted_once(brightest_column, n):
 
 def test_loss_is_the_mean_cross_entropy(brightest_column):
     shown, labels = np.array([0, 1, 2]), np.array([0, 1, 0])
-    # scores are 20 for the bright column and 0 for the others; 1e-7 is the least probability that counts
+    # scores are 20 for the bright column and 0 for the others; 1e-7 is the least probability that
+    # counts
     expected = np.mean([np.log(1 + 2 * np.exp(-20)), np.log(1 + 2 * np.exp(-20)), -np.log(1e-7)])
-    assert evaluation.evaluate(brightest_column, images_of(shown), labels, CLASSES)["loss"] == pytest.approx(expected, abs=1e-5)
+    assert evaluation.evaluate(brightest_column, images_of(shown), labels, CLASSES)[
+        "loss"
+    ] == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_class_without_images_has_no_accuracy(brightest_column):
-    result = evaluation.evaluate(brightest_column, images_of(np.array([0, 1])), np.array([0, 0]), CLASSES)
+    result = evaluation.evaluate(
+        brightest_column, images_of(np.array([0, 1])), np.array([0, 0]), CLASSES
+    )
     assert result["per_class"] == {"a": 0.5, "b": None, "c": None}
     assert "n/a" in evaluation.as_table(result, CLASSES)
 
@@ -65,14 +71,24 @@ def test_two_views_average_an_image_and_its_mirror(brightest_column):
 
 def test_refusals(brightest_column):
     with pytest.raises(InputError, match="--views.*received 3"):
-        evaluation.evaluate(brightest_column, images_of(np.array([0])), np.array([0]), CLASSES, views=3)
+        evaluation.evaluate(
+            brightest_column, images_of(np.array([0])), np.array([0]), CLASSES, views=3
+        )
     with pytest.raises(InputError, match="no images"):
-        evaluation.evaluate(brightest_column, images_of(np.array([], int)), np.array([], int), CLASSES)
+        evaluation.evaluate(
+            brightest_column, images_of(np.array([], int)), np.array([], int), CLASSES
+        )
 
 
 def test_the_command_imports_no_training_code(fashion_bundle):
-    code = ("import sys; from cifar_lab import cli; assert cli.evaluate(sys.argv[1:]) == 0; "
-            "assert 'cifar_lab.evaluation' in sys.modules; "
-            "assert not {'cifar_lab.training', 'cifar_lab.augment'} & set(sys.modules)")
-    subprocess.run([sys.executable, "-c", code, str(fashion_bundle[0]), "--data-dir", str(fashion_bundle[1])],
-                   cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    code = (
+        "import sys; from cifar_lab import cli; assert cli.evaluate(sys.argv[1:]) == 0; "
+        "assert 'cifar_lab.evaluation' in sys.modules; "
+        "assert not {'cifar_lab.training', 'cifar_lab.augment'} & set(sys.modules)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(fashion_bundle[0]), "--data-dir", str(fashion_bundle[1])],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )

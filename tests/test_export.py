@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from support import ROOT, run, run_json
 
 from cifar_lab import bundles, data, inference
 from cifar_lab.errors import InputError
 from cifar_lab.exporting import FORMATS, export, is_export_of, litert
+from support import ROOT, run, run_json
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (the edge extra)")
 

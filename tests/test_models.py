@@ -8,10 +8,11 @@ import sys
 import keras
 import numpy as np
 import pytest
+
+from cifar_lab import ladder, models
 from cifar_lab.models import airbench, cifar10_cnn, edge, fashion_mnist_cnn, vgg
 from cifar_lab.models.searchable import Choice, Number
-
-from cifar_lab import fused, models, recipes
+from cifar_lab.training import fused
 
 # {case: (builder, options)}: every builder as it is, and what else has figures below
 CASES = {name: (getattr(models, name), {}) for name in models.__all__}
@@ -242,9 +243,9 @@ def test_every_declaration_builds(builder):
             assert model.output_shape == (None, 10), (name, value)
 
 
-@pytest.mark.parametrize("rung", recipes.LADDER)
+@pytest.mark.parametrize("rung", ladder.LADDER)
 def test_recipes_stay_within_what_their_builders_declare(rung):
-    recipe = recipes.get(rung)
+    recipe = ladder.get(rung).recipe
     kinds = getattr(models, recipe.builder).searchable
     for name, given in recipe.builder_options.items():
         for value in given if isinstance(given, list) else [given]:

@@ -1,13 +1,14 @@
 """An installed copy, away from the checkout: its own names alone, rungs found, results shown."""
+
 import os
 import shutil
 import subprocess
 import sys
 
 import pytest
-from support import ROOT
 
-from cifar_lab import recipes
+from cifar_lab import ladder
+from support import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -16,39 +17,86 @@ def installed(tmp_path_factory):
     pytest.importorskip("setuptools", minversion="69")
     root = tmp_path_factory.mktemp("wheel")
     source = root / "source"
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "build", "*.egg-info", "__pycache__", ".*"))
-    done = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
-                           "--disable-pip-version-check", "--target", str(root / "site"), str(source)],
-                          capture_output=True, text=True)
+    shutil.copytree(
+        ROOT,
+        source,
+        ignore=shutil.ignore_patterns(
+            ".git", ".venv", "runs", "build", "*.egg-info", "__pycache__", ".*"
+        ),
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--disable-pip-version-check",
+            "--target",
+            str(root / "site"),
+            str(source),
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return root / "site"
 
 
 def cifar_lab(installed, cwd, *args):
-    env = {k: v for k, v in os.environ.items() if k != "CIFAR_LAB_DATA"} | {"PYTHONPATH": str(installed)}
-    return subprocess.run([sys.executable, "-m", "cifar_lab", *args], cwd=cwd, env=env, capture_output=True, text=True)
+    env = {k: v for k, v in os.environ.items() if k != "CIFAR_LAB_DATA"} | {
+        "PYTHONPATH": str(installed)
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "cifar_lab", *args], cwd=cwd, env=env, capture_output=True, text=True
+    )
 
 
 def test_takes_no_top_level_name_but_its_own(installed):
-    names = {p.name for p in installed.iterdir() if not p.name.endswith(".dist-info")} - {"bin", "__pycache__"}
+    names = {p.name for p in installed.iterdir() if not p.name.endswith(".dist-info")} - {
+        "bin",
+        "__pycache__",
+    }
     assert names == {"cifar_lab"}
     assert (installed / "cifar_lab" / "models" / "cifar10_cnn.py").is_file()
 
 
 def test_rungs_and_results_are_found_from_any_folder(installed, tmp_path):
-    assert cifar_lab(installed, tmp_path, "train", "--list").stdout.count("(n = ") == len(recipes.LADDER)
-    code = ("from cifar_lab import bundles; f = bundles.find('cifar10-74'); print(f); m, c = bundles.load(f); "
-            "assert m.count_params() == 1639914")
+    assert cifar_lab(installed, tmp_path, "train", "--list").stdout.count("(n = ") == len(
+        ladder.LADDER
+    )
+    code = (
+        "from cifar_lab import bundles; f = bundles.find('cifar10-74'); print(f); m, c = "
+        "bundles.load(f); "
+        "assert m.count_params() == 1639914"
+    )
     env = {**os.environ, "PYTHONPATH": str(installed)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert str(installed) in done.stdout
 
 
 def test_an_installed_copy_trains_into_the_working_folder(installed, tmp_path):
-    done = cifar_lab(installed, tmp_path, "train", "fashion-mnist-92", "--data", "synthetic", "--limit", "100", "--epochs", "1")
+    done = cifar_lab(
+        installed,
+        tmp_path,
+        "train",
+        "fashion-mnist-92",
+        "--data",
+        "synthetic",
+        "--limit",
+        "100",
+        "--epochs",
+        "1",
+    )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "runs" / "fashion-mnist-92-synthetic-epochs1-limit100" / "card.json").is_file()
+    assert (
+        tmp_path / "runs" / "fashion-mnist-92-synthetic-epochs1-limit100" / "card.json"
+    ).is_file()
     assert "cifar-lab evaluate runs/fashion-mnist-92-synthetic-epochs1-limit100" in done.stdout
 
 
@@ -56,8 +104,13 @@ def test_an_installed_copy_exports_into_the_working_folder(installed, tmp_path):
     pytest.importorskip("ai_edge_litert")
     (tmp_path / "cifar10-88.int8.tflite").write_bytes(b"mine")
     done = cifar_lab(installed, tmp_path, "export", "cifar10-88", "--format", "litert-int8")
-    assert done.returncode == 2 and f"{tmp_path / 'cifar10-88.int8.tflite'}: is there already" in done.stderr
-    assert cifar_lab(installed, tmp_path, "export", "--help").stdout.startswith("usage: cifar-lab export ")
+    assert (
+        done.returncode == 2
+        and f"{tmp_path / 'cifar10-88.int8.tflite'}: is there already" in done.stderr
+    )
+    assert cifar_lab(installed, tmp_path, "export", "--help").stdout.startswith(
+        "usage: cifar-lab export "
+    )
 
 
 def test_wrong_command_is_one_line(installed, tmp_path):

@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from support import NOT_COMMITTED, ROOT, run_json
 
-from cifar_lab import data, recipes
+from cifar_lab import data, ladder
+from support import ROOT, run_json
 
-RUNGS = [rung for rung in recipes.LADDER if rung not in NOT_COMMITTED]
-QUICK = "cifar10-74", "cifar10-88", "cifar10-90", "cifar10-tiny-91", "fashion-mnist-92"
+RUNGS = [name for name, rung in ladder.LADDER.items() if rung.committed]
+QUICK = {
+    ladder.LADDER[name].recipe.builder: name for name in reversed(RUNGS)
+}.values()  # first of each
 
 
 def test_cifar10(real_data):
@@ -38,10 +40,6 @@ def test_idx_sets(real_data, name, mean):
         1,
     )
     assert dataset.train_images.mean() / 255 == pytest.approx(mean, abs=1e-4)
-
-
-def test_a_rung_of_each_builder_is_among_the_quick_tests():
-    assert {recipes.get(rung).builder for rung in QUICK} == set(recipes.BUILDERS)
 
 
 @pytest.mark.parametrize(
@@ -73,26 +71,11 @@ def test_a_short_training_learns(real_data, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "rung, low, high",
-    [
-        ("cifar10-74", 0.725, 0.765),
-        ("cifar10-79", 0.775, 0.81),
-        ("cifar10-84", 0.855, 0.885),
-        ("cifar10-88", 0.88, 0.905),
-        ("cifar10-90", 0.896, 0.91),
-        ("cifar10-94", 0.935, 0.946),
-        ("cifar10-tiny-88", 0.885, 0.905),
-        ("cifar10-tiny-91", 0.91, 0.925),
-        ("fashion-mnist-92", 0.915, 0.935),
-        ("fashion-mnist-93", 0.925, 0.943),
-        ("fashion-mnist-95", 0.946, 0.956),
-    ],
-)
-def test_accuracy_bands(real_data, tmp_path, rung, low, high):
+@pytest.mark.parametrize("name", RUNGS)
+def test_accuracy_bands(real_data, tmp_path, name):
     result = run_json(
         "train.py",
-        rung,
+        name,
         "--seed",
         11,
         "--output",
@@ -100,4 +83,5 @@ def test_accuracy_bands(real_data, tmp_path, rung, low, high):
         CIFAR_LAB_DATA=real_data,
         timeout=4 * 3600,
     )
+    low, high = ladder.LADDER[name].accuracies
     assert low < result["test_accuracy"] < high

@@ -14,16 +14,17 @@ import types
 
 import numpy as np
 import pytest
-from cifar_lab.models.searchable import Choice, Number, searchable
 from conftest import ROOT, command_env, run, run_json, write_fashion
 
-from cifar_lab import models, recipes
+from cifar_lab import ladder, models
+from cifar_lab import recipe as recipes
 from cifar_lab.errors import InputError
+from cifar_lab.models.searchable import Choice, Number, searchable
 from cifar_lab.searching import picture, space, table
 from cifar_lab.searching.ranges import Range
 
 pytest.importorskip("keras_tuner", reason="keras-tuner is not installed (the tune extra)")
-RECIPE = recipes.get("fashion-mnist-92")
+RECIPE = ladder.get("fashion-mnist-92").recipe
 # a small search: a trial takes a few seconds, nearly all of them TensorFlow's start
 SMALL = (
     "--trial-epochs",
@@ -112,7 +113,7 @@ def test_a_range_that_makes_no_sense_is_refused(text, words):
 
 
 def test_fields_of_builders_and_augmentation():
-    vgg = recipes.get("cifar10-88")
+    vgg = ladder.get("cifar10-88").recipe
     values = {"dropout": 0.25, "rotation_range": 5.0, "learning_rate": 0.01}
     changed = space.with_fields(vgg, values)
     assert (
@@ -153,12 +154,12 @@ def test_a_declaration_of_an_argument_that_is_not_there_is_refused():
 
 # --- what a trial's values make of a recipe ---
 
-NINETY = recipes.get("cifar10-90")  # airbench, 32-128-128, sgd, triangular
+NINETY = ladder.get("cifar10-90").recipe  # airbench, 32-128-128, sgd, triangular
 
 
 def changed(rung, *texts, **values):
     """The recipe of a trial with these values, which the ranges `texts` allow."""
-    recipe = recipes.get(rung)
+    recipe = ladder.get(rung).recipe
     assert set(space.parse_ranges(texts, recipe)) == {text.partition("=")[0] for text in texts}
     fields = json.loads(json.dumps(space.recipe_fields(recipe, values)))
     return recipes.changed(recipe, fields, "best_recipe.json")
@@ -203,12 +204,12 @@ def test_values_of_every_kind_become_builder_options():
     assert options == {"hidden_layers": 2}
 
 
-@pytest.mark.parametrize("rung", recipes.LADDER)
+@pytest.mark.parametrize("rung", ladder.LADDER)
 @pytest.mark.parametrize("optimizer", recipes.OPTIMIZERS)
 @pytest.mark.parametrize("schedule", recipes.SCHEDULES)
 def test_any_optimizer_goes_with_any_schedule(rung, optimizer, schedule):
     recipe = space.with_fields(
-        recipes.get(rung), {"optimizer": optimizer, "schedule": schedule, "momentum": 0.7}
+        ladder.get(rung).recipe, {"optimizer": optimizer, "schedule": schedule, "momentum": 0.7}
     )
     assert (recipe.optimizer, recipe.schedule) == (optimizer, schedule)
     assert recipe.momentum == (0.9 if optimizer == "adam" else 0.7)
@@ -278,9 +279,9 @@ def test_ranges_read_as_they_were_given():
     assert [space.told(v) for v in ("relu", True, 0.123456, 3)] == ["relu", "true", "0.1235", "3"]
 
 
-@pytest.mark.parametrize("rung", recipes.LADDER)
+@pytest.mark.parametrize("rung", ladder.LADDER)
 def test_default_ranges_hold_the_rungs_own_setting(rung):
-    recipe = recipes.get(rung)
+    recipe = ladder.get(rung).recipe
     ranges = space.default_ranges(recipe)
     assert {"learning_rate", "weight_decay", "batch_size"} <= set(ranges)
     for name, r in ranges.items():
@@ -916,7 +917,7 @@ def test_wrong_request(kind, small_data, tmp_path):
 
 
 def test_a_picture_of_texts_and_of_what_no_trial_uses(tmp_path):
-    recipe = recipes.get("cifar10-74")
+    recipe = ladder.get("cifar10-74").recipe
     texts = ("optimizer=adam,sgd", "momentum=0.5:0.9:log", "batch_normalization=true,false")
     ranges = space.parse_ranges(texts, recipe)
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from ..recipe import Augmentation, Recipe
 from .rung import Rung
 
-# Beyond the lecture: what Jordan's "94% on CIFAR-10 in 3.29 Seconds" (2024) does to a network of its shape, at half the
-# width (a quarter of the arithmetic). Chosen on validation accuracy over 5 to 8 epochs (docs/log.md): batches
-# of 256, relu (gelu costs a quarter of the speed at this width), the first half of the epochs at 24 x 24 pixels.
-# Promises 90 % in less than ten minutes on two CPU cores.
+# Beyond the lecture: what Jordan's "94% on CIFAR-10 in 3.29 Seconds" (2024) does to a network of
+# its shape, at half the width (a quarter of the arithmetic). Chosen on validation accuracy over 5
+# to 8 epochs (docs/experiments/cifar10-90.md): batches of 256, relu (gelu costs a quarter of the
+# speed at this width), the first half of the epochs at 24 x 24 pixels. Promises 90 % in less than
+# ten minutes on two CPU cores.
 CIFAR10_90 = Recipe(
     promise=0.90,
     idea="a whitened network, one short triangular cycle of Nesterov SGD, small images first",
@@ -35,13 +36,18 @@ CIFAR10_90 = Recipe(
     cpu_precision="mixed_bfloat16",
 )
 
-# The same at the widths that half an hour on two cores affords and three convolutions a stage, residual, with Muon for the convolutions,
-# batches of 512, silu (whose cost hardly shows beside these convolutions), crops of 4 pixels and cutout, the last three epochs
-# sharpness-aware (docs/log.md). Promises 94.0 % without test-time views, within 64 epochs' time of the 74 network.
+# The same at the widths that half an hour on two cores affords and three convolutions a stage,
+# residual, with Muon for the convolutions, batches of 512, silu (whose cost hardly shows beside
+# these convolutions), crops of 4 pixels and cutout, the last three epochs sharpness-aware
+# (docs/experiments/cifar10-94.md). Promises 94.0 % without test-time views, within 64 epochs' time
+# of the 74 network.
 CIFAR10_94 = replace(
     CIFAR10_90,
     promise=0.94,
-    idea="64, 256, 192 channels, three convolutions a stage, Muon, cutout, sharpness-aware at the end",
+    idea=(
+        "64, 256, 192 channels, three convolutions a stage, Muon, cutout, sharpness-aware at the "
+        "end"
+    ),
     builder_options={
         "widths": [64, 256, 192],
         "convolutions": 3,
@@ -62,13 +68,17 @@ CIFAR10_94 = replace(
     augmentation=Augmentation(alternating_flip=True, crop_padding=4, cutout_size=8),
 )
 
-# The network of Jordan's airbench96_faster (without its filtering of easy images), and cifar10-94's training for nearly twice the
-# epochs, every whole one sharpness-aware, and the mean of the weights over six short cycles after them: four and a half hours on
-# two cores. Promises 96.0 %.
+# The network of Jordan's airbench96_faster (without its filtering of easy images), and
+# cifar10-94's training for nearly twice the epochs, every whole one sharpness-aware, and the mean
+# of the weights over six short cycles after them: four and a half hours on two cores. Promises
+# 96.0 %.
 CIFAR10_96 = replace(
     CIFAR10_94,
     promise=0.96,
-    idea="128, 384, 512 channels, 38 epochs and six short cycles whose ends are averaged, sharpness-aware, stronger cutout",
+    idea=(
+        "128, 384, 512 channels, 38 epochs and six short cycles whose ends are averaged, "
+        "sharpness-aware, stronger cutout"
+    ),
     builder_options={
         "widths": [128, 384, 512],
         "convolutions": 3,

@@ -8,8 +8,9 @@ from ..recipe import Augmentation, Recipe
 from .beyond import CIFAR10_90
 from .rung import Rung
 
-# The lecture's second data set and network. It does not give the epochs: at a constant rate ten give
-# 90.8 %; chosen on validation data: 40 epochs of a cosine to zero, batches of 64. Promises 92.0 %.
+# The lecture's second data set and network. It does not give the epochs: at a constant rate ten
+# give 90.8 %; chosen on validation data: 40 epochs of a cosine to zero, batches of 64. Promises
+# 92.0 %.
 FASHION_MNIST_92 = Recipe(
     promise=0.92,
     idea="grey images of clothes, small kernels, strong dropout",
@@ -21,9 +22,10 @@ FASHION_MNIST_92 = Recipe(
     schedule="cosine",
 )
 
-# The same network trained as well as we know how: mirrored images, with them less dropout in the convolutions, smoothed labels,
-# Adam from 0.002 down a cosine, 60 epochs. With shifted images too (2 pixels, dropout 0.1 and 0.4, 45 epochs) it underfitted:
-# 92.7 % on validation, 92.5 % on test; with this 93.2 and 93.4 %. Promises 93 %.
+# The same network trained as well as we know how: mirrored images, with them less dropout in the
+# convolutions, smoothed labels, Adam from 0.002 down a cosine, 60 epochs. With shifted images too
+# (2 pixels, dropout 0.1 and 0.4, 45 epochs) it underfitted: 92.7 % on validation, 92.5 % on test;
+# with this 93.2 and 93.4 %. Promises 93 %.
 FASHION_MNIST_93 = replace(
     FASHION_MNIST_92,
     promise=0.93,
@@ -39,12 +41,16 @@ FASHION_MNIST_93 = replace(
     cpu_precision="mixed_bfloat16",
 )
 
-# Fashion-MNIST with the means of cifar10-90, Muon, cutout, many epochs, and at most 800,000 parameters: two stages of four convolutions,
-# residual, so that half of them see 13 x 13 pixels. Promises 95.0 %.
+# Fashion-MNIST with the means of cifar10-90, Muon, cutout, many epochs, and at most 800,000
+# parameters: two stages of four convolutions, residual, so that half of them see 13 x 13 pixels.
+# Promises 95.0 %.
 FASHION_MNIST_95 = replace(
     CIFAR10_90,
     promise=0.95,
-    idea="two residual stages of four convolutions, Muon, images mirrored, shifted, cut out, 70 epochs",
+    idea=(
+        "two residual stages of four convolutions, Muon, images mirrored, shifted, cut out, 70 "
+        "epochs"
+    ),
     data="fashion-mnist",
     input_shape=(28, 28, 1),
     builder_options={

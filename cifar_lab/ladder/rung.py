@@ -17,7 +17,8 @@ class Rung:
         parameters: of its network with ten classes, a literal that a test holds against it.
         accuracies: (low, high), within which the test accuracy of any one seed must lie.
         weights: "committed" where saved_models/RUNG has the bundle of seed 0, else why it has not.
-        lecture: whether it is one of the lecture's; these promise whole per cents, the others tenths.
+        lecture: whether it is one of the lecture's; these promise whole per cents, the others
+            tenths.
         reached: whether the mean of its runs keeps the promise; a test holds it against them.
     """
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from ..recipe import Augmentation, Recipe
 from .rung import Rung
 
-# For boards: depthwise separable residual networks that fit, as int8 files, into 98 and 40 KB. Muon had 80.4 % on validation
-# after five epochs where Adam had 76.5 %; its kernel_rate of then, 0.08, is too high for many epochs: at the peak the networks
-# stayed at 62 and 63 % of their train images (docs/log.md). Most epochs see small images, which makes half as many again in the
-# same time. The promises are those of the int8 files.
+# For boards: depthwise separable residual networks that fit, as int8 files, into 98 and 40 KB.
+# Muon had 80.4 % on validation after five epochs where Adam had 76.5 %; its kernel_rate of then,
+# 0.08, is too high for many epochs: at the peak the networks stayed at 62 and 63 % of their train
+# images (docs/experiments/tiny.md). Most epochs see small images, which makes half as many again
+# in the same time. The promises are those of the int8 files.
 CIFAR10_TINY_91 = Recipe(
     promise=0.91,
     idea="a 98 KB file: depthwise separable residual blocks, Muon, small images first",

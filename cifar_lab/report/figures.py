@@ -22,7 +22,9 @@ def attempt(
     try:
         draw(path, *args, **kwargs)
     except ImportError as error:
-        notice(f"{error.name} is not installed: no {Path(path).name}")
+        notice(
+            f"{(error.name or str(error)).partition('.')[0]} is not installed: no {Path(path).name}"
+        )
         return False
     except Exception as error:  # whatever it is, it is only a picture
         notice(f"no {Path(path).name}: {reason(error)}")

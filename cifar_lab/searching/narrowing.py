@@ -28,8 +28,9 @@ class Narrowing(Surviving, keras_tuner.Oracle):
       trial, so a wrong early turn is undone when a better region turns up.
 
     The defaults are the best of some forty settings on 100 searches each of three functions
-    (benchmarks/strategies.py; docs/log.md). Draw n of a search is a function of the seed, n, and
-    the trials completed when its round began. `rounds` has each round's first trial and ranges.
+    (benchmarks/strategies.py; docs/experiments/search.md). Draw n of a search is a function of the
+    seed, n, and the trials completed when its round began. `rounds` has each round's first trial
+    and ranges.
 
     Args:
         space: {name: ranges.Range}.

@@ -125,7 +125,9 @@ def parse_range(text, recipe, chosen=None):
     kinds = kinds_of(recipe, chosen)
     if name not in kinds:
         if name == "width":
-            raise InputError(f"{text}: {recipe.builder_name} declares no widths that could be scaled")
+            raise InputError(
+                f"{text}: {recipe.builder_name} declares no widths that could be scaled"
+            )
         raise InputError(f"{text}: {name!r} must be one of {', '.join(kinds)}")
     if not given:
         raise InputError(

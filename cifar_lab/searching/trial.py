@@ -17,8 +17,8 @@ from pathlib import Path
 
 from .. import backend, bundles, data, networks
 from .. import recipe as recipes
-from ..report import results
 from ..errors import InputError, reason
+from ..report import results
 
 LEAST_PEERS = 5  # trials that the median rule needs
 

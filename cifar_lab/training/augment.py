@@ -1,6 +1,7 @@
 """Augmentation: batch -> batch, inside the compiled step, in plain Keras ops, on every backend.
 
-The functions are exact and draw nothing; the layer draws for each image and applies them. Pixels keep their range.
+The functions are exact and draw nothing; the layer draws for each image and applies them. Pixels
+keep their range.
 """
 
 import math
@@ -17,17 +18,19 @@ def affine_matrices(
 
     Args:
         theta: rotation in degrees, float32 (N,) or a number, like all that follow.
-        tx: shift in pixels along the width (so it is in Keras' code, which calls it the x direction, though its
-            `get_random_transform` draws it from `height_shift_range`); the content moves by -tx.
+        tx: shift in pixels along the width (so it is in Keras' code, which calls it the x
+            direction, though its `get_random_transform` draws it from `height_shift_range`); the
+            content moves by -tx.
         ty: shift in pixels along the height; the content moves by -ty.
         shear: angle in degrees, counter-clockwise.
         zx, zy: zoom along the width and the height; 0.5 shows half the width, twice as large.
         height, width: of the images, pixels.
-        true_center: turn about the centre of images that are not square; Keras' code exchanges the centre's
-            coordinates there, and so does this without it.
+        true_center: turn about the centre of images that are not square; Keras' code exchanges the
+            centre's coordinates there, and so does this without it.
 
     Returns:
-        float32 (N, 2, 3): (row, column, 1) of an output pixel -> (row, column) where the input is sampled.
+        float32 (N, 2, 3): (row, column, 1) of an output pixel -> (row, column) where the input is
+            sampled.
     """
     theta, tx, ty, shear, zx, zy = (
         ops.reshape(ops.cast(v, "float32"), (-1,)) for v in (theta, tx, ty, shear, zx, zy)
@@ -54,16 +57,18 @@ def transform(images, matrices, fill_mode="nearest", cval=0.0):
     Args:
         images: float32 (N, height, width, channels).
         matrices: float32 (N, 2, 3), see affine_matrices.
-        fill_mode: what lies outside, in scipy.ndimage's words: "nearest" aaa|abcd|ddd, "constant" the value cval
-            beyond the outermost pixels' centres, "reflect" cba|abcd|dcb, "mirror" dcb|abcd|cba, "wrap" with the
+        fill_mode: what lies outside, in scipy.ndimage's words: "nearest" aaa|abcd|ddd, "constant"
+            the value cval beyond the outermost pixels' centres, "reflect" cba|abcd|dcb, "mirror"
+            dcb|abcd|cba, "wrap" with the
             period (size - 1): the first and the last pixel are one.
         cval: the value of "constant".
 
     Returns:
-        float32 (N, height, width, channels). Agrees with `ImageDataGenerator.apply_transform` (SciPy, float64) within
-        0.02 of 255 for images of 32 x 32 pixels and 0.1 for 256 x 256, at shifts up to 40 pixels and zooms of 0.3 to 3
-        (float32 coordinates: sampling points thousands of pixels away are less exact), except where a sampling point
-        lies within rounding of the outermost pixels' centres and the mode jumps there ("constant", "wrap").
+        float32 (N, height, width, channels). Agrees with `ImageDataGenerator.apply_transform`
+        (SciPy, float64) within 0.02 of 255 for images of 32 x 32 pixels and 0.1 for 256 x 256, at
+        shifts up to 40 pixels and zooms of 0.3 to 3 (float32 coordinates: sampling points thousands
+        of pixels away are less exact), except where a sampling point lies within rounding of the
+        outermost pixels' centres and the mode jumps there ("constant", "wrap").
     """
     height, width, channels = images.shape[1:]
     row = ops.reshape(ops.arange(height, dtype="float32"), (1, height, 1))
@@ -96,7 +101,8 @@ def transform(images, matrices, fill_mode="nearest", cval=0.0):
 
 
 def _neighbours(coordinate, size, fill_mode):
-    """(index below, index above, weight of the one above, whether inside) of points on an axis of `size` pixels."""
+    """(index below, index above, weight of the one above, whether inside) of points on an axis of
+    `size` pixels."""
     last = float(size - 1)
     inside = (coordinate >= 0) & (coordinate <= last)
     if fill_mode == "wrap" and size > 1:
@@ -123,18 +129,21 @@ def _folded(index, size, fill_mode):
 
 
 def flip(images, chosen, axis=2):
-    """The chosen images mirrored. images: (N, height, width, channels); chosen: bool (N,); axis: 2 left to right,
-    1 upside down."""
+    """The chosen images mirrored. images: (N, height, width, channels); chosen: bool (N,); axis: 2
+    left to right, 1 upside down."""
     return ops.where(ops.reshape(chosen, (-1, 1, 1, 1)), ops.flip(images, axis), images)
 
 
 def shifted_crop(images, down, right, fill_mode="mirror", cval=0.0):
-    """The crop, of the images' own size, out of padded images: He et al. (2016), section 4.2, cut their crops so.
+    """The crop, of the images' own size, out of padded images: He et al. (2016), section 4.2, cut
+    their crops so.
 
     Args:
         images: float32 (N, height, width, channels).
-        down, right: integers (N,), pixels by which the window is moved from the middle, up and left where negative.
-        fill_mode: what the padding holds, see transform ("wrap" has the period of the size here); "constant" is cval.
+        down, right: integers (N,), pixels by which the window is moved from the middle, up and left
+            where negative.
+        fill_mode: what the padding holds, see transform ("wrap" has the period of the size here);
+            "constant" is cval.
         cval: the value of "constant".
 
     Returns:
@@ -166,7 +175,8 @@ def cutout(images, row, column, size, value=127.5):
 
     Args:
         images: float32 (N, height, width, channels).
-        row, column: integers (N,), the square's centre (for an even size the pixel below and right of it).
+        row, column: integers (N,), the square's centre (for an even size the pixel below and right
+            of it).
         size: its side, pixels.
         value: what it is painted with (theirs is the mean of the images).
 
@@ -191,17 +201,20 @@ def cutout(images, row, column, size, value=127.5):
 
 
 class Augment(layers.Layer):
-    """Draws for each image of a batch what Augmentation says, and applies it; the identity outside training.
+    """Draws for each image of a batch what Augmentation says, and applies it; the identity outside
+    training.
 
     Args:
         settings: Augmentation.
         num_images: size of the data set that the indices of `call` point into.
-        seed: of the draws, which go on from batch to batch, and of the first epoch's alternating flips. The draws'
-            state and `epoch` are variables, so a model's saved variables resume exactly.
+        seed: of the draws, which go on from batch to batch, and of the first epoch's alternating
+            flips. The draws' state and `epoch` are variables, so a model's saved variables resume
+            exactly.
 
-    Call: images, float32 (N, height, width, channels), 0-255; indices, int32 (N,), of the images in the data set
-    (alternating flips need to know which is which) -> float32 (N, height, width, channels), 0-255, clipped where
-    interpolation rounds beyond.
+    Call: images, float32 (N, height, width, channels), 0-255; indices, int32 (N,), of the images in
+        the data set
+    (alternating flips need to know which is which) -> float32 (N, height, width, channels), 0-255,
+    clipped where interpolation rounds beyond.
     """
 
     def __init__(self, settings, num_images, seed, **kwargs):

@@ -18,8 +18,8 @@ STATISTICS_IMAGES = 8192
 def take_mean(trainer: Trainer, epoch: int) -> dict:
     """Take the weights of the end of an epoch, 0 the first, into trainer.kept, the mean so far.
 
-    Returns its validation figures, {"val_loss", "val_accuracy"}; {} for the first set, whose figures
-    are the epoch's own. The training itself goes on as if nothing had been taken.
+    Returns its validation figures, {"val_loss", "val_accuracy"}; {} for the first set, whose
+    figures are the epoch's own. The training itself goes on as if nothing had been taken.
     """
     count, weights = trainer.plan.sets_after(epoch + 1), trainer.network.get_weights()
     if count == 1 or trainer.kept is None:

@@ -1,7 +1,8 @@
-"""Layers that compute what Keras' own do with fewer or cheaper kernels, for training with TensorFlow.
+"""Layers that compute what Keras' own do with fewer or cheaper kernels, for training with
+TensorFlow.
 
-A saved network has Keras' layers; only the graph that trains is rebuilt with these. What they save on two CPU cores is
-in docs/log.md.
+A saved network has Keras' layers; only the graph that trains is rebuilt with these. What they save
+on two CPU cores is in docs/experiments/engine.md.
 """
 
 import keras
@@ -11,12 +12,14 @@ from .. import backend
 
 
 class FusedBatchNormalization(layers.BatchNormalization):
-    """keras.layers.BatchNormalization over the last axis of 4-D inputs, the same up to rounding, as one kernel.
+    """keras.layers.BatchNormalization over the last axis of 4-D inputs, the same up to rounding, as
+    one kernel.
 
-    Keras composes it of a dozen operations, in float32 whatever the precision. XLA fuses them; where it is off, as on
-    TensorFlow's CPU, they cost a third of a small network's training step.
+    Keras composes it of a dozen operations, in float32 whatever the precision. XLA fuses them;
+    where it is off, as on TensorFlow's CPU, they cost a third of a small network's training step.
 
-    Call: (N, height, width, channels), float32, float16 or bfloat16 -> the same shape and dtype; statistics are
+    Call: (N, height, width, channels), float32, float16 or bfloat16 -> the same shape and dtype;
+        statistics are
     float32. Other inputs take Keras' own path.
     """
 
@@ -67,10 +70,11 @@ class FusedBatchNormalization(layers.BatchNormalization):
 
 
 class CheapDropout(layers.Dropout):
-    """keras.layers.Dropout that draws 16 random bits an element, where Keras draws 32 and makes floats of them.
+    """keras.layers.Dropout that draws 16 random bits an element, where Keras draws 32 and makes
+    floats of them.
 
-    The rate is rounded to a multiple of 1 / 65,536, and the scale is that of the rounded rate, so that the mean is kept
-    (as exactly as the dtype holds the scale).
+    The rate is rounded to a multiple of 1 / 65,536, and the scale is that of the rounded rate, so
+    that the mean is kept (as exactly as the dtype holds the scale).
     Seeded and stepped like Keras' own, with other draws.
     """
 
@@ -91,14 +95,17 @@ class CheapDropout(layers.Dropout):
 
 
 class TransposedGradientConv2D(layers.Conv2D):
-    """keras.layers.Conv2D whose gradient by the kernel, on small feature maps in bfloat16, is a matrix product for each of its taps.
+    """keras.layers.Conv2D whose gradient by the kernel, on small feature maps in bfloat16, is a
+    matrix product for each of its taps.
 
-    oneDNN's kernel for that gradient reaches half the arithmetic rate of the one that goes forward. With the images last in memory
-    a tap's inputs are one matrix, and those that padding would fill are left out: a third and more of the time less up to
-    8 x 8 positions, nothing gained beyond (docs/log.md).
+    oneDNN's kernel for that gradient reaches half the arithmetic rate of the one that goes forward.
+    With the images last in memory a tap's inputs are one matrix, and those that padding would fill
+    are left out: a third and more of the time less up to 8 x 8 positions, nothing gained beyond
+    (docs/experiments/engine.md).
 
-    Takes this way where the strides and dilations are 1, there is one group, the padding is "same", the kernel's sides are odd and
-    above 1, the inputs bfloat16 (N, height, width, channels) with at most 64 positions; Keras' own elsewhere.
+    Takes this way where the strides and dilations are 1, there is one group, the padding is "same",
+    the kernel's sides are odd and above 1, the inputs bfloat16 (N, height, width, channels) with at
+    most 64 positions; Keras' own elsewhere.
     """
 
     MOST_POSITIONS = 64
@@ -121,7 +128,8 @@ class TransposedGradientConv2D(layers.Conv2D):
 
 
 def _convolved(inputs, kernel):
-    """The convolution, stride 1 and padding "same". inputs: (N, height, width, channels); kernel: (odd, odd, channels, filters)."""
+    """The convolution, stride 1 and padding "same". inputs: (N, height, width, channels); kernel:
+    (odd, odd, channels, filters)."""
     import tensorflow as tf
 
     height, width = inputs.shape[1:3]
@@ -165,10 +173,12 @@ def _convolved(inputs, kernel):
 
 
 class QuotientSilu(layers.Activation):
-    """keras.layers.Activation("silu") whose gradient, in bfloat16, finds the sigmoid by dividing the output by the input.
+    """keras.layers.Activation("silu") whose gradient, in bfloat16, finds the sigmoid by dividing
+    the output by the input.
 
-    TensorFlow computes it anew, in a kernel that takes ten times as long as the one that goes forward. 2 ** -100 is added to the
-    inputs so that 0 divided by 0 is 1 / 2. Inputs of other dtypes take Keras' own path.
+    TensorFlow computes it anew, in a kernel that takes ten times as long as the one that goes
+    forward. 2 ** -100 is added to the inputs so that 0 divided by 0 is 1 / 2. Inputs of other
+    dtypes take Keras' own path.
     """
 
     def call(self, inputs):
@@ -196,9 +206,11 @@ def _silu(inputs):
 
 
 def rebuilt(network):
-    """`network` with the layers above in place of Keras' convolution, normalisation, dropout and silu; the same weights, in order.
+    """`network` with the layers above in place of Keras' convolution, normalisation, dropout and
+    silu; the same weights, in order.
 
-    network: functional keras.Model; models nested in it stay as they are. Returned as it is but on TensorFlow on a CPU, and
+    network: functional keras.Model; models nested in it stay as they are. Returned as it is but on
+        TensorFlow on a CPU, and
     where there is nothing to replace.
     """
     if not backend.is_tensorflow_on_cpu() or not any(

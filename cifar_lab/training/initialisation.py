@@ -7,10 +7,11 @@ from ..errors import InputError
 
 
 def whiten(network, images, epsilon=3e-5):
-    """Set the layer "whiten" so that its outputs are uncorrelated and of unit variance on train patches, with both signs
-    (Page 2019, "How to train your ResNet 8"; Jordan 2024), and freeze it.
+    """Set the layer "whiten" so that its outputs are uncorrelated and of unit variance on train
+    patches, with both signs (Page 2019, "How to train your ResNet 8"; Jordan 2024), and freeze it.
 
-    network: keras.Model with a Conv2D "whiten" of 2 * kernel area * channels filters after a division by 255.
+    network: keras.Model with a Conv2D "whiten" of 2 * kernel area * channels filters after a
+        division by 255.
     images: uint8 (N, height, width, channels).   epsilon: added to the variances (pixels 0-1).
     Raises InputError where the network has no such layer.
     """
@@ -48,8 +49,9 @@ def whiten(network, images, epsilon=3e-5):
 
 
 def dirac(network):
-    """Let each convolution but "whiten" pass its first channels on: output i is input i, for as many as it has of both
-    (Zagoruyko and Komodakis 2017, "DiracNets"; as Jordan 2024 has it). The other outputs stay as they were drawn."""
+    """Let each convolution but "whiten" pass its first channels on: output i is input i, for as
+    many as it has of both (Zagoruyko and Komodakis 2017, "DiracNets"; as Jordan 2024 has it). The
+    other outputs stay as they were drawn."""
     for layer in network.layers:
         if isinstance(layer, keras.layers.Conv2D) and layer.name != "whiten":
             kernel = np.array(layer.get_weights()[0])

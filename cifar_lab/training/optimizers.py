@@ -5,7 +5,8 @@ from keras import ops
 
 
 def build(recipe, steps, precision="float32"):
-    """The optimizer of a recipe for a training of `steps` steps under the dtype policy `precision`: keras.optimizers.Optimizer."""
+    """The optimizer of a recipe for a training of `steps` steps under the dtype policy `precision`:
+    keras.optimizers.Optimizer."""
     main, cycle = (
         steps * epochs // recipe.epochs for epochs in (recipe.main_epochs, recipe.swa_epochs)
     )
@@ -33,7 +34,8 @@ def build(recipe, steps, precision="float32"):
 
 
 def _schedule(recipe, rate, steps):
-    """The recipe's schedule from or to `rate` over `steps`: a LearningRateSchedule, or the rate where it is constant."""
+    """The recipe's schedule from or to `rate` over `steps`: a LearningRateSchedule, or the rate
+    where it is constant."""
     if recipe.schedule == "cosine":
         return keras.optimizers.schedules.CosineDecay(rate, steps)
     if recipe.schedule == "triangular":
@@ -43,7 +45,8 @@ def _schedule(recipe, rate, steps):
 
 @keras.saving.register_keras_serializable("cifar_lab")
 class Triangular(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear from peak / 5 up to peak in the first share of the steps, then linear down to 0 at the last.
+    """Linear from peak / 5 up to peak in the first share of the steps, then linear down to 0 at the
+    last.
 
     peak: learning rate.   steps: int.   warmup_fraction: share of the steps, 0 to 1.
     """
@@ -66,7 +69,8 @@ class Triangular(keras.optimizers.schedules.LearningRateSchedule):
 class Cycles(keras.optimizers.schedules.LearningRateSchedule):
     """One schedule for the first steps, then a short one over and over.
 
-    main, cycle: float, or keras LearningRateSchedule, called with the step since its own beginning.   main_steps, cycle_steps: int.
+    main, cycle: float, or keras LearningRateSchedule, called with the step since its own beginning.
+          main_steps, cycle_steps: int.
     """
 
     def __init__(self, main, main_steps, cycle, cycle_steps):
@@ -103,9 +107,11 @@ class Cycles(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class NesterovSGD(keras.optimizers.SGD):
-    """SGD with Nesterov's momentum, decoupled weight decay, and a learning rate of their own for biases (Jordan 2024).
+    """SGD with Nesterov's momentum, decoupled weight decay, and a learning rate of their own for
+    biases (Jordan 2024).
 
-    bias_rate_factor: variables named "bias" or "beta" (of convolutions, dense layers, normalisation) learn at this many
+    bias_rate_factor: variables named "bias" or "beta" (of convolutions, dense layers,
+        normalisation) learn at this many
     times the learning rate. Other arguments: keras.optimizers.SGD.
     """
 
@@ -141,14 +147,17 @@ class NesterovSGD(keras.optimizers.SGD):
 
 
 class Muon(NesterovSGD):
-    """NesterovSGD but for the kernels of convolutions, whose steps are orthogonal matrices (Jordan et al. 2024).
+    """NesterovSGD but for the kernels of convolutions, whose steps are orthogonal matrices (Jordan
+    et al. 2024).
 
-    A kernel is the matrix of its (height x width x inputs) rows and its outputs. Each step scales it to the norm
-    sqrt(outputs), then takes from it rate * kernel_rate_factor times the orthogonal matrix nearest to Nesterov's momentum, as
-    `orthogonalized` finds it: all directions learn at one pace, whatever the gradient's length. Such kernels have no weight
-    decay. (keras.optimizers.Muon does this for matrices alone, and leaves kernels of four axes to AdamW.)
+    A kernel is the matrix of its (height x width x inputs) rows and its outputs. Each step scales
+    it to the norm sqrt(outputs), then takes from it rate * kernel_rate_factor times the orthogonal
+    matrix nearest to Nesterov's momentum, as `orthogonalized` finds it: all directions learn at one
+    pace, whatever the gradient's length. Such kernels have no weight decay. (keras.optimizers.Muon
+    does this for matrices alone, and leaves kernels of four axes to AdamW.)
 
-    kernel_rate_factor: the kernels' rate as a multiple of the learning rate.   bfloat16: whether to orthogonalize in it.
+    kernel_rate_factor: the kernels' rate as a multiple of the learning rate.   bfloat16: whether to
+        orthogonalize in it.
     Other arguments: NesterovSGD.
     """
 
@@ -198,11 +207,13 @@ class Muon(NesterovSGD):
 
 
 def orthogonalized(matrix, steps=3, bfloat16=False):
-    """About the nearest (semi-)orthogonal matrix: the same singular vectors, singular values near 1.
+    """About the nearest (semi-)orthogonal matrix: the same singular vectors, singular values near
+    1.
 
-    `steps` times the polynomial 3.4445 x - 4.775 x^3 + 2.0315 x^5 of the singular values (a Newton-Schulz iteration; Jordan et
-    al. 2024), beginning from the matrix over its Frobenius norm: after 3 steps, which is enough to train with, those that began
-    above 0.05 are within 0.68 and 1.21; after 5 those above 0.01 are.
+    `steps` times the polynomial 3.4445 x - 4.775 x^3 + 2.0315 x^5 of the singular values (a
+    Newton-Schulz iteration; Jordan et al. 2024), beginning from the matrix over its Frobenius norm:
+    after 3 steps, which is enough to train with, those that began above 0.05 are within 0.68 and
+    1.21; after 5 those above 0.01 are.
 
     matrix: float (N, M).   bfloat16: the dtype to compute in. Returns float (N, M).
     """

@@ -1,4 +1,5 @@
-"""What a training will do, resolved once from recipe, data set, seed and machine, and handed down."""
+"""What a training will do, resolved once from recipe, data set, seed and machine, and handed
+down."""
 
 from __future__ import annotations
 
@@ -99,7 +100,8 @@ class Plan:
         return np.random.default_rng([self.seed, epoch]).permutation(self.train_indices)
 
     def sets_after(self, epochs: int) -> int:
-        """How many sets of weights the mean is of that is taken after so many epochs; 0: none is."""
+        """How many sets of weights the mean is of that is taken after so many epochs; 0: none
+        is."""
         recipe, past = self.recipe, epochs - self.recipe.main_epochs
         if not recipe.swa_cycles or past < 0 or past % recipe.swa_epochs:
             return 0

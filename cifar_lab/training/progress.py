@@ -32,9 +32,9 @@ class OneRun(keras.callbacks.CallbackList):
 class Interrupt(keras.callbacks.Callback):
     """Ctrl-C, obeyed before the next call of the compiled function, which takes several steps.
 
-    A KeyboardInterrupt that Python raises wherever it happens to be can fall into a finalizer inside
-    `fit`, where it is dropped and training goes on. So the signal is noted, and raised from here; a
-    second one is raised at once.
+    A KeyboardInterrupt that Python raises wherever it happens to be can fall into a finalizer
+    inside `fit`, where it is dropped and training goes on. So the signal is noted, and raised from
+    here; a second one is raised at once.
     """
 
     def __init__(self):
@@ -87,7 +87,8 @@ class Progress(keras.callbacks.Callback):
 
 
 class LiveProgress(Progress):
-    """Also a line that counts the steps, for a terminal: notice.live draws it, the next replaces it."""
+    """Also a line that counts the steps, for a terminal: notice.live draws it, the next replaces
+    it."""
 
     # from a thread of Keras' own, where the backend has it, so that no step waits for its figures
     async_safe = True

@@ -1,4 +1,5 @@
-"""A run: from a recipe and a data set to a bundle, with a lock, a state file, and its resumption."""
+"""A run: from a recipe and a data set to a bundle, with a lock, a state file, and its
+resumption."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import Any
 
 import keras
 
-from .. import __version__, backend, bundles, networks, provenance
+from .. import __version__, bundles, networks, provenance
 from .. import recipe as recipes
 from ..data import Dataset, limited
 from ..errors import InputError, reason
@@ -51,9 +52,9 @@ def train(
         tensorboard: folder for TensorBoard's logs, or None.
         command: what the user typed, for the card.
         notice: called with lines for the user.
-        callbacks: further keras.callbacks.Callback objects. What they are told at the end of a cycle
-            (swa_share) are the figures of its own weights, not of the mean. Counters of theirs are not
-            in the state file: a resumed run starts them anew.
+        callbacks: further keras.callbacks.Callback objects. What they are told at the end of a
+            cycle (swa_share) are the figures of its own weights, not of the mean. Counters of
+            theirs are not in the state file: a resumed run starts them anew.
         test: whether the test images are looked at, once, at the end. Without, the card has no test
             figures.
 

@@ -1,4 +1,5 @@
-"""Sharpness-aware minimization (Foret et al. 2021): a step by the gradient at the worst weights nearby."""
+"""Sharpness-aware minimization (Foret et al. 2021): a step by the gradient at the worst weights
+nearby."""
 
 import contextlib
 
@@ -7,14 +8,17 @@ from keras import ops
 
 
 class SharpnessAware(keras.Model):
-    """A functional keras.Model each of whose training steps takes the gradient where the loss is higher.
+    """A functional keras.Model each of whose training steps takes the gradient where the loss is
+    higher.
 
-    Before a step each convolution's kernel goes up along its own gradient by `radius` of its norm; the step is then taken by the
-    gradient there, and the kernels go back by what they went up. So a step costs twice as much. What layers draw at random
-    (augmentation, dropout) is drawn anew for the second gradient. The train figures of such a step are those of the raised weights,
-    the moving statistics of batch normalisation those from before.
+    Before a step each convolution's kernel goes up along its own gradient by `radius` of its norm;
+    the step is then taken by the gradient there, and the kernels go back by what they went up. So a
+    step costs twice as much. What layers draw at random (augmentation, dropout) is drawn anew for
+    the second gradient. The train figures of such a step are those of the raised weights, the
+    moving statistics of batch normalisation those from before.
 
-    Arguments: keras.Model's; `radius` is an attribute, a share of a kernel's norm, 0 to 1. On TensorFlow, JAX and PyTorch.
+    Arguments: keras.Model's; `radius` is an attribute, a share of a kernel's norm, 0 to 1. On
+        TensorFlow, JAX and PyTorch.
     """
 
     radius = 0.0
@@ -31,7 +35,8 @@ class SharpnessAware(keras.Model):
         return [i for i, v in enumerate(self.trainable_variables) if len(v.shape) == 4]
 
     def _ascent(self, kernel, gradient):
-        """What is added to a kernel: `radius` of its norm along the gradient; nothing where that is 0 or not finite."""
+        """What is added to a kernel: `radius` of its norm along the gradient; nothing where that is
+        0 or not finite."""
         gradient = ops.cast(gradient, kernel.dtype)
         factor = self.radius * _norm(kernel) / _norm(gradient)
         return ops.where(ops.isfinite(factor * gradient), factor * gradient, 0.0)

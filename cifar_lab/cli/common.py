@@ -1,0 +1,236 @@
+"""What the commands share. The benchmarks use it too."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .. import paths
+from ..errors import InputError, reason
+
+OK, WRONG, INTERRUPTED = 0, 2, 130
+MAX_SEED = 2**32 - 1
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, whose complaints are InputErrors, and whose flags cannot be abbreviated.
+
+    Give it a `prog`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:  # one line: argparse would print the usage as well
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+class Notice:
+    """Lines for the user on stderr; on a terminal, `live` shows one that the next line replaces."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        if self._terminal:
+            self.live = lambda line: print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def __call__(self, line: str) -> None:
+        print(f"\r{line}\x1b[K" if self._terminal else line, file=sys.stderr, flush=True)
+
+
+def guarded(prog: str, command: Callable[[Any], int], argv: Any) -> int:
+    """command(argv), where the package is installed; what goes wrong becomes a line and a code.
+
+    Args:
+        prog: how errors begin.
+        command: takes the arguments, returns the exit code.
+        argv: the arguments.
+
+    Returns:
+        The exit code: the command's, WRONG, or INTERRUPTED.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up lines
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a file's name may hold what the encoding has not
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        paths.require_installed()
+        return command(argv)
+    except InputError as error:
+        return _wrong(prog, " ".join(str(error).split()))
+    except KeyboardInterrupt as interrupt:
+        print(f"\n{prog}: interrupted{''.join(map(str, interrupt.args))}", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except OSError as error:  # a path that no system call takes, a disk that goes away
+        where = f"{error.filename}: " if error.filename else ""
+        return _wrong(prog, f"{where[:200]}{reason(error)}")
+
+
+def _wrong(prog: str, line: str) -> int:
+    print(f"{prog}: error: {line}", file=sys.stderr)
+    return WRONG
+
+
+# --- types for add_argument ---
+
+
+def whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    """A type for add_argument: a whole number from low to high."""
+    allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low or high is not None and value > high:
+            raise argparse.ArgumentTypeError(f"must be a whole number {allowed}, received {text!r}")
+        return value
+
+    return parse
+
+
+def positive(text: str) -> float:
+    """A type for add_argument: a number greater than 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"must be a number greater than 0, received {text!r}")
+    return value
+
+
+def address(text: str) -> tuple[str, int]:
+    """A type for add_argument: (host, port) of HOST:PORT, or of PORT for this machine."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(
+            f"must be HOST:PORT, or PORT for 127.0.0.1, received {text!r}"
+        )
+    return host or "127.0.0.1", int(port)
+
+
+# --- flags that several commands have ---
+
+
+def add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """--data-dir, --data and --json (`as_json`)."""
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="folder with real data as published (default: CIFAR_LAB_DATA, the Keras cache, or a "
+        "download)",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="NAME_OR_FOLDER",
+        help="cifar10, fashion-mnist, mnist, synthetic, or a folder of images with one subfolder "
+        "a class",
+    )
+    add_json_flag(parser, "print one JSON object on stdout and nothing else there")
+
+
+def add_json_flag(parser: argparse.ArgumentParser, help: str) -> None:
+    """--json, which is `as_json` among the parsed arguments."""
+    parser.add_argument("--json", action="store_true", dest="as_json", help=help)
+
+
+def add_seed_flag(parser: argparse.ArgumentParser, help: str, high: int = MAX_SEED) -> None:
+    """--seed, 0 to `high`, 0 by default."""
+    parser.add_argument("--seed", type=whole(0, high), default=0, metavar="S", help=help)
+
+
+def refuse_empty(output: str | None, kind: str) -> None:
+    """InputError where --output is given and empty; kind: "folder" or "file"."""
+    if output == "":
+        raise InputError(f"--output: must name a {kind}, received ''")
+
+
+# --- words ---
+
+
+def program(name: str) -> str:
+    """A command's name in its usage: "train.py", in an installed copy "cifar-lab train"."""
+    return paths.command(name).removeprefix("python ")
+
+
+def command_line(script: str, argv: Sequence[str]) -> str:
+    """A command as it goes into a card: where data lie on this machine is nobody's business."""
+    words = [
+        "DIR" if before == "--data-dir" else re.sub("^(--data-dir=).*", r"\1DIR", word)
+        for before, word in zip(("", *argv), argv, strict=False)
+    ]
+    return shlex.join(["python", script, *words])
+
+
+def data_place(name: str) -> str:
+    """A data set's name as it is, a folder's absolute: a card says where it was, from anywhere.
+
+    Raises InputError for what is neither.
+    """
+    from .. import data
+
+    return os.path.abspath(name) if data.is_folder(name) else name
+
+
+def num_classes(data_name: str) -> int:
+    """How many classes a data set has, told without reading or downloading it."""
+    from .. import data
+
+    if not data.is_folder(data_name):
+        return len(data.CLASSES[data_name.split(":")[0]])
+    count = len(data.folder_classes(data_name))
+    if count < 2:
+        raise InputError(
+            f"{data_name}: needs one subfolder a class and at least two classes, has {count}"
+        )
+    return count
+
+
+def shown_path(path: Path) -> str:
+    """A path as the user sees it: relative where it lies below the working folder."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+# --- in and out ---
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """What a JSON file holds. Raises InputError."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)})") from None
+    except ValueError as error:
+        raise InputError(f"{path}: is not JSON ({reason(error)})") from None
+
+
+def print_json(value: Any) -> None:
+    """A line of JSON on stdout."""
+    print(json.dumps(value))
+
+
+def needs(extra: str, *packages: str) -> None:
+    """InputError where a package of an extra is not installed, before anything is read or started.
+
+    packages: names of modules.
+    """
+    for name in packages:
+        try:
+            found = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            found = None
+        if found is None:
+            hint = paths.install_hint(extra)
+            raise InputError(f"{name.replace('_', '-')}: is not installed ({hint})")

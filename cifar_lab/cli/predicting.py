@@ -1,0 +1,187 @@
+"""predict.py: say what is on pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from . import common
+from .common import OK, WRONG
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Picture = tuple[str, np.ndarray | InputError]  # a file's name; its pixels, or why it has none
+
+BATCH = 32  # pictures that are read before the first answers
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be said of which pictures. The fields are those of the command line.
+
+    Fields:
+        network: a rung, the folder of a bundle, a file, or FILE.py:NAME.
+        images: files, folders of them, or "-" for stdin.
+        top: how many classes to name, or None.
+        show_pixels: whether to print what the network sees.
+        as_json: how to print.
+    """
+
+    network: str
+    images: list[str]
+    top: int | None
+    show_pixels: bool
+    as_json: bool
+
+
+def run(argv: list[str]) -> int:
+    """The command: returns the exit code, WRONG where a picture could not be read."""
+    request = Request(**vars(_parser().parse_args(argv)))
+    from .. import inference
+
+    classifier = inference.Classifier(inference.network_file(request.network))
+    notice = common.Notice()
+    if not classifier.card:
+        notice(f"note: {request.network} has no card beside it, so its classes are numbers")
+    count = len(classifier.classes)
+    if request.top and request.top > count:
+        raise InputError(f"--top: must be a whole number from 1 to {count}, received {request.top}")
+    batch = 1 if request.images == ["-"] else BATCH
+    failed, waiting = False, []
+    for picture in _pictures(request.images, classifier.input_shape, notice):
+        waiting.append(picture)
+        if len(waiting) == batch:
+            failed |= _tell(classifier, waiting, request)
+            waiting = []
+    failed |= _tell(classifier, waiting, request)
+    return WRONG if failed else OK
+
+
+def _parser() -> common.Parser:
+    parser = common.Parser(prog=common.program("predict"), description="Say what is on pictures.")
+    add = parser.add_argument
+    add(
+        "network",
+        metavar="RUNG_OR_BUNDLE_OR_FILE",
+        help="name of a rung, the folder of a bundle, a .keras, .tflite or .onnx file, or the "
+        "FILE.py:NAME that was trained",
+    )
+    add(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="image files, folders of them, or - for one on stdin",
+    )
+    add(
+        "--top",
+        type=common.whole(1),
+        metavar="K",
+        help="show the K likeliest classes (default 3, or all there are)",
+    )
+    add(
+        "--show-pixels",
+        action="store_true",
+        help="print the matrix that the network sees, 0-255, channel by channel",
+    )
+    common.add_json_flag(
+        parser, "print one JSON object a line for each image and nothing else on stdout"
+    )
+    return parser
+
+
+# --- reading ---
+
+
+def _pictures(
+    names: list[str], input_shape: tuple[int, int, int], notice: Callable[[str], None]
+) -> Iterator[Picture]:
+    """The pictures of files and folders, in order."""
+    for name in names:
+        try:
+            files = _files(name, notice)
+        except InputError as error:
+            yield name, error
+            continue
+        for file in files:
+            try:
+                yield file, _read(file, input_shape)
+            except InputError as error:
+                yield file, error
+
+
+def _files(name: str, notice: Callable[[str], None]) -> list[str]:
+    from .. import data
+
+    if name == "-" or not os.path.isdir(name):
+        return [name]
+    files, others = data.images_below(name)
+    if others:
+        notice(data.left_out(name, others))
+    return [str(file) for file in files]
+
+
+def _read(file: str, input_shape: tuple[int, int, int]) -> np.ndarray:
+    """uint8 (height, width, channels) of a file, or of stdin for "-"."""
+    from .. import data
+
+    if file != "-":
+        return data.read_image(file, input_shape)
+    if sys.stdin is None:
+        raise InputError("-: there is no stdin")
+    return data.read_image(io.BytesIO(sys.stdin.buffer.read()), input_shape, "stdin")
+
+
+# --- telling ---
+
+
+def _tell(classifier: Any, pictures: list[Picture], request: Request) -> bool:
+    """Print what is on pictures. Returns whether one of them could not be read."""
+    top = request.top or min(3, len(classifier.classes))
+    read = [pixels for _, pixels in pictures if not isinstance(pixels, InputError)]
+    answers = iter(classifier.classify(read, top) if read else [])
+    for file, pixels in pictures:
+        if isinstance(pixels, InputError):
+            _print_error(file, pixels, request)
+        elif request.as_json:
+            _print_json(file, next(answers), pixels, request)
+        else:
+            best = next(answers)
+            print(f"{file}: " + ", ".join(f"{name} {share:.1%}" for name, share in best))
+            if request.show_pixels:
+                _print_pixels(pixels)
+    return len(read) < len(pictures)
+
+
+def _print_error(file: str, error: InputError, request: Request) -> None:
+    if request.as_json:
+        print(json.dumps({"file": file, "error": str(error)}), flush=True)
+    else:
+        print(f"predict.py: error: {error}", file=sys.stderr, flush=True)
+
+
+def _print_json(
+    file: str, best: list[tuple[str, float]], pixels: np.ndarray, request: Request
+) -> None:
+    line = {
+        "file": file,
+        "class": best[0][0],
+        "probability": best[0][1],
+        "top": [{"class": name, "probability": probability} for name, probability in best],
+    }
+    common.print_json(line | ({"pixels": pixels.tolist()} if request.show_pixels else {}))
+
+
+def _print_pixels(pixels: np.ndarray) -> None:
+    for channel, name in enumerate(
+        ("red", "green", "blue") if pixels.shape[-1] == 3 else ("grey",)
+    ):
+        print(name)
+        for row in pixels[..., channel]:
+            print(" ".join(f"{value:3d}" for value in row))

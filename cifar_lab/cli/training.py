@@ -1,0 +1,291 @@
+"""train.py: train a network and save it as a bundle; also the ladder and a recipe, shown."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import paths
+from ..errors import InputError
+from . import common
+from .common import OK
+
+if TYPE_CHECKING:
+    from ..recipe import Recipe
+
+_JSON_KEYS = (
+    "rung",
+    "seed",
+    "seconds",
+    "compile_seconds",
+    "epoch",
+    "val_accuracy",
+    "test_accuracy",
+    "test_loss",
+    "device",
+    "backend",
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be trained.
+
+    Fields:
+        label: the rung, or the name of a network of the user's own.
+        recipe: after --recipe and --epochs.
+        departed: whether anything but the seed differs from a rung's own run; always so for a
+            network or recipe of a file of the user's.
+        data: name, or absolute folder.
+        suffixes: what tells the run's default folder from others, in order.
+    """
+
+    label: str
+    recipe: Recipe
+    departed: bool
+    data: str
+    suffixes: tuple[str, ...]
+
+    @property
+    def rung_folder(self) -> Path:
+        """Where the rung's own run is saved."""
+        return paths.home() / "saved_models" / self.label
+
+    @property
+    def default_output(self) -> Path:
+        if not self.departed:
+            return self.rung_folder
+        return paths.home() / "runs" / "-".join([self.label, *self.suffixes])
+
+
+def run(argv: list[str]) -> int:
+    """The command: returns the exit code. Raises InputError."""
+    args = _parser().parse_args(argv)
+    if args.list:
+        return _list(args.as_json)
+    if args.rung is None:
+        from ..ladder import LADDER
+
+        raise InputError(f"RUNG: must be FILE.py:NAME or one of {', '.join(LADDER)}, received none")
+    common.refuse_empty(args.output, "folder")
+    request = _request(args)
+    if args.show:
+        return _show(request, args.as_json)
+    output = _output(request, args)
+    card, finished_before = _train(request, output, args, argv)
+    _report(request, output, card, finished_before, args.as_json)
+    return OK
+
+
+def _parser() -> common.Parser:
+    parser = common.Parser(
+        prog=common.program("train"),
+        description="Train a rung of the ladder, or your own network, and save it as a bundle.",
+    )
+    add = parser.add_argument
+    add(
+        "rung",
+        nargs="?",
+        metavar="RUNG_OR_FILE.py:NAME",
+        help="name of a rung, see --list; or a builder or Recipe in a file of your own",
+    )
+    add("--list", action="store_true", help="show the ladder: promises, measurements, ideas")
+    common.add_data_flags(parser)
+    add("--recipe", metavar="FILE", help="JSON file with recipe fields that replace the rung's")
+    add("--epochs", type=common.whole(1), metavar="N", help="epochs instead of the recipe's")
+    common.add_seed_flag(parser, "random seed (default 0)")
+    add(
+        "--limit",
+        type=common.whole(1),
+        metavar="N",
+        help="use N train images, stratified; the test set stays whole",
+    )
+    add(
+        "--output",
+        metavar="DIR",
+        help="folder of the bundle (default: saved_models/RUNG; runs/... for a run that departs "
+        "from its rung, or for your own network)",
+    )
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace the bundle or unfinished run that is there",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="go on with a run that was stopped; start where there is none",
+    )
+    add("--tensorboard", metavar="DIR", help="write TensorBoard logs")
+    add("--show", action="store_true", help="print the recipe and the layers, and train nothing")
+    return parser
+
+
+# --- from flags to a request ---
+
+
+def _request(args: argparse.Namespace) -> Request:
+    """What the flags ask for. Builds a network of the user's own, to refuse a wrong one at once."""
+    from .. import networks
+
+    label, base = networks.resolve(args.rung)
+    recipe = _with_flags(base, args)
+    own = networks.is_own(args.rung) or not networks.is_packaged(recipe)
+    named = args.data or recipe.data
+    data = common.data_place(named)
+    other_data = named != base.data
+    if own and not args.show:
+        networks.build(recipe, common.num_classes(data))
+    changed = recipe.sha256() != base.sha256()
+    departed = own or changed or other_data or bool(args.limit)
+    suffixes = [_file_name(data)] if other_data else []
+    suffixes += [Path(args.recipe).stem] if args.recipe else []
+    suffixes += [f"epochs{args.epochs}"] if args.epochs else []
+    suffixes += [f"limit{args.limit}"] if args.limit else []
+    suffixes += [f"seed{args.seed}"] if args.seed else []
+    return Request(label, recipe, departed, data, tuple(suffixes))
+
+
+def _with_flags(recipe: Recipe, args: argparse.Namespace) -> Recipe:
+    """The recipe with the fields of --recipe and --epochs."""
+    from .. import networks
+    from .. import recipe as recipes
+
+    if args.recipe:
+        fields = common.read_json(args.recipe)
+        recipe = recipes.changed(recipe, fields, f"--recipe {args.recipe}")
+        if "builder" in fields:  # its file is named from the folder of this one
+            recipe = networks.located(recipe, Path(args.recipe).parent)
+    if args.epochs:
+        recipe = recipes.changed(recipe, {"epochs": args.epochs}, "--epochs")
+    return recipe
+
+
+def _file_name(data_name: str) -> str:
+    """A data set's name, or the last part of its folder's, fit for a file's name."""
+    name = os.path.basename(data_name) or "data"
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-.")
+
+
+def _output(request: Request, args: argparse.Namespace) -> Path:
+    """The folder of the bundle. Raises InputError where it cannot be written, or must not be."""
+    from .. import bundles
+
+    output = Path(os.path.realpath(args.output or request.default_output))
+    rungs_place = output.parent == request.rung_folder.parent.resolve()
+    if rungs_place and (request.departed or output.name != request.label):
+        raise InputError(
+            f"--output {output}: is a rung's own place, for runs of that rung's whole recipe and "
+            "data; name another folder"
+        )
+    bundles.prepare(output, bytes_needed=0)  # before data are downloaded or read
+    if not (args.resume or args.overwrite):
+        bundles.refuse_existing(output)
+    return output
+
+
+# --- training ---
+
+
+def _train(
+    request: Request, output: Path, args: argparse.Namespace, argv: list[str]
+) -> tuple[dict[str, Any], bool]:
+    """(card, whether the run was finished before)."""
+    from .. import backend, data
+
+    notice = common.Notice()
+    dataset = data.load(request.data, args.data_dir, request.recipe.input_shape, notice)
+    if args.limit:
+        data.check_limit(dataset, args.limit)  # before the seconds that Keras takes to start
+    backend.start()
+    from .. import training
+
+    try:
+        return training.train(
+            request.recipe,
+            dataset,
+            output,
+            rung=request.label,
+            seed=args.seed,
+            limit=args.limit,
+            overwrite=args.overwrite,
+            resume=args.resume,
+            tensorboard=args.tensorboard,
+            notice=notice,
+            command=common.command_line("train.py", argv),
+        )
+    except InputError as error:
+        if str(error).startswith("tensorboard"):  # the library does not know the flag
+            raise InputError(f"--{error}") from None
+        raise
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "; what was trained is kept, and the same command with --resume goes on"
+        ) from None
+
+
+def _report(
+    request: Request, output: Path, card: dict[str, Any], finished_before: bool, as_json: bool
+) -> None:
+    if as_json:
+        found = {key: card.get(key) for key in _JSON_KEYS}
+        common.print_json({"bundle": str(output), **found, "finished_before": finished_before})
+        return
+    if finished_before:
+        print("this run is finished already")
+    shown = common.shown_path(output)
+    print(
+        f"saved in {shown}: test accuracy {card['test_accuracy']:.2%}, "
+        f"validation accuracy {card['val_accuracy']:.2%} (epoch {card['epoch']}), trained in "
+        f"{card['seconds']:.0f} s + {card['compile_seconds']:.0f} s of compilation"
+    )
+    name = request.label if output == request.rung_folder else shlex.quote(shown)
+    print(f"test it, forward only: {paths.command('evaluate')} {name}")
+
+
+# --- showing ---
+
+
+def _list(as_json: bool) -> int:
+    from ..report import tables
+
+    if as_json:
+        common.print_json({"ladder": tables.list_rows()})
+    else:
+        print("\n".join(tables.list_lines()))
+    return OK
+
+
+def _show(request: Request, as_json: bool) -> int:
+    from .. import backend, networks
+
+    count = common.num_classes(request.data)
+    backend.start()
+    model = networks.build(request.recipe, count)
+    rows = [
+        {
+            "layer": layer.name,
+            "kind": type(layer).__name__,
+            "output_shape": list(layer.output.shape[1:]),
+            "parameters": layer.count_params(),
+        }
+        for layer in model.layers
+    ]
+    recipe, total = request.recipe.as_dict(), model.count_params()
+    if as_json:
+        common.print_json(
+            {"rung": request.label, "recipe": recipe, "parameters": total, "layers": rows}
+        )
+        return OK
+    print(json.dumps({request.label: recipe}, indent=2))
+    print(f"{'layer':<14}{'kind':<22}{'output':<16}{'parameters':>12}")
+    for row in rows:
+        shape = " x ".join(map(str, row["output_shape"]))
+        print(f"{row['layer']:<14}{row['kind']:<22}{shape:<16}{row['parameters']:>12,}")
+    print(f"{'total':<52}{total:>12,}")
+    return OK
