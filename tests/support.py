@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -11,10 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-NOT_REACHED = set()  # rungs that are below their promise
-NOT_COMMITTED = {
-    "cifar10-96"
-}  # rungs that were measured, and whose weights are too large to commit
 ROOT = Path(__file__).resolve().parent.parent
 
 # Python code: from here on TensorFlow is not installed
@@ -108,3 +105,28 @@ def bomb_header(width=60_000, height=60_000):
         + chunk(b"IDAT", b"")
         + chunk(b"IEND", b"")
     )
+
+
+def copy_checkout(folder, *scripts):
+    """The package, its builders and these root scripts, in a folder of their own."""
+    for name in ("cifar_lab", "models", "setup.cfg", *scripts):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    return folder
+
+
+def mapped(checkout, folder):
+    """A folder for PYTHONPATH that maps models/ of a copied checkout as installing it does."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(f"""
+import importlib.util, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "cifar_lab.models":
+            places = [{str(checkout / "models")!r}]
+            return importlib.util.spec_from_file_location(
+                name, places[0] + "/__init__.py", submodule_search_locations=places
+            )
+sys.meta_path.insert(0, Finder())
+""")
+    return folder

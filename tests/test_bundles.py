@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from cifar_lab import bundles
+from cifar_lab import bundles, paths
 from cifar_lab.errors import InputError
 from support import ROOT
 
@@ -157,4 +157,4 @@ def test_plain_keras_reads_the_model_without_the_package(fashion_bundle, tmp_pat
 def test_find_names_the_rungs(tmp_path):
     with pytest.raises(InputError, match="neither a rung .cifar10-74.* nor the folder"):
         bundles.find(str(tmp_path / "nothing"))
-    assert bundles.home() == ROOT
+    assert paths.home() == ROOT

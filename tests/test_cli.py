@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_lab import bundles, cli, data
+from cifar_lab import bundles, cli, data, ladder
 from support import (
     ROOT,
     assert_refused,
     bomb_header,
     command_env,
+    copy_checkout,
+    mapped,
     replace_file,
     run,
     run_json,
@@ -55,7 +57,7 @@ def test_help_and_list_answer_within_a_second():
         (
             "keras_tuner",
             ["tune", "fashion-mnist-92"],
-            'keras-tuner: is not installed (pip install "cifar_lab[tune]")',
+            "keras-tuner: is not installed (pip install -e '.[tune]')",
         ),
         ("grpc", ["tune", "fashion-mnist-92", "--workers", "2"], "grpc: is not installed"),
         (
@@ -66,7 +68,7 @@ def test_help_and_list_answer_within_a_second():
         (
             "ai_edge_litert",
             ["export", "cifar10-74", "--format", "litert"],
-            'ai-edge-litert: is not installed (pip install "cifar_lab[edge]")',
+            "ai-edge-litert: is not installed (pip install -e '.[edge]')",
         ),
         ("tf2onnx", ["export", "cifar10-74", "--format", "onnx"], "tf2onnx: is not installed"),
     ],
@@ -137,43 +139,14 @@ def seconds(args, code):
 
 def test_list_shows_every_rung():
     rows = run_json("train.py", "--list")["ladder"]
-    assert [r["rung"] for r in rows] == [
-        "cifar10-74",
-        "cifar10-79",
-        "cifar10-84",
-        "cifar10-88",
-        "cifar10-90",
-        "cifar10-94",
-        "cifar10-96",
-        "cifar10-tiny-88",
-        "cifar10-tiny-91",
-        "fashion-mnist-92",
-        "fashion-mnist-93",
-        "fashion-mnist-95",
-    ]
-    assert [r["promise"] for r in rows] == [
-        0.74,
-        0.79,
-        0.84,
-        0.88,
-        0.9,
-        0.94,
-        0.96,
-        0.88,
-        0.91,
-        0.92,
-        0.93,
-        0.95,
-    ]
-    assert [r["rung"] for r in rows if not r["reached"]] == []
-    text = run("train.py", "--list").stdout
-    assert (
-        text.count("\n") == 12
-        and "promises 74 %" in text
-        and "promises 94 %" in text
-        and "promises 96 %" in text
-        and "measured 96.0" in text
-    )
+    assert [r["rung"] for r in rows] == list(ladder.LADDER)
+    assert [r["promise"] for r in rows] == [rung.promise for rung in ladder.LADDER.values()]
+    assert {r["rung"] for r in rows if not r["reached"]} == {
+        name for name, rung in ladder.LADDER.items() if not rung.reached
+    }
+    lines = run("train.py", "--list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [*ladder.LADDER, "*"]
+    assert "promises 74 %" in lines[0] and "measured 74." in lines[0]
 
 
 def test_show_prints_recipe_and_layers_and_trains_nothing(photos):
@@ -243,13 +216,9 @@ def test_evaluate_prints_a_table_and_views(fashion_bundle):
 
 def test_default_output_of_a_departed_run_is_not_the_rungs_place(fashion, tmp_path):
     """In a copy of the checkout: runs/ and never saved_models/RUNG."""
-    copy = tmp_path / "checkout"
-    for name in ("cifar_lab", "models", "train.py", "setup.cfg"):
-        source = ROOT / name
-        shutil.copytree(source, copy / name) if source.is_dir() else shutil.copy(
-            source, copy / name
-        )
-    env = {k: v for k, v in os.environ.items() if k not in ("CIFAR_LAB_DATA", "PYTHONPATH")}
+    copy = copy_checkout(tmp_path / "checkout", "train.py")
+    env = {k: v for k, v in os.environ.items() if k != "CIFAR_LAB_DATA"}
+    env["PYTHONPATH"] = str(mapped(copy, tmp_path / "site"))
     done = subprocess.run(
         [
             sys.executable,

@@ -70,7 +70,7 @@ def test_two_views_average_an_image_and_its_mirror(brightest_column):
 
 
 def test_refusals(brightest_column):
-    with pytest.raises(InputError, match="--views.*received 3"):
+    with pytest.raises(InputError, match="views: must be one of 1, 2, 6, received 3"):
         evaluation.evaluate(
             brightest_column, images_of(np.array([0])), np.array([0]), CLASSES, views=3
         )

@@ -185,7 +185,7 @@ def test_what_is_left_out_of_a_folder_is_said(small_file, tmp_path):
     assert (
         done.returncode == 0
         and done.stdout.startswith("f/a.png: red ")
-        and "f: 1 files" in done.stderr
+        and "f: skipped 1 file" in done.stderr
         and "f/b.HEIC first" in done.stderr
     )
 

@@ -2,7 +2,6 @@
 
 import json
 import pkgutil
-import shutil
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ import pytest
 import cifar_lab
 from cifar_lab import bundles, data, paths
 from cifar_lab.errors import InputError
-from support import ROOT, assert_refused, command_env, run, run_json
+from support import ROOT, assert_refused, command_env, copy_checkout, run, run_json
 
 
 def python(code, cwd, **env):
@@ -68,7 +67,13 @@ def test_importing_what_is_called_like_a_command_runs_nothing(tmp_path):
 
 def test_help_reads_as_an_introduction_and_walking_ends(tmp_path):
     text = python("import cifar_lab; help(cifar_lab)", tmp_path)
-    for word in ("cifar_lab.load(", "def train(", "LADDER", "one line", "class Classifier"):
+    for word in (
+        "cifar_lab.load(",
+        "train(recipe_or_rung",
+        "LADDER",
+        "one line",
+        "class Classifier",
+    ):
         assert word in text
     names = [m.name for m in pkgutil.walk_packages(cifar_lab.__path__, "cifar_lab.")]
     assert "cifar_lab.training.plan" in names and len(names) == len(set(names)) < 120
@@ -78,12 +83,7 @@ def test_help_reads_as_an_introduction_and_walking_ends(tmp_path):
 
 def test_a_checkout_that_is_not_installed_says_how_to(tmp_path):
     """Its dependencies are there, the package is not, or is another copy's."""
-    copy = tmp_path / "checkout"
-    for name in ("cifar_lab", "models", "setup.cfg", "train.py", "evaluate.py", "tune.py"):
-        source = ROOT / name
-        shutil.copytree(source, copy / name) if source.is_dir() else shutil.copy(
-            source, copy / name
-        )
+    copy = copy_checkout(tmp_path / "checkout", "train.py", "evaluate.py", "tune.py")
     for script in ("train.py", "evaluate.py", "tune.py"):
         done = subprocess.run(
             [sys.executable, script, "cifar10-74"],
@@ -94,7 +94,7 @@ def test_a_checkout_that_is_not_installed_says_how_to(tmp_path):
         )
         assert_refused(done, "pip install -e .", str(copy))
     with pytest.raises(AssertionError, match="pip install -e ."):
-        python("import cifar_lab; cifar_lab.LADDER", copy)
+        python("import cifar_lab; cifar_lab.load('cifar10-74')", copy)
 
 
 def test_one_hint_for_a_checkout_and_another_for_an_installed_copy(monkeypatch):

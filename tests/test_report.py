@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from conftest import ROOT
 
 from cifar_lab import bundles, paths
 from cifar_lab.errors import InputError
 from cifar_lab.ladder import LADDER, get
 from cifar_lab.recipe import Recipe
 from cifar_lab.report import figures, results, tables
+from support import ROOT
 
 COMMITTED = [rung for rung, entry in LADDER.items() if entry.weights == "committed"]
 LECTURE = [rung for rung, entry in LADDER.items() if entry.lecture]

@@ -14,7 +14,6 @@ import types
 
 import numpy as np
 import pytest
-from conftest import ROOT, command_env, run, run_json, write_fashion
 
 from cifar_lab import ladder, models
 from cifar_lab import recipe as recipes
@@ -22,6 +21,7 @@ from cifar_lab.errors import InputError
 from cifar_lab.models.searchable import Choice, Number, searchable
 from cifar_lab.searching import picture, space, table
 from cifar_lab.searching.ranges import Range
+from support import ROOT, command_env, run, run_json, write_fashion
 
 pytest.importorskip("keras_tuner", reason="keras-tuner is not installed (the tune extra)")
 RECIPE = ladder.get("fashion-mnist-92").recipe
