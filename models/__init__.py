@@ -12,6 +12,7 @@ from .airbench import airbench
 from .cifar10_cnn import cifar10_cnn
 from .edge import edge
 from .fashion_mnist_cnn import fashion_mnist_cnn
+from .resnet import resnet
 from .vgg import vgg
 
-__all__ = ["airbench", "cifar10_cnn", "edge", "fashion_mnist_cnn", "vgg"]
+__all__ = ["airbench", "cifar10_cnn", "edge", "fashion_mnist_cnn", "resnet", "vgg"]
