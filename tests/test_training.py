@@ -18,7 +18,8 @@ from cifar_lab import backend, bundles, data, ladder, training
 from cifar_lab import recipe as recipes
 from cifar_lab.data import synthetic
 from cifar_lab.errors import InputError
-from cifar_lab.training import averaging, sharpness, state
+from cifar_lab.training import averaging, sharpness
+from cifar_lab.training import state as state_file
 from cifar_lab.training.trainer import DatasetLookup
 from support import ROOT, WITHOUT_TENSORFLOW, command_env, run
 
@@ -700,7 +701,7 @@ def kill_campaign(tmp_path, data_dir, kills, rng):
         assert process.wait() in (0, -signal.SIGKILL), process.stderr.read()
         done += process.returncode == -signal.SIGKILL
         if state.exists():
-            state.read(state)  # whole, whatever the moment
+            state_file.read(state)  # whole, whatever the moment
         if (
             output.exists()
         ):  # finished before the kill came: whole too, and the campaign starts anew
@@ -762,7 +763,7 @@ def test_ctrl_c_keeps_the_state_and_exits_130(tmp_path, fashion, moment):
     assert process.returncode == 130
     assert "Traceback" not in rest and "--resume goes on" in rest
     assert bundles.state_path(output).exists() and not output.exists()
-    assert len(state.read(bundles.state_path(output))[0]["history"]) >= 2
+    assert len(state_file.read(bundles.state_path(output))[0]["history"]) >= 2
 
 
 # --- other backends ---
