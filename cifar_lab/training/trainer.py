@@ -150,7 +150,7 @@ class Trainer:
             ) from None
 
     def model_of(self, epoch: int) -> keras.Model:
-        """The training model of an epoch, 0 the first; beyond the recipe's own, that of its last."""
+        """The training model of an epoch, 0 the first; beyond the recipe's own, of its last."""
         phases = self.plan.phases
         return self.models[phases[min(epoch, len(phases) - 1)]]
 
