@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cifar_lab
-from cifar_lab import bundles, data, paths
+from cifar_lab import bundles, data, networks, paths
 from cifar_lab.errors import InputError
 from support import ROOT, assert_refused, command_env, copy_checkout, run, run_json
 
@@ -46,7 +46,7 @@ def test_the_import_is_cheap_and_lazy(tmp_path):
 def test_train_is_the_function_and_stays_it(folder, tmp_path):
     code = (
         "from cifar_lab import train\n"
-        "import cifar_lab, cifar_lab.training, cifar_lab.searching.search, cifar_lab.exporting\n"
+        "import cifar_lab, cifar_lab.searching.space, cifar_lab.exporting, cifar_lab.ladder\n"
         "import cifar_lab.cli, cifar_lab.data\n"
         "for name in cifar_lab.__all__: getattr(cifar_lab, name)\n"
         "names = 'train evaluate export search load load_data'.split()\n"
@@ -134,7 +134,7 @@ def test_train_evaluate_and_load(trained):
     assert cifar_lab.evaluate(model, dataset)["accuracy"] == card["test_accuracy"]
     best = network.classify(dataset.test_images[:5], top=2)
     assert len(best) == 5 and all(len(b) == 2 and b[0][1] >= b[1][1] for b in best)
-    with pytest.raises(InputError, match="holds a trained bundle already"):
+    with pytest.raises(InputError, match="holds a trained bundle already; overwrite replaces it"):
         cifar_lab.train("cifar10-90", "synthetic", limit=300, epochs=2, output=folder)
 
 
@@ -310,23 +310,29 @@ def test_a_network_of_ones_own_is_searched(nets, tmp_path):
         ("two.py", ["defines 2 recipes"]),
     ],
 )
-def test_what_a_file_does_wrong_is_one_line_before_any_training(name, words, nets, tmp_path):
+def test_what_a_file_does_wrong_is_one_line(name, words, nets, tmp_path):
     (nets.parent / "broken.py").write_text("x = 1\ny = 2\ndef small(:\n")
     (nets.parent / "raising.py").write_text("x = 1\nx / 0\n")
-    (nets.parent / "two.py").write_text(
-        "from cifar_lab import Recipe\na = Recipe()\nb = Recipe()\n"
-    )
-    out = tmp_path / "out"
-    done = run("train.py", name, "--data", "synthetic", "--output", out, cwd=nets.parent)
-    assert_refused(done, *words, output=out)
-    if name == "my_nets.py:sizes":  # every command takes the name, and finds no bundle of it
-        for command in (
+    two = "from cifar_lab import Recipe\na = Recipe()\nb = Recipe()\n"
+    (nets.parent / "two.py").write_text(two)
+    with pytest.raises(InputError) as error:
+        networks.build(networks.resolve(str(nets.parent / name))[1], 10)
+    assert all(word in str(error.value) for word in words), error.value
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["raises", "sizes"])
+def test_it_is_refused_before_any_training_by_every_command(name, nets, tmp_path):
+    out, own = tmp_path / "out", f"my_nets.py:{name}"
+    done = run("train.py", own, "--data", "synthetic", "--output", out, cwd=nets.parent)
+    assert_refused(done, f"my_nets.py:{name}", output=out)
+    if name == "sizes":  # every command takes the name, and finds no bundle of it
+        for command, *more in (
             ["evaluate.py"],
             ["predict.py", "x.png"],
             ["export.py", "--format", "onnx"],
         ):
-            args = [command[0], name, *command[1:]]
-            assert_refused(run(*args, cwd=nets.parent), "train it first")
+            assert_refused(run(command, own, *more, cwd=nets.parent), "train it first")
 
 
 def test_a_file_named_like_a_standard_module_beside_ones_own_does_no_harm(nets, tmp_path):

@@ -650,6 +650,7 @@ def test_a_search_over_optimizers_and_activations(small_data, tmp_path):
     assert trained["val_accuracy"] == float(best["score"])
 
 
+@pytest.mark.slow
 def test_a_network_that_its_builder_refuses_is_a_failed_trial(small_data, tmp_path):
     out = tmp_path / "search"
     request = ("tune.py", "fashion-mnist-95", "--data-dir", small_data, "--output", out)

@@ -228,7 +228,7 @@ def _request(
     if args.trial_images:
         data.check_limit(dataset, args.trial_images, "--trial-images")
     return Request(
-        rung=args.rung,
+        rung=networks.portable(args.rung),
         strategy=args.strategy,
         ranges=ranges,
         objective=args.objective,
