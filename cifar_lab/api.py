@@ -237,7 +237,12 @@ def export(
         raise InputError(f"format: must be one of {known}, received {format!r}")
     folder = bundles.find(rung_or_bundle)
     card = bundles.read_card(folder)
-    file = Path(output) if output is not None else folder / exporting.FORMATS[format].file
+    default = folder / exporting.FORMATS[format].file
+    if folder.parent == paths.PACKAGED:  # not among the installed files
+        default = paths.home() / default.name.replace("model", folder.name)
+    file = Path(output if output is not None else default)
+    if file.suffix != default.suffix:
+        raise InputError(f"output {file}: must end in {default.suffix}")
     if file.is_dir() or not overwrite:
         exporting.refuse_other(file, card, format)
     backend.start()

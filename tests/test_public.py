@@ -158,6 +158,8 @@ def test_export_and_search(trained, tmp_path):
     assert card["agreement"] == 1.0 and (tmp_path / "m.tflite").stat().st_size == card["bytes"]
     with pytest.raises(InputError, match="format: must be one of litert"):
         cifar_lab.export(trained[1], "pickle")
+    with pytest.raises(InputError, match="must end in .tflite"):
+        cifar_lab.export(trained[1], "litert", tmp_path / "m.onnx")
     found = cifar_lab.search(
         "cifar10-90",
         {"width": "0.1:0.2", "activation": "relu,silu"},
