@@ -2,9 +2,8 @@
 
     import cifar_lab
 
-    network = cifar_lab.load("cifar10-90")              # a rung of the ladder, trained and
-    committed network.classify(["photo.jpg"], top=3)              # [[("cat", 0.93), ("dog", 0.04),
-    ...]]
+    network = cifar_lab.load("cifar10-90")            # a rung that is trained and committed
+    network.classify(["photo.jpg"], top=3)            # [[("cat", 0.93), ("dog", 0.04), ...]]
 
     card = cifar_lab.train("cifar10-74", "synthetic", limit=1000, epochs=2, output="runs/first")
     cifar_lab.evaluate("runs/first")["accuracy"]        # forward only, on the test images
