@@ -2,8 +2,8 @@
 schedule.
 
     python benchmarks/ablation.py --data-dir DIR [--rung cifar10-90] [--epochs 4] [--seeds 2]
-    [--first-seed 0] [--ideas ...] python benchmarks/ablation.py --table [--rung cifar10-90]
-    [--epochs 4]
+                                  [--first-seed 0] [--ideas ...]
+    python benchmarks/ablation.py --table [--rung cifar10-90] [--epochs 4]
 
 Appends one JSON line a run to docs/ablation.jsonl (or --results) and prints it; what is there
 already, of this recipe and these epochs, is not run again, so a killed command goes on where it

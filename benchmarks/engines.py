@@ -12,20 +12,17 @@ the same turns, that the training step reaches (multiply-adds of convolutions an
 forward and backward; the first layer's images need no gradient).
 
 Cases: 74, the lecture's first network; 84, its last network; 88, the same with augmentation, for
-    which the lecture's
-script has ImageDataGenerator.flow (needs SciPy). PyTorch runs channels-last, eager, and not case
-88.
+which the lecture's script has ImageDataGenerator.flow (needs SciPy). PyTorch runs channels-last,
+eager, and not case 88.
 
 Engines: lecture, ours, torch, each with options after colons: precision=mixed_bfloat16, batch=128,
-    threads=1 (both
-of TensorFlow's thread pools), onednn=0, fpmath=bf16 (oneDNN computes float32 convolutions in
-bfloat16), backend=jax;
+threads=1 (both of TensorFlow's thread pools), onednn=0, fpmath=bf16 (oneDNN computes float32
+convolutions in bfloat16), backend=jax;
 ours: fused=0 (only Keras' own layers), steps=1 (steps that the compiled function takes at a time);
 lecture: wait=0 (fed with a data set that does not tune itself, see backend.batched: Keras' own may
-    sleep at the end of a
-pass, which weighs the more the shorter the turns are). Default: lecture, lecture:wait=0, ours, in
-bfloat16 too for 84 and 88, and torch where it is installed. Example: --engines ours ours:batch=128
-ours:batch=128:precision=mixed_bfloat16
+sleep at the end of a pass, which weighs the more the shorter the turns are). Default: lecture,
+lecture:wait=0, ours, in bfloat16 too for 84 and 88, and torch where it is installed. Example:
+--engines ours ours:batch=128 ours:batch=128:precision=mixed_bfloat16
 """
 
 import argparse

@@ -58,8 +58,7 @@ class Classifier:
             themselves.
 
     Attributes: path; kind (".tflite", ...); input_shape, (height, width, channels); classes, tuple
-        of str; card, dict, {}
-    where there is none; dtype of the file's own input, "float32" or "int8".
+    of str; card, dict, {} where there is none; dtype of the file's own input, "float32" or "int8".
 
     Raises:
         InputError: no such file, another kind, damaged or not its card's, no image classifier, or

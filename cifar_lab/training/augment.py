@@ -212,9 +212,8 @@ class Augment(layers.Layer):
             exactly.
 
     Call: images, float32 (N, height, width, channels), 0-255; indices, int32 (N,), of the images in
-        the data set
-    (alternating flips need to know which is which) -> float32 (N, height, width, channels), 0-255,
-    clipped where interpolation rounds beyond.
+    the data set (alternating flips need to know which is which) -> float32 (N, height, width,
+    channels), 0-255, clipped where interpolation rounds beyond.
     """
 
     def __init__(self, settings, num_images, seed, **kwargs):

@@ -19,8 +19,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
     where it is off, as on TensorFlow's CPU, they cost a third of a small network's training step.
 
     Call: (N, height, width, channels), float32, float16 or bfloat16 -> the same shape and dtype;
-        statistics are
-    float32. Other inputs take Keras' own path.
+    statistics are float32. Other inputs take Keras' own path.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -210,8 +209,7 @@ def rebuilt(network):
     silu; the same weights, in order.
 
     network: functional keras.Model; models nested in it stay as they are. Returned as it is but on
-        TensorFlow on a CPU, and
-    where there is nothing to replace.
+    TensorFlow on a CPU, and where there is nothing to replace.
     """
     if not backend.is_tensorflow_on_cpu() or not any(
         _replacement(layer) for layer in network.layers

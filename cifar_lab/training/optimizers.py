@@ -111,8 +111,8 @@ class NesterovSGD(keras.optimizers.SGD):
     biases (Jordan 2024).
 
     bias_rate_factor: variables named "bias" or "beta" (of convolutions, dense layers,
-        normalisation) learn at this many
-    times the learning rate. Other arguments: keras.optimizers.SGD.
+    normalisation) learn at this many times the learning rate. Other arguments:
+    keras.optimizers.SGD.
     """
 
     BIASES = ("bias", "beta")

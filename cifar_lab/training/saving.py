@@ -22,8 +22,7 @@ class Facts:
     """What a card says beside the training itself.
 
     identity: of the run, see run._identity.   command: what the user typed.   test: whether the
-        test
-    images are looked at.   notice: called with lines for the user.
+    test images are looked at.   notice: called with lines for the user.
     """
 
     identity: dict

@@ -41,8 +41,8 @@ class DatasetLookup(layers.Layer):
     """Indices -> images, out of an array that stays on the device.
 
     images: uint8 (N, height, width, channels). Call: int32 (batch,) -> float32 (batch, height,
-        width,
-    channels), 0-255. The array is a variable that no state file and no saved model contains.
+    width, channels), 0-255. The array is a variable that no state file and no saved model
+    contains.
     """
 
     def __init__(self, images, **kwargs):
