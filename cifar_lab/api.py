@@ -89,6 +89,9 @@ def train(
     """
     from . import backend, bundles
 
+    _check_seed(seed)
+    if limit is not None and not _is_whole(limit):
+        raise InputError(f"limit: must be a whole number, received {limit!r}")
     label, recipe, is_rung = _resolved(recipe_or_rung)
     if epochs is not None:
         recipe = changed(recipe, {"epochs": epochs}, "epochs")
@@ -150,11 +153,15 @@ def evaluate(
     from . import bundle_data, evaluation
 
     model, card, input_shape = _opened(model_or_path)
+    where = None if data_dir is None else str(data_dir)
+    name = None if data is None or isinstance(data, Dataset) else str(data)
+    if not card and name is not None:  # nothing says what it was trained on: all test images
+        name = _data_name(name, None)
+        data = data_sets.load(name, where, input_shape, _silent)
     if isinstance(data, Dataset):
         classes = card.get("classes") or data.classes
+        _refuse_misfit(model, input_shape, data, classes)
         return evaluation.evaluate(model, data.test_images, data.test_labels, classes, views)
-    where = None if data_dir is None else str(data_dir)
-    name = None if data is None else str(data)
     chosen = bundle_data.chosen(card, name, where)
     images, labels, _ = bundle_data.test_images(card, chosen, where, input_shape, _silent)
     return evaluation.evaluate(model, images, labels, card["classes"], views)
@@ -314,6 +321,14 @@ def search(
     ):
         if value not in allowed:
             raise InputError(f"{name}: must be one of {', '.join(allowed)}, received {value!r}")
+    for name, number in (("max_trials", max_trials), ("trial_epochs", trial_epochs)):
+        if number is not None and not (_is_whole(number) and number >= 1):
+            raise InputError(f"{name}: must be a whole number of at least 1, received {number!r}")
+    if max_minutes is not None and not max_minutes > 0:
+        raise InputError(f"max_minutes: must be a number greater than 0, received {max_minutes!r}")
+    if max_trials is None and max_minutes is None:
+        raise InputError("max_trials, max_minutes: one of the two must bound the search")
+    _check_seed(seed)
     texts = [f"{name}={text}" for name, text in (ranges or {}).items()]
     found = space.parse_ranges(texts, recipe) or space.default_ranges(recipe)
     data_name = _data_name(data, recipe)
@@ -367,6 +382,15 @@ def _data_name(data: str | Path | None, recipe: Recipe | None) -> str:
     return os.path.abspath(name) if data_sets.is_folder(name) else name
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_seed(seed: Any) -> None:
+    if not (_is_whole(seed) and 0 <= seed < 2**32):
+        raise InputError(f"seed: must be a whole number from 0 to 2**32 - 1, received {seed!r}")
+
+
 def _refuse_rungs_place(folder: Path, whole: bool, label: str) -> None:
     if folder.parent == (paths.home() / "saved_models").resolve():
         if not whole or folder.name != label:
@@ -383,8 +407,7 @@ def _opened(model_or_path: Any) -> tuple[Any, dict, tuple]:
 
     paths.require_installed()
     if isinstance(model_or_path, Classifier):
-        card = {**model_or_path.card, "classes": list(model_or_path.classes)}
-        return model_or_path, card, model_or_path.input_shape
+        return model_or_path, model_or_path.card, model_or_path.input_shape
     if isinstance(model_or_path, (str, Path)):
         if is_file(str(model_or_path)):
             return _opened(Classifier(model_or_path))
@@ -393,4 +416,20 @@ def _opened(model_or_path: Any) -> tuple[Any, dict, tuple]:
         backend.start()
         model, card = bundles.load(folder)
         return model, card, tuple(model.input_shape[1:])
+    if not hasattr(model_or_path, "predict") or not hasattr(model_or_path, "input_shape"):
+        kind = type(model_or_path).__name__
+        raise InputError(
+            f"model_or_path: must be a name, a path, a model or a Classifier, is {kind}"
+        )
     return model_or_path, {}, tuple(model_or_path.input_shape[1:])
+
+
+def _refuse_misfit(model: Any, input_shape: tuple, data: Dataset, classes: Any) -> None:
+    """InputError where a network does not take a data set's images, or has other classes."""
+    if tuple(data.test_images.shape[1:]) != tuple(input_shape):
+        shape = data.test_images.shape[1:]
+        raise InputError(f"data: has images of {shape}, the network takes {tuple(input_shape)}")
+    output_shape = getattr(model, "output_shape", None)
+    outputs = output_shape[-1] if output_shape else len(model.classes)
+    if not outputs == len(classes) == len(data.classes):
+        raise InputError(f"data: has {len(data.classes)} classes, the network {outputs} outputs")

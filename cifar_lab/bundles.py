@@ -80,26 +80,37 @@ def _of_rung(name: str) -> Path:
 
 
 def _of_own(name: str, label: str | None) -> Path:
-    """The bundle in runs/ of a network of the user's: the only one, if it is not called just
-    NAME."""
-    runs = paths.home() / "runs"
-    if label and (runs / label / "card.json").is_file():
-        return runs / label
-    pattern = f"{label}-*" if label else "*"
+    """The one bundle in runs/, of the checkout or the working folder, that was trained as `name`.
+
+    Its card must name the same NAME and, where its builder is of a file, the same file. InputError
+    where there is no such file or no such bundle, or more than one: none is chosen in silence.
+    """
+    file = Path(name.removesuffix(f":{label}") if label else name)
+    if not file.is_file():
+        raise InputError(f"{file}: there is no such file; name the folder of the bundle")
+    places = dict.fromkeys((paths.home() / "runs", Path.cwd() / "runs"))
     found = []
-    for card in sorted(runs.glob(f"{pattern}/card.json")):
+    for card in (card for runs in places for card in sorted(runs.glob("*/card.json"))):
         with contextlib.suppress(InputError):
-            recipe = read_card(card.parent)["recipe"]
-            builder = recipe.get("builder", "") if isinstance(recipe, dict) else ""
-            if ".py:" in str(builder):
+            if _is_of_own(read_card(card.parent), file, label):
                 found.append(card.parent)
     if len(found) == 1:
         return found[0]
+    shown = ", ".join(map(str, found[:4] or places))
     if not found:
         how = f"{paths.command('train')} {name}"
-        raise InputError(f"{name}: has no bundle in {runs}: train it first ({how})")
-    shown = ", ".join(folder.name for folder in found[:4])
-    raise InputError(f"{name}: has several bundles in {runs} ({shown}); name the folder of one")
+        raise InputError(f"{name}: has no bundle in {shown}: train it first ({how})")
+    raise InputError(f"{name}: has several bundles ({shown}); name the folder of one")
+
+
+def _is_of_own(card: dict, file: Path, label: str | None) -> bool:
+    """Whether a card is of a network that `file` defines, called `label` where one is given."""
+    if card["rung"] in ladder.LADDER or label not in (None, card["rung"]):
+        return False
+    recipe = card["recipe"] if isinstance(card["recipe"], dict) else {}
+    of_file, _, builder = str(recipe.get("builder", "")).rpartition(":")
+    # a recipe of the file may name one of the package's builders: then its NAME alone tells
+    return of_file == file.name or not of_file and label is not None and bool(builder)
 
 
 def read_card(folder):

@@ -2,6 +2,7 @@
 
 import json
 import pkgutil
+import shutil
 import subprocess
 import sys
 
@@ -194,6 +195,67 @@ def test_wrong_calls_are_input_errors(call, words, tmp_path):
     with pytest.raises(InputError, match=words):
         call(tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: cifar_lab.train("cifar10-74", "synthetic", seed=-1), "seed: must be"),
+        (lambda: cifar_lab.train("cifar10-74", "synthetic", limit="5"), "limit: must be"),
+        (lambda: cifar_lab.search("cifar10-74", max_trials=0), "max_trials: must be"),
+        (lambda: cifar_lab.search("cifar10-74", max_trials=None), "must bound the search"),
+        (lambda: cifar_lab.search("cifar10-74", max_minutes=-1), "max_minutes: must be"),
+        (lambda: cifar_lab.search("cifar10-74", trial_epochs=-1), "trial_epochs: must be"),
+        (lambda: cifar_lab.evaluate(3), "model_or_path: must be"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_before_anything_starts(call, words, tmp_path):
+    with pytest.raises(InputError, match=words):
+        call()
+
+
+def test_a_network_without_a_card_is_tested_on_what_it_is_told(trained, tmp_path):
+    model, card = bundles.load(trained[1])
+    found = cifar_lab.evaluate(model, "synthetic")
+    assert found["accuracy"] == card["test_accuracy"] and "disc" in found["per_class"]
+    shutil.copy(trained[1] / "model.keras", tmp_path / "alone.keras")
+    alone = cifar_lab.load(tmp_path / "alone.keras")
+    again = cifar_lab.evaluate(alone, "synthetic")
+    assert again["accuracy"] == pytest.approx(card["test_accuracy"], abs=2e-3)
+    assert "disc" in cifar_lab.evaluate(alone, cifar_lab.load_data("synthetic"))["per_class"]
+    with pytest.raises(InputError, match="the network takes"):
+        cifar_lab.evaluate(model, cifar_lab.load_data("synthetic", input_shape=(28, 28, 1)))
+
+
+def test_the_bundle_of_one_file_is_not_anothers(tmp_path, monkeypatch):
+    """Two files with a network of one name, a rung's own run, and a second bundle of the first."""
+    monkeypatch.setattr(paths, "CHECKOUT", None)
+    monkeypatch.chdir(tmp_path)
+    for file in ("a.py", "b.py", "c.py"):
+        (tmp_path / file).write_text("")
+
+    def leave(folder, builder, rung="net"):
+        (tmp_path / "runs" / folder).mkdir(parents=True)
+        card = dict.fromkeys(bundles.CARD_KEYS, "x") | {
+            "rung": rung,
+            "recipe": {"builder": builder},
+            "classes": ["a", "b"],
+        }
+        (tmp_path / "runs" / folder / "card.json").write_text(json.dumps(card))
+
+    leave("net", "a.py:net")
+    leave("cifar10-74-photos", "cifar10_cnn", "cifar10-74")
+    assert bundles.find("a.py:net").name == bundles.find("a.py").name == "net"
+    for name in ("b.py:net", "b.py", "a.py:other", "c.py:cifar10-74"):
+        with pytest.raises(InputError):
+            bundles.find(name)
+    leave("net-photos", "b.py:net")
+    assert bundles.find("b.py:net").name == "net-photos"
+    leave("net-again", "a.py:net")
+    with pytest.raises(InputError, match="several bundles"):
+        bundles.find("a.py:net")
+    with pytest.raises(InputError, match="d.py: there is no such file"):
+        bundles.find("d.py:net")
 
 
 def test_unknown_names_are_attribute_errors():
