@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from . import data as data_sets
 from . import paths
@@ -24,23 +22,6 @@ if TYPE_CHECKING:
 Notice = Callable[[str], Any]
 
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _names_arguments(function: F) -> F:
-    """`function`, whose errors name arguments where a command's would name flags."""
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except InputError as error:
-            text = re.sub(r"--([a-z][a-z-]*)", lambda m: m[1].replace("-", "_"), str(error))
-            raise InputError(text) from None
-
-    return cast(F, call)
-
-
 def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -49,7 +30,6 @@ def _silent(line: str) -> None:
     pass
 
 
-@_names_arguments
 def train(
     recipe_or_rung: str | Recipe | Callable[..., keras.Model],
     data: str | Path | None = None,
@@ -124,7 +104,6 @@ def train(
     return {**card, "bundle": str(folder)}
 
 
-@_names_arguments
 def evaluate(
     model_or_path: str | Path | keras.Model | Classifier,
     data: str | Path | Dataset | None = None,
@@ -167,7 +146,6 @@ def evaluate(
     return evaluation.evaluate(model, images, labels, card["classes"], views)
 
 
-@_names_arguments
 def load(rung_or_path: str | Path) -> Classifier:
     """A trained network that says what is on an image.
 
@@ -180,7 +158,6 @@ def load(rung_or_path: str | Path) -> Classifier:
     return Classifier(network_file(str(rung_or_path)))
 
 
-@_names_arguments
 def load_data(
     name_or_folder: str | Path,
     data_dir: str | Path | None = None,
@@ -208,7 +185,6 @@ def load_data(
     return data_sets.load(name, where, input_shape, _silent)
 
 
-@_names_arguments
 def export(
     rung_or_bundle: str | Path,
     format: str,
@@ -264,7 +240,6 @@ def export(
     return {**written, "file": str(file)}
 
 
-@_names_arguments
 def search(
     recipe_or_rung: str,
     ranges: Mapping[str, str] | None = None,

@@ -1,4 +1,4 @@
-"""Which data a saved network is tested on: its card's, or what --data names."""
+"""Which data a saved network is tested on: its card's, or what is asked for."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def chosen(card: dict[str, Any], name: str | None, data_dir: str | None) -> str:
 
     Args:
         card: of the network.
-        name: what --data gives, or None for the card's own.
-        data_dir: what --data-dir gives, or None.
+        name: what is asked for, or None for the card's own.
+        data_dir: folder with real data as published, or None.
 
     Raises:
         InputError: the card names no data, or they cannot be used, as far as that shows without

@@ -59,6 +59,8 @@ def find(name: str | Path) -> Path:
     if folder.name == "model.keras":
         folder = folder.parent
     _recover_unless_in_use(folder)
+    if os.path.isfile(folder):
+        raise InputError(f"{name}: is a file; a rung or the folder of a bundle is needed")
     if not os.path.isdir(folder):
         raise InputError(f"{name!r}: is neither a rung ({_rungs()}) nor the folder of a bundle")
     return folder
@@ -195,14 +197,14 @@ def refuse_existing(folder):
     """InputError where a bundle, or the state of an unfinished training, is at `folder`."""
     if occupied(folder):
         raise InputError(
-            f"{folder}: holds a trained bundle already; --overwrite replaces it, --output "
+            f"{folder}: holds a trained bundle already; `overwrite` replaces it, `output` "
             "names another folder"
         )
     if state_path(folder).exists():
         raise InputError(
-            f"{folder}: an unfinished run is there ({state_path(folder).name}); --resume goes "
+            f"{folder}: an unfinished run is there ({state_path(folder).name}); `resume` goes "
             "on with it, "
-            "--overwrite starts over"
+            "`overwrite` starts over"
         )
 
 
@@ -240,7 +242,7 @@ def prepare(folder, bytes_needed):
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder}: is a file; --output must name a folder")
+            raise InputError(f"{folder}: is a file; `output` must name a folder")
         strangers = (
             sorted(p.name for p in folder.iterdir() if not any(p.match(o) for o in _OURS))
             if folder.is_dir()
@@ -249,7 +251,7 @@ def prepare(folder, bytes_needed):
         if strangers:
             raise InputError(
                 f"{folder}: holds what is not a bundle's ({', '.join(strangers[:3])}); "
-                "--output must name a new folder or a bundle"
+                "`output` must name a new folder or a bundle"
             )
         probe = _beside(folder, f"probe-{os.getpid()}")
         probe.mkdir()

@@ -1,8 +1,10 @@
 """The real commands: their contract; for each wrong request one line and exit code 2."""
 
+import ast
 import importlib.machinery
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -655,3 +657,18 @@ def test_a_card_does_not_say_where_the_data_lay():
         cli.command_line("train.py", ["--data-dir=/home/me", "x"])
         == "python train.py --data-dir=DIR x"
     )
+
+
+def test_the_library_names_arguments_and_the_commands_name_flags():
+    """No string of the library below cli/ that a user could read holds a flag of these."""
+    line = "runs/a: holds one; `overwrite` replaces it, `data_dir` names another, `mine` stays"
+    assert cli.common.as_flags(line) == (
+        "runs/a: holds one; --overwrite replaces it, --data-dir names another, `mine` stays"
+    )
+    flags = re.compile(r"--(overwrite|resume|output|data|data-dir|limit|views|chief)\b")
+    for path in sorted((ROOT / "cifar_lab").rglob("*.py")):
+        if path.parent.name == "cli" or path.name == "search.py":  # which starts commands
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Raise):
+                assert not flags.search(ast.unparse(node)), f"{path}, line {node.lineno}"

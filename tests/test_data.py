@@ -491,7 +491,7 @@ def test_limit_is_exact_and_stratified(fashion, limit):
 
 @pytest.mark.parametrize("limit", [19, 201])
 def test_impossible_limit(fashion, limit):
-    with pytest.raises(InputError, match=f"--limit: must be 20 to 200.*received {limit}"):
+    with pytest.raises(InputError, match=f"`limit`: must be 20 to 200.*received {limit}"):
         data.limited(data.load("fashion-mnist", str(fashion)), limit, seed=0)
 
 

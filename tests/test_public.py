@@ -135,7 +135,7 @@ def test_train_evaluate_and_load(trained):
     assert cifar_lab.evaluate(model, dataset)["accuracy"] == card["test_accuracy"]
     best = network.classify(dataset.test_images[:5], top=2)
     assert len(best) == 5 and all(len(b) == 2 and b[0][1] >= b[1][1] for b in best)
-    with pytest.raises(InputError, match="holds a trained bundle already; overwrite replaces it"):
+    with pytest.raises(InputError, match="holds a trained bundle already; `overwrite` replaces it"):
         cifar_lab.train("cifar10-90", "synthetic", limit=300, epochs=2, output=folder)
 
 

@@ -484,7 +484,7 @@ def test_a_damaged_file_of_a_search_is_one_line(tmp_path, name):
     oracle = oracle_in(tmp_path)
     drawn(oracle, 2)
     (tmp_path / "trials" / name).write_text('{"trial_id"')
-    with pytest.raises(InputError, match=f"{name}: damaged .* --overwrite starts the search over"):
+    with pytest.raises(InputError, match=f"{name}: damaged .* `overwrite` starts the search over"):
         oracle_in(tmp_path).reload()
 
 

@@ -505,7 +505,7 @@ def test_resume_refuses_other_settings(dataset, tmp_path):
     card, before = training.train(small(), dataset, tmp_path / "out", **again)
     assert not before and card["epoch"] >= 1
     assert training.train(small(), dataset, tmp_path / "out", **again)[1]  # finished: reported
-    with pytest.raises(InputError, match="--resume with another recipe: epochs was 3, is now 4"):
+    with pytest.raises(InputError, match="`resume` with another recipe: epochs was 3, is now 4"):
         training.train(small(epochs=4), dataset, tmp_path / "out", **again)
 
 

@@ -17,6 +17,8 @@ from .. import paths
 from ..errors import InputError, reason
 
 OK, WRONG, INTERRUPTED = 0, 2, 130
+# Arguments that the library names in its errors, in backquotes; each is a flag of some command
+ARGUMENTS = ("chief", "data", "data_dir", "limit", "output", "overwrite", "resume", "trial_images")
 MAX_SEED = 2**32 - 1
 
 
@@ -64,7 +66,7 @@ def guarded(prog: str, command: Callable[[Any], int], argv: Any) -> int:
         paths.require_installed()
         return command(argv)
     except InputError as error:
-        return _wrong(prog, " ".join(str(error).split()))
+        return _wrong(prog, as_flags(" ".join(str(error).split())))
     except KeyboardInterrupt as interrupt:
         print(f"\n{prog}: interrupted{''.join(map(str, interrupt.args))}", file=sys.stderr)
         return INTERRUPTED
@@ -74,6 +76,11 @@ def guarded(prog: str, command: Callable[[Any], int], argv: Any) -> int:
     except OSError as error:  # a path that no system call takes, a disk that goes away
         where = f"{error.filename}: " if error.filename else ""
         return _wrong(prog, f"{where[:200]}{reason(error)}")
+
+
+def as_flags(line: str) -> str:
+    """A line of the library, which names arguments (`data_dir`), with flags (--data-dir)."""
+    return re.sub(f"`({'|'.join(ARGUMENTS)})`", lambda m: f"--{m[1].replace('_', '-')}", line)
 
 
 def _wrong(prog: str, line: str) -> int:

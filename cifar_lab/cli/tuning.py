@@ -226,7 +226,7 @@ def _request(
         networks.build(recipe, common.num_classes(data_name))
     dataset = data.load(data_name, args.data_dir, recipe.input_shape, notice)
     if args.trial_images:
-        data.check_limit(dataset, args.trial_images, "--trial-images")
+        data.check_limit(dataset, args.trial_images, "trial_images")
     return Request(
         rung=networks.portable(args.rung),
         strategy=args.strategy,

@@ -147,7 +147,7 @@ def check_classes(name: str, classes: Sequence[str], expected: Sequence[str]) ->
     """InputError where the classes of the data `name` are not those expected of a bundle's."""
     if list(classes) != list(expected):
         raise InputError(
-            f"--data {name}: its classes ({', '.join(classes[:3])}, ...) are not those of the "
+            f"`data` {name}: its classes ({', '.join(classes[:3])}, ...) are not those of the "
             f"bundle ({', '.join(expected[:3])}, ...)"
         )
 
@@ -157,7 +157,7 @@ def _given_root(data_dir: str | os.PathLike | None) -> tuple[Path | None, str]:
     given = data_dir or os.environ.get("CIFAR_LAB_DATA")
     if not given:
         return None, ""
-    named = f"{'--data-dir' if data_dir else 'CIFAR_LAB_DATA'} {given}"
+    named = f"{'`data_dir`' if data_dir else 'CIFAR_LAB_DATA'} {given}"
     if not os.path.isdir(given):
         raise InputError(f"{named}: is not a folder")
     return Path(given), named
@@ -173,8 +173,8 @@ def _load_published(
         if found is None:
             raise InputError(
                 f"{named}: holds no {name}; looked for {published.layout}{_archive_hint(root)} "
-                "(without --data-dir and CIFAR_LAB_DATA it is downloaded; "
-                "--data synthetic needs no data)"
+                "(without `data_dir` and CIFAR_LAB_DATA it is downloaded; "
+                "`data` synthetic needs no data)"
             )
         return found
     cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
@@ -212,7 +212,7 @@ def _download(name: str, notice: Callable[[str], None]) -> Dataset:
     except Exception as error:  # whatever the network, the server or the archive did
         raise InputError(
             f"{name}: download failed ({reason(error)[:200]}); put {published.layout} in a folder "
-            "and name it with --data-dir or CIFAR_LAB_DATA, or use --data synthetic, "
+            "and name it with `data_dir` or CIFAR_LAB_DATA, or use `data` synthetic, "
             "which needs no data"
         ) from None
     x, x_test = (a if a.ndim == 4 else a[..., None] for a in (x, x_test))

@@ -38,19 +38,19 @@ def stratified_split(
     return np.setdiff1d(np.arange(len(labels)), part), part
 
 
-def check_limit(dataset: Dataset, limit: int, flag: str = "--limit") -> None:
+def check_limit(dataset: Dataset, limit: int, argument: str = "limit") -> None:
     """InputError where so few or so many train images cannot be taken.
 
     Args:
         dataset: the whole set.
         limit: number of train images; at least two a class, at most all there are.
-        flag: what the error calls the limit.
+        argument: what the error calls the limit.
     """
     size, classes = len(dataset.train_labels), len(dataset.classes)
     if not 2 * classes <= limit <= size:
         raise InputError(
-            f"{flag}: must be {2 * classes} to {size:,} ({dataset.name} has {size:,} train images "
-            f"of {classes} classes), received {limit}"
+            f"`{argument}`: must be {2 * classes} to {size:,} ({dataset.name} has {size:,} train "
+            f"images of {classes} classes), received {limit}"
         )
 
 

@@ -114,12 +114,12 @@ def refuse_other(output: str | os.PathLike, card: dict[str, Any], name: str) -> 
     """
     output = Path(output)
     if output.is_dir():
-        raise InputError(f"{output}: is a folder; --output must name a file")
+        raise InputError(f"{output}: is a folder; `output` must name a file")
     if not output.exists():
         return False
     if not is_export_of(output, card, name):
         raise InputError(
             f"{output}: is there already and no {name} export of this bundle; "
-            "--overwrite replaces it, --output names another file"
+            "`overwrite` replaces it, `output` names another file"
         )
     return True

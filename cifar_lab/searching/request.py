@@ -66,12 +66,12 @@ def refuse_changes(folder, request):
     path = Path(folder) / "search.json"
     if not path.is_file():
         if Path(folder).is_file():
-            raise InputError(f"{folder}: is a file; --output must name a folder")
+            raise InputError(f"{folder}: is a file; `output` must name a folder")
         strangers = Path(folder).iterdir() if Path(folder).is_dir() else ()
         if any(p.name != "search.json.tmp" for p in strangers):
             raise InputError(
                 f"{folder}: holds what is not a search; "
-                "--output must name a new folder or that of a search"
+                "`output` must name a new folder or that of a search"
             )
         return None
     try:
@@ -79,7 +79,7 @@ def refuse_changes(folder, request):
         before, now = earlier["request"], json.loads(json.dumps(request.as_dict()))
         earlier["seconds"] + 0
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({reason(error)}); --overwrite starts over") from None
+        raise InputError(f"{path}: damaged ({reason(error)}); `overwrite` starts over") from None
     for key in now:
         if before.get(key) != now[key]:
             was, is_now, named = before.get(key), now[key], key.replace("_", " ")
@@ -88,7 +88,7 @@ def refuse_changes(folder, request):
                 named, was, is_now = f"range of {name}", was.get(name), is_now.get(name)
             raise InputError(
                 f"{folder}: holds a search with another {named}: was {was}, is now {is_now}; "
-                "--output names another folder, --overwrite starts over"
+                "`output` names another folder, `overwrite` starts over"
             )
     return earlier
 
@@ -100,7 +100,7 @@ def clear(folder):
         return
     if not (folder / "search.json").is_file():
         raise InputError(
-            f"{folder}: holds what is not a search; --overwrite removes searches alone"
+            f"{folder}: holds what is not a search; `overwrite` removes searches alone"
         )
     with bundles.locked(folder):
         # whole or not at all: a kill leaves no half of a search

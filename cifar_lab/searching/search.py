@@ -20,7 +20,7 @@ class Search:
     Args:
         request: request.Request.
         folder: where it lives.
-        data_dir: for the trials, as --data-dir.
+        data_dir: for the trials.
         max_trials, max_minutes: bounds of the whole search, its earlier parts included; or None.
         notice: called with lines for the user.
         command: for search.json.
@@ -156,7 +156,7 @@ class Search:
             own = {"request": self.request.as_dict(), "seconds": 0.0, "command": self.command}
             bundles.write_json(path, own)
         tuner = tuners.make(self.oracle, self.folder, self)
-        chiefs = f"--chief {host}:{port}"
+        chiefs = f"`chief` {host}:{port}"
         try:
             asked = [hp.value for hp in tuner.oracle.get_space().space if hp.name == "search"]
             if self.request.sha256() not in asked:

@@ -70,7 +70,7 @@ class Surviving:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}: damaged ({type(error).__name__}: {reason(error)[:100]}); "
-                "--overwrite starts the search over"
+                "`overwrite` starts the search over"
             ) from None
         self.ongoing_trials = {}  # they are in the queue below
         for trial_id in sorted(self.trials):

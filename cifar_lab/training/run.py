@@ -137,7 +137,7 @@ class _Run:
         except OSError as error:
             raise InputError(
                 f"{self.output}: cannot be written ({reason(error)}); epochs up to the last saved "
-                "one are kept, --resume goes on"
+                "one are kept, `resume` goes on"
             ) from None
         self.state_path.unlink(missing_ok=True)
         return card
@@ -253,10 +253,10 @@ def _refuse_changes(path: Path, before: dict, now: dict) -> None:
         if key == "recipe":
             field = next((f for f in now[key] if before[key].get(f) != now[key][f]), "fields")
             raise InputError(
-                f"{path}: --resume with another recipe: {field} was {before[key].get(field)!r}, "
-                f"is now {now[key].get(field)!r}; --overwrite starts over"
+                f"{path}: `resume` with another recipe: {field} was {before[key].get(field)!r}, "
+                f"is now {now[key].get(field)!r}; `overwrite` starts over"
             )
         raise InputError(
-            f"{path}: --resume with other settings: {key} was {was!r}, is now {is_now!r}; "
-            "--overwrite starts over"
+            f"{path}: `resume` with other settings: {key} was {was!r}, is now {is_now!r}; "
+            "`overwrite` starts over"
         )

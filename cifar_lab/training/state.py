@@ -34,7 +34,7 @@ def read(path: Path) -> tuple[dict, list, list]:
             return meta, values, kept
     except Exception as error:  # a damaged archive raises nearly anything
         raise InputError(
-            f"{path}: damaged state file ({reason(error)[:150]}); --overwrite starts over"
+            f"{path}: damaged state file ({reason(error)[:150]}); `overwrite` starts over"
         ) from None
 
 

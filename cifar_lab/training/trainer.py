@@ -292,7 +292,7 @@ class Trainer:
             self.assign(values)
         except ValueError:
             raise InputError(
-                f"{path}: the state is not of this network; --overwrite starts over"
+                f"{path}: the state is not of this network; `overwrite` starts over"
             ) from None
         self.history, self.kept = meta["history"], kept or None
         self.compile_seconds = meta["compile_seconds"]
