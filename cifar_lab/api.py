@@ -136,7 +136,7 @@ def evaluate(
     name = None if data is None or isinstance(data, Dataset) else str(data)
     if not card and name is not None:  # nothing says what it was trained on: all test images
         name = _data_name(name, None)
-        data = data_sets.load(name, where, input_shape, _silent)
+        data = data_sets.load(name, where, input_shape, _silent, test_only=True)
     if isinstance(data, Dataset):
         classes = card.get("classes") or data.classes
         _refuse_misfit(model, input_shape, data, classes)

@@ -268,13 +268,13 @@ def test_a_failed_download_says_what_to_do(monkeypatch):
     monkeypatch.setattr(keras.datasets.cifar10, "load_data", fail)
     lines = []
     message = refused("download failed.*no route", "cifar10", None, notice=lines.append)
-    assert "--data-dir" in message and "--data synthetic" in message
+    assert "`data_dir`" in message and "`data` synthetic" in message
     assert "170 MB" in lines[0]
 
 
 def test_given_folder_without_the_set(tmp_path):
     message = refused("holds no cifar10", "cifar10", str(tmp_path))
-    assert "--data synthetic" in message and "cifar-10-batches-bin" in message
+    assert "`data` synthetic" in message and "cifar-10-batches-bin" in message
     (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"")
     assert "unpack cifar-10-python.tar.gz" in refused("holds no", "cifar10", str(tmp_path))
     refused("is not a folder", "cifar10", str(tmp_path / "nowhere"))

@@ -1,5 +1,6 @@
 """The public face: what `import cifar_lab` gives, and networks of one's own."""
 
+import dataclasses
 import json
 import pkgutil
 import shutil
@@ -121,14 +122,19 @@ def trained(tmp_path_factory):
     return card, folder
 
 
-def test_train_evaluate_and_load(trained):
+@pytest.fixture(scope="module")
+def embedded():
+    """The embedded data set, which takes seconds to draw."""
+    return cifar_lab.load_data("synthetic")
+
+
+def test_train_evaluate_and_load(trained, embedded):
     card, folder = trained
     assert card["bundle"] == str(folder) and card["recipe"]["epochs"] == 2 and card["seed"] == 3
     assert {"commit", "clean", "alone"} <= set(card) and card["alone"] is False
     found = cifar_lab.evaluate(folder)
     assert found["accuracy"] == card["test_accuracy"] and found["images"] == 2000
-    dataset = cifar_lab.load_data("synthetic")
-    network = cifar_lab.load(folder)
+    dataset, network = embedded, cifar_lab.load(folder)
     again = cifar_lab.evaluate(network, dataset)
     assert again["accuracy"] == pytest.approx(card["test_accuracy"], abs=2e-3)
     model, _ = bundles.load(folder)
@@ -214,7 +220,7 @@ def test_arguments_out_of_range_are_refused_before_anything_starts(call, words, 
         call()
 
 
-def test_a_network_without_a_card_is_tested_on_what_it_is_told(trained, tmp_path):
+def test_a_network_without_a_card_is_tested_on_what_it_is_told(trained, embedded, tmp_path):
     model, card = bundles.load(trained[1])
     found = cifar_lab.evaluate(model, "synthetic")
     assert found["accuracy"] == card["test_accuracy"] and "disc" in found["per_class"]
@@ -222,9 +228,10 @@ def test_a_network_without_a_card_is_tested_on_what_it_is_told(trained, tmp_path
     alone = cifar_lab.load(tmp_path / "alone.keras")
     again = cifar_lab.evaluate(alone, "synthetic")
     assert again["accuracy"] == pytest.approx(card["test_accuracy"], abs=2e-3)
-    assert "disc" in cifar_lab.evaluate(alone, cifar_lab.load_data("synthetic"))["per_class"]
+    assert "disc" in cifar_lab.evaluate(alone, embedded)["per_class"]
     with pytest.raises(InputError, match="the network takes"):
-        cifar_lab.evaluate(model, cifar_lab.load_data("synthetic", input_shape=(28, 28, 1)))
+        grey = dataclasses.replace(embedded, test_images=embedded.test_images[..., :1])
+        cifar_lab.evaluate(model, grey)
 
 
 def test_the_bundle_of_one_file_is_not_anothers(tmp_path, monkeypatch):
