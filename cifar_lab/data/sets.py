@@ -4,14 +4,21 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError, reason
 from . import synthetic
-from .cifar import CIFAR10_CLASSES, find_cifar10
+from .cifar import (
+    CIFAR10_CLASSES,
+    CIFAR100_CLASSES,
+    CIFAR100_COARSE_CLASSES,
+    find_cifar10,
+    find_cifar100,
+    find_cifar100_coarse,
+)
 from .dataset import Dataset, Incomplete
 from .folders import load_folder
 from .idx import FASHION_MNIST_CLASSES, MNIST_CLASSES, find_fashion_mnist, find_mnist
@@ -27,20 +34,34 @@ class Published:
         find: (name, folder) -> Dataset, or None where the folder holds no such set.
         layout: what a folder of the set looks like, for errors.
         download_mb: what the download fetches, in MB.
+        keras_name: its module of `keras.datasets`, where that is not `name` with underscores.
+        keras_options: keyword arguments of that module's `load_data`.
     """
 
     classes: tuple[str, ...]
     find: Callable[[str, Path], Dataset | None]
     layout: str
     download_mb: int
+    keras_name: str = ""
+    keras_options: dict = field(default_factory=dict)
 
 
+CIFAR100_LAYOUT = "cifar-100-binary/ (train.bin, test.bin) or cifar-100-python/"
 PUBLISHED = {
     "cifar10": Published(
         CIFAR10_CLASSES,
         find_cifar10,
         "cifar-10-batches-bin/ (data_batch_1.bin ... test_batch.bin) or cifar-10-batches-py/",
         170,
+    ),
+    "cifar100": Published(CIFAR100_CLASSES, find_cifar100, CIFAR100_LAYOUT, 169),
+    "cifar100-coarse": Published(
+        CIFAR100_COARSE_CLASSES,
+        find_cifar100_coarse,
+        CIFAR100_LAYOUT,
+        169,
+        "cifar100",
+        {"label_mode": "coarse"},
     ),
     "fashion-mnist": Published(
         FASHION_MNIST_CLASSES,
@@ -190,7 +211,7 @@ def _load_published(
 
 
 def _archive_hint(root: Path) -> str:
-    archives = sorted(p.name for p in root.glob("cifar-10-*.tar.gz"))
+    archives = sorted(p.name for p in root.glob("cifar-10*.tar.gz"))
     return f"; unpack {archives[0]} first (tar xzf)" if archives else ""
 
 
@@ -206,9 +227,9 @@ def _download(name: str, notice: Callable[[str], None]) -> Dataset:
         "into the Keras cache"
     )
     try:
-        module = getattr(keras.datasets, name.replace("-", "_"))
+        module = getattr(keras.datasets, published.keras_name or name.replace("-", "_"))
         with contextlib.redirect_stdout(sys.stderr):  # Keras' progress bar
-            (x, y), (x_test, y_test) = module.load_data()
+            (x, y), (x_test, y_test) = module.load_data(**published.keras_options)
     except Exception as error:  # whatever the network, the server or the archive did
         raise InputError(
             f"{name}: download failed ({reason(error)[:200]}); put {published.layout} in a folder "
