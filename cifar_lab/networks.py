@@ -15,9 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import backend, ladder
+from . import backend, bundles, ladder
 from .errors import InputError, reason
-from .recipe import Recipe, split_own
+from .recipe import Recipe, split_own, split_start
 
 
 def is_own(name: str) -> bool:
@@ -68,6 +68,59 @@ def located(recipe: Recipe, folder: Path) -> Recipe:
     """`recipe` with the file of its own builder, where it has one, found from `folder`."""
     own = split_own(recipe.builder) if isinstance(recipe.builder, str) else None
     return replace(recipe, builder=f"{folder / own[0]}:{own[1]}") if own else recipe
+
+
+def begun_from(recipe: Recipe, start: str) -> Recipe:
+    """`recipe` for a network that begins with the weights of a trained one.
+
+    Args:
+        recipe: how to train.
+        start: a rung, the folder of a bundle, "keras:NAME", or "keras:NAME:FILE".
+
+    Returns:
+        The recipe with the trained network's builder and options, and its channels. A network of a
+        user's own file stays: its builder must be the recipe's.
+
+    Raises:
+        InputError: there is no such network, or none of that name in keras.applications.
+    """
+    from .models import application
+
+    kind, _, _ = start.partition(":")
+    name, file = split_start(start)
+    if kind == "keras":
+        if name not in application.NETWORKS:
+            known = ", ".join(application.NETWORKS)
+            raise InputError(f"`start` {start}: must be keras:NAME with NAME one of {known}")
+        if file and not Path(file).is_file():
+            raise InputError(f"`start` {start}: there is no file {file}")
+        where = f":{Path(file).absolute()}" if file else ""
+        options = {} if recipe.builder != "application" else recipe.builder_options
+        fields: dict[str, Any] = {
+            "start": f"keras:{name}{where}",
+            "builder": "application",
+            "builder_options": {**options, "network": name},
+            "input_shape": (*recipe.input_shape[:2], 3),
+        }
+    else:
+        folder = bundles.find(start)
+        base = bundles.read_card(folder)["recipe"]
+        place = start if start in ladder.LADDER else str(folder)
+        fields = {"start": place, "input_shape": recipe.input_shape[:2] + (_channels(base, start),)}
+        if split_own(base["builder"]) is None and not base["builder"].startswith("notebook:"):
+            fields |= {
+                "builder": base["builder"],
+                "builder_options": base.get("builder_options", {}),
+            }
+    return replace(recipe, **fields, whitening=False, dirac=False)
+
+
+def _channels(base: Any, start: str) -> int:
+    try:
+        base["builder"].partition(":")
+        return int(base["input_shape"][2])
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+        raise InputError(f"`start` {start}: its card does not say which network it is") from None
 
 
 def builder_of(recipe: Recipe) -> Callable:

@@ -271,6 +271,47 @@ class _Network(_Part):
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Transfer(_Part):
+    """
+    start: whose weights training begins with, all but the last layer's where the classes differ: a
+        rung, the folder of a bundle, or "keras:NAME" for a network of keras.applications with its
+        ImageNet weights ("keras:NAME:FILE": those of a file); "" for none. `networks.begun_from`
+        gives the recipe a network that they fit.
+    freeze: how many of the first layers that have weights stay as they are, or "features" for all
+        but the last: a linear classifier alone is trained ("linear probing").
+    head_share: the first share of the epochs, rounded to whole ones, at least one, trains the last
+        layer alone (Kumar et al. 2022, "LP-FT"); 0 for none.
+    fine_rate: the epochs after them have this share of learning_rate.
+    """
+
+    start: str = _later("")
+    freeze: int | str = _later(0)
+    head_share: float = _later(0.0)
+    fine_rate: float = _later(1.0)
+
+    def check(self) -> None:
+        self._require("start", isinstance(self.start, str), "a string")
+        ok = self.freeze == "features" or _whole(self.freeze) and 0 <= self.freeze <= 10**6
+        self._require("freeze", ok, 'a whole number of layers, or "features"')
+        self._require_between("head_share", 0, 0.9)
+        self._require_between("fine_rate", 0, 1)
+        self._require("fine_rate", self.fine_rate > 0, "greater than 0")
+        self._require_neutral("freeze", self.start, "start is empty")
+        staged = self.start and self.freeze != "features"
+        why = "start is empty" if not self.start else 'freeze is "features"'
+        self._require_neutral("head_share", staged, why)
+        self._require_neutral("fine_rate", self.head_share > 0, "head_share is 0")
+
+    @property
+    def head_epochs(self) -> int:
+        """Epochs that train the last layer alone, before the others."""
+        epochs: int = self.epochs  # type: ignore[attr-defined]
+        if not self.head_share or epochs == 1:
+            return 0
+        return min(max(1, round(self.head_share * epochs)), epochs - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Optimizer(_Part):
     """
     batch_size: images a step.
@@ -285,6 +326,9 @@ class _Optimizer(_Part):
     bias_rate_factor: of "sgd" and "muon"; biases and normalisation offsets learn at so many times
         the rate (Jordan 2024).
     label_smoothing: the share of the target that is spread over all classes (Szegedy et al. 2016).
+    class_weight: "balanced": an image's loss counts the more the rarer its class is, so that all
+        classes together count alike (train images / (classes * those of its class), as in
+        scikit-learn); "" for images that count alike.
     """
 
     batch_size: int = 32
@@ -295,6 +339,7 @@ class _Optimizer(_Part):
     weight_decay: float = _later(0.0)
     bias_rate_factor: float = _later(1.0)
     label_smoothing: float = _later(0.0)
+    class_weight: str = _later("")
 
     used_by: ClassVar[dict] = {
         "momentum": ("optimizer", ("sgd", "muon")),
@@ -308,6 +353,7 @@ class _Optimizer(_Part):
         ok = _number(self.learning_rate) and 0 < self.learning_rate <= 1e30
         self._require("learning_rate", ok, "a number greater than 0")
         self._require("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
+        self._require("class_weight", self.class_weight in ("", "balanced"), '"balanced" or ""')
         for name, low, high in (
             ("momentum", 0, 0.9999),
             ("weight_decay", 0, 10),
@@ -462,6 +508,7 @@ class Recipe(
     _SmallImages,
     _Schedule,
     _Optimizer,
+    _Transfer,
     _Network,
     _Images,
     _Words,
@@ -540,10 +587,40 @@ def _builders() -> list[str]:
     return models.__all__
 
 
+def resized(recipe: Recipe, side: int) -> Recipe:
+    """`recipe` for images of side x side pixels; what it counts in pixels grows or shrinks with
+    them. InputError for a side that is too small."""
+    if not (_whole(side) and 8 <= side <= 1024):
+        raise InputError(
+            f"`size`: must be a whole number of pixels from 8 to 1024, received {side}"
+        )
+    factor = side / max(recipe.input_shape[:2])
+    augmentation = recipe.augmentation
+    scaled = {
+        name: round(value * factor) if name in ("crop_padding", "cutout_size") else value * factor
+        for name in ("crop_padding", "cutout_size", "width_shift_range", "height_shift_range")
+        if (value := getattr(augmentation, name)) >= 1
+    }
+    phases = [(share, round(small * factor)) for share, small in recipe.small_images]
+    return replace(
+        recipe,
+        input_shape=(side, side, recipe.input_shape[2]),
+        augmentation=replace(augmentation, **scaled),
+        small_images=tuple(phase for phase in phases if 8 <= phase[1] < side),
+    )
+
+
 def split_own(name: str) -> tuple[Path, str] | None:
     """(file, name in it) of "FILE.py:NAME"; None for another form."""
     match = _OWN_BUILDER.fullmatch(name)
     return (Path(match["file"]), match["name"]) if match else None
+
+
+def split_start(name: str) -> tuple[str, str]:
+    """(NAME, FILE) of "keras:NAME:FILE", FILE "" where there is none; ("", "") for another form."""
+    kind, _, rest = name.partition(":")
+    network, _, file = rest.partition(":")
+    return (network, file) if kind == "keras" else ("", "")
 
 
 def changed(recipe: Recipe, fields: Any, source: str) -> Recipe:

@@ -9,10 +9,19 @@ must not wait for it. `searchable.py` has the declarations.
 """
 
 from .airbench import airbench
+from .application import application
 from .cifar10_cnn import cifar10_cnn
 from .edge import edge
 from .fashion_mnist_cnn import fashion_mnist_cnn
 from .resnet import resnet
 from .vgg import vgg
 
-__all__ = ["airbench", "cifar10_cnn", "edge", "fashion_mnist_cnn", "resnet", "vgg"]
+__all__ = [
+    "airbench",
+    "application",
+    "cifar10_cnn",
+    "edge",
+    "fashion_mnist_cnn",
+    "resnet",
+    "vgg",
+]

@@ -18,7 +18,23 @@ from ..errors import InputError, reason
 
 OK, WRONG, INTERRUPTED = 0, 2, 130
 # Arguments that the library names in its errors, in backquotes; each is a flag of some command
-ARGUMENTS = ("chief", "data", "data_dir", "limit", "output", "overwrite", "resume", "trial_images")
+ARGUMENTS = (
+    "chief",
+    "data",
+    "data_dir",
+    "fields",
+    "freeze",
+    "limit",
+    "output",
+    "overwrite",
+    "resume",
+    "seeds",
+    "size",
+    "skip_damaged",
+    "start",
+    "trial_images",
+)
+RENAMED = {"fields": "set", "start": "from"}  # arguments whose flag is called otherwise
 MAX_SEED = 2**32 - 1
 
 
@@ -80,7 +96,11 @@ def guarded(prog: str, command: Callable[[Any], int], argv: Any) -> int:
 
 def as_flags(line: str) -> str:
     """A line of the library, which names arguments (`data_dir`), with flags (--data-dir)."""
-    return re.sub(f"`({'|'.join(ARGUMENTS)})`", lambda m: f"--{m[1].replace('_', '-')}", line)
+    return re.sub(f"`({'|'.join(ARGUMENTS)})`", _flag, line)
+
+
+def _flag(found: re.Match) -> str:
+    return "--" + RENAMED.get(found[1], found[1]).replace("_", "-")
 
 
 def _wrong(prog: str, line: str) -> int:

@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import shlex
+import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from . import common
 from .common import OK
 
 if TYPE_CHECKING:
+    from ..data import Dataset
     from ..recipe import Recipe
 
 _JSON_KEYS = (
@@ -76,8 +79,11 @@ def run(argv: list[str]) -> int:
     request = _request(args)
     if args.show:
         return _show(request, args.as_json)
-    output = _output(request, args)
-    card, finished_before = _train(request, output, args, argv)
+    if args.seeds:
+        return _several(request, args, argv)
+    output = _output(request, args.output or request.default_output, args)
+    dataset = _data(request, args)
+    card, finished_before = _train(request, dataset, args.seed, output, args, argv)
     _report(request, output, card, finished_before, args.as_json)
     return OK
 
@@ -91,14 +97,56 @@ def _parser() -> common.Parser:
     add(
         "rung",
         nargs="?",
-        metavar="RUNG_OR_FILE.py:NAME",
-        help="name of a rung, see --list; or a builder or Recipe in a file of your own",
+        metavar="RUNG_OR_PICTURES",
+        help="name of a rung, see --list; or a folder of your own pictures with one subfolder a "
+        "class, trained as is best for few of them; or FILE.py:NAME, a builder or Recipe of your "
+        "own",
     )
     add("--list", action="store_true", help="show the ladder: promises, measurements, ideas")
     common.add_data_flags(parser)
     add("--recipe", metavar="FILE", help="JSON file with recipe fields that replace the rung's")
     add("--epochs", type=common.whole(1), metavar="N", help="epochs instead of the recipe's")
+    add("--learning-rate", type=common.positive, metavar="X", help="rate instead of the recipe's")
+    add(
+        "--class-weight",
+        choices=("balanced", "none"),
+        help="balanced: images of rare classes count more, so that all classes count alike",
+    )
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="any recipe field, in JSON; FIELD may be a part, augmentation.cutout_size=8",
+    )
+    add("--size", type=int, metavar="PX", help="pixels a side that images are brought to")
+    add(
+        "--from",
+        dest="start",
+        metavar="RUNG_OR_BUNDLE",
+        help="begin with the weights of a rung or bundle, or with keras:NAME[:FILE], a network of "
+        "keras.applications with ImageNet weights or a file's; none: with drawn ones",
+    )
+    add(
+        "--freeze",
+        type=_layers,
+        metavar="N|features",
+        help="with --from: the first N layers with weights stay as they are, or all but the last "
+        "(default: the last alone is trained first, then all at a lower rate)",
+    )
     common.add_seed_flag(parser, "random seed (default 0)")
+    add(
+        "--seeds",
+        type=_seeds,
+        metavar="A:B",
+        help="train the seeds from A up to, not including, B, each into a folder of its own below "
+        "--output; then the mean and the spread",
+    )
+    add(
+        "--skip-damaged",
+        action="store_true",
+        help="train without the pictures that cannot be read",
+    )
     add(
         "--limit",
         type=common.whole(1),
@@ -129,13 +177,41 @@ def _parser() -> common.Parser:
 # --- from flags to a request ---
 
 
+def _layers(text: str) -> int | str:
+    """A type for add_argument: a number of layers, or "features"."""
+    if text == "features":
+        return text
+    try:
+        return common.whole(0)(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number of layers, or features, received {text!r}"
+        ) from None
+
+
+def _seeds(text: str) -> range:
+    """A type for add_argument: the seeds of A:B."""
+    low, _, high = text.partition(":")
+    if not (low.isdecimal() and high.isdecimal() and int(low) < int(high) <= common.MAX_SEED + 1):
+        raise argparse.ArgumentTypeError(
+            f"must be A:B, the seeds from A up to, not including, B, received {text!r}"
+        )
+    return range(int(low), int(high))
+
+
 def _request(args: argparse.Namespace) -> Request:
     """What the flags ask for. Builds a network of the user's own, to refuse a wrong one at once."""
-    from .. import networks
+    from .. import adjusting, networks, own_pictures
 
-    label, base = networks.resolve(args.rung)
+    pictures = adjusting.is_pictures(args.rung)
+    if pictures:
+        if args.data:
+            raise InputError(f"--data {args.data}: {args.rung} is the folder of pictures already")
+        args.data, label, base = args.rung, own_pictures.LABEL, own_pictures.RECIPE
+    else:
+        label, base = networks.resolve(args.rung)
     recipe = _with_flags(base, args)
-    own = networks.is_own(args.rung) or not networks.is_packaged(recipe)
+    own = not pictures and (networks.is_own(args.rung) or not networks.is_packaged(recipe))
     named = args.data or recipe.data
     data = common.data_place(named)
     other_data = named != base.data
@@ -143,17 +219,32 @@ def _request(args: argparse.Namespace) -> Request:
         networks.build(recipe, common.num_classes(data))
     changed = recipe.sha256() != base.sha256()
     departed = own or changed or other_data or bool(args.limit)
-    suffixes = [_file_name(data)] if other_data else []
-    suffixes += [Path(args.recipe).stem] if args.recipe else []
-    suffixes += [f"epochs{args.epochs}"] if args.epochs else []
-    suffixes += [f"limit{args.limit}"] if args.limit else []
-    suffixes += [f"seed{args.seed}"] if args.seed else []
-    return Request(label, recipe, departed, data, tuple(suffixes))
+    return Request(label, recipe, departed, data, tuple(_suffixes(args, data, other_data)))
+
+
+def _suffixes(args: argparse.Namespace, data: str, other_data: bool) -> Iterator[str]:
+    """What tells the default folder of a run from those of others."""
+    if other_data:
+        yield _file_name(data)
+    if args.recipe:
+        yield Path(args.recipe).stem
+    if args.start:
+        yield f"from-{_file_name(args.start)}"
+    for name in ("freeze", "size", "epochs", "learning_rate", "class_weight", "limit"):
+        value = getattr(args, name)
+        if value is not None:
+            yield f"{name.replace('_', '-')}{'-' if isinstance(value, str) else ''}{value}"
+    for text in args.set:
+        yield _file_name(text.replace("=", "-"))
+    if args.seeds:
+        yield "seeds"
+    elif args.seed:
+        yield f"seed{args.seed}"
 
 
 def _with_flags(recipe: Recipe, args: argparse.Namespace) -> Recipe:
-    """The recipe with the fields of --recipe and --epochs."""
-    from .. import networks
+    """The recipe with what flags say, the more particular after the more general."""
+    from .. import adjusting, networks
     from .. import recipe as recipes
 
     if args.recipe:
@@ -161,9 +252,14 @@ def _with_flags(recipe: Recipe, args: argparse.Namespace) -> Recipe:
         recipe = recipes.changed(recipe, fields, f"--recipe {args.recipe}")
         if "builder" in fields:  # its file is named from the folder of this one
             recipe = networks.located(recipe, Path(args.recipe).parent)
-    if args.epochs:
-        recipe = recipes.changed(recipe, {"epochs": args.epochs}, "--epochs")
-    return recipe
+    recipe = adjusting.adjusted(recipe, start=args.start, freeze=args.freeze, size=args.size)
+    for name in ("epochs", "learning_rate", "class_weight"):
+        value = getattr(args, name)
+        if value is not None:
+            value = "" if value == "none" else value
+            flag = f"--{name.replace('_', '-')}"
+            recipe = recipes.changed(recipe, {name: value}, flag)
+    return adjusting.adjusted(recipe, fields=dict(map(adjusting.parsed_field, args.set)))
 
 
 def _file_name(data_name: str) -> str:
@@ -172,11 +268,11 @@ def _file_name(data_name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-.")
 
 
-def _output(request: Request, args: argparse.Namespace) -> Path:
+def _output(request: Request, folder: str | Path, args: argparse.Namespace) -> Path:
     """The folder of the bundle. Raises InputError where it cannot be written, or must not be."""
     from .. import bundles
 
-    output = Path(os.path.realpath(args.output or request.default_output))
+    output = Path(os.path.realpath(folder))
     rungs_place = output.parent == request.rung_folder.parent.resolve()
     if rungs_place and (request.departed or output.name != request.label):
         raise InputError(
@@ -192,16 +288,29 @@ def _output(request: Request, args: argparse.Namespace) -> Path:
 # --- training ---
 
 
-def _train(
-    request: Request, output: Path, args: argparse.Namespace, argv: list[str]
-) -> tuple[dict[str, Any], bool]:
-    """(card, whether the run was finished before)."""
-    from .. import backend, data
+def _data(request: Request, args: argparse.Namespace) -> Dataset:
+    from .. import data
 
-    notice = common.Notice()
-    dataset = data.load(request.data, args.data_dir, request.recipe.input_shape, notice)
+    shape = request.recipe.input_shape
+    dataset = data.load(
+        request.data, args.data_dir, shape, common.Notice(), skip_damaged=args.skip_damaged
+    )
     if args.limit:
         data.check_limit(dataset, args.limit)  # before the seconds that Keras takes to start
+    return dataset
+
+
+def _train(
+    request: Request,
+    dataset: Dataset,
+    seed: int,
+    output: Path,
+    args: argparse.Namespace,
+    argv: list[str],
+) -> tuple[dict[str, Any], bool]:
+    """(card, whether the run was finished before)."""
+    from .. import backend
+
     backend.start()
     from .. import training
 
@@ -211,12 +320,12 @@ def _train(
             dataset,
             output,
             rung=request.label,
-            seed=args.seed,
+            seed=seed,
             limit=args.limit,
             overwrite=args.overwrite,
             resume=args.resume,
             tensorboard=args.tensorboard,
-            notice=notice,
+            notice=common.Notice(),
             command=common.command_line("train.py", argv),
         )
     except InputError as error:
@@ -227,6 +336,35 @@ def _train(
         raise KeyboardInterrupt(
             "; what was trained is kept, and the same command with --resume goes on"
         ) from None
+
+
+def _several(request: Request, args: argparse.Namespace, argv: list[str]) -> int:
+    """Train the seeds one after the other: mean and spread."""
+    if args.seed:
+        raise InputError("--seed: cannot be given with --seeds")
+    default = paths.home() / "runs" / "-".join([request.label, *request.suffixes])
+    folders = {
+        seed: _output(request, Path(args.output or default) / f"seed{seed}", args)
+        for seed in args.seeds
+    }
+    dataset, cards = _data(request, args), []
+    for seed, folder in folders.items():
+        card, before = _train(request, dataset, seed, folder, args, argv)
+        cards.append({"bundle": str(folder), **card})
+        if not args.as_json:
+            note = " (finished before)" if before else ""
+            print(f"seed {seed}: test accuracy {card['test_accuracy']:.2%}{note}", flush=True)
+    accuracies = [card["test_accuracy"] for card in cards]
+    mean = statistics.fmean(accuracies)
+    spread = statistics.stdev(accuracies) if len(accuracies) > 1 else None
+    if args.as_json:
+        runs = [{key: card.get(key) for key in ("bundle", *_JSON_KEYS)} for card in cards]
+        found = {"mean": mean, "standard_deviation": spread, "n": len(cards)}
+        common.print_json({"test_accuracy": found, "runs": runs})
+        return OK
+    shown = f" +- {100 * spread:.2f}" if spread is not None else ""
+    print(f"test accuracy {100 * mean:.2f}{shown} % (n = {len(cards)})")
+    return OK
 
 
 def _report(

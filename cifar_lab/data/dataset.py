@@ -31,6 +31,7 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
     note: str = ""
+    val_indices: np.ndarray | None = None
 
     def train_sha256(self) -> str:
         """Hex digest of the train images, labels and class names."""

@@ -9,10 +9,29 @@ import numpy as np
 from keras import layers, ops
 
 if TYPE_CHECKING:
+    import keras
+
     from .trainer import Trainer
 
 #: Train images, augmented, from which a mean of weights has its normalisation's statistics.
 STATISTICS_IMAGES = 8192
+
+
+#: Steps an epoch below which the moving statistics of any network do not count as settled.
+FEW_STEPS = 50
+
+
+def settling_steps(network: keras.Model) -> float:
+    """Steps that batch normalisation's moving statistics need to follow the weights: twice the time
+    in which the old ones fade to 1 / e, at least FEW_STEPS; 0 for a network without it."""
+    momenta = [layer.momentum for layer in _norms(network)]
+    return max([FEW_STEPS, *(2 / (1 - m + 1e-9) for m in momenta)]) if momenta else 0
+
+
+def _norms(network: keras.Model) -> list:
+    """Its batch normalisation, as far as it learns: a frozen one keeps its statistics."""
+    norms = [x for x in network.layers if isinstance(x, layers.BatchNormalization)]
+    return [layer for layer in norms if layer.trainable]
 
 
 def take_mean(trainer: Trainer, epoch: int) -> dict:
@@ -38,7 +57,7 @@ def take_mean(trainer: Trainer, epoch: int) -> dict:
 def renew_statistics(trainer: Trainer, model, indices: np.ndarray) -> None:
     """Give batch normalisation the mean over these images' batches, whole ones, as its moving
     statistics. indices: int32 (N,) of train images."""
-    norms = [x for x in trainer.network.layers if isinstance(x, layers.BatchNormalization)]
+    norms = _norms(trainer.network)
     momenta, size = [layer.momentum for layer in norms], trainer.plan.recipe.batch_size
     for n in range(max(1, len(indices) // size) if norms else 0):
         for layer in norms:

@@ -4,17 +4,21 @@ import keras
 from keras import ops
 
 
-def build(recipe, steps, precision="float32"):
+def build(recipe, steps, precision="float32", head=False):
     """The optimizer of a recipe for a training of `steps` steps under the dtype policy `precision`:
-    keras.optimizers.Optimizer."""
-    main, cycle = (
-        steps * epochs // recipe.epochs for epochs in (recipe.main_epochs, recipe.swa_epochs)
+    keras.optimizers.Optimizer.
+
+    head: that of the epochs that train the last layer alone, instead of the one for all others.
+    """
+    head_steps, main, cycle = (
+        steps * epochs // recipe.epochs
+        for epochs in (recipe.head_epochs, recipe.main_epochs, recipe.swa_epochs)
     )
-    rate = _schedule(recipe, recipe.learning_rate, main)
-    if recipe.swa_cycles:
-        rate = Cycles(
-            rate, main, _schedule(recipe, recipe.swa_rate * recipe.learning_rate, cycle), cycle
-        )
+    peak = recipe.learning_rate * (1 if head else recipe.fine_rate)
+    main = head_steps if head else main - head_steps
+    rate = _schedule(recipe, peak, main)
+    if recipe.swa_cycles and not head:
+        rate = Cycles(rate, main, _schedule(recipe, recipe.swa_rate * peak, cycle), cycle)
     if recipe.optimizer == "adam":
         optimizer = keras.optimizers.Adam(rate, weight_decay=recipe.weight_decay or None)
         if recipe.weight_decay:

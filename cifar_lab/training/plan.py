@@ -19,10 +19,12 @@ class Phase(NamedTuple):
 
     side: of the square images that it is trained and validated on, None for the recipe's own.
     sharpness_aware: whether its steps are; see sharpness.SharpnessAware.
+    head_alone: whether it trains the last layer alone; see transfer.
     """
 
     side: int | None = None
     sharpness_aware: bool = False
+    head_alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,11 @@ class Plan:
             precision, steps_per_execution, fused: for measurements; by default what suits the
                 recipe and the device.
         """
-        train, val = stratified_split(dataset.train_labels, recipe.validation_fraction, seed)
+        if dataset.val_indices is None:
+            train, val = stratified_split(dataset.train_labels, recipe.validation_fraction, seed)
+        else:  # the data set's own
+            val = dataset.val_indices
+            train = np.setdiff1d(np.arange(len(dataset.train_labels)), val)
         steps = steps_per_execution or default_steps_per_execution(recipe)
         return cls(
             recipe,
@@ -90,6 +96,17 @@ class Plan:
     @property
     def num_classes(self) -> int:
         return len(self.dataset.classes)
+
+    @property
+    def targets(self) -> np.ndarray:
+        """What the network is to say of each train image: float32 (N, classes), one-hot times the
+        weight of its class."""
+        one_hot = np.eye(self.num_classes, dtype="float32")[self.dataset.train_labels]
+        if self.recipe.class_weight != "balanced":
+            return one_hot
+        counts = np.bincount(self.dataset.train_labels[self.train_indices])
+        weights = len(self.train_indices) / (self.num_classes * counts)
+        return one_hot * weights[self.dataset.train_labels, None].astype("float32")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -121,7 +138,11 @@ def phase_of(recipe: Recipe, epoch: int) -> Phase:
             side = small
             break
     aware = max(1, round(recipe.sharpness_share * recipe.epochs))
-    return Phase(side, recipe.sharpness_radius > 0 and epoch >= recipe.epochs - aware)
+    return Phase(
+        side,
+        recipe.sharpness_radius > 0 and epoch >= recipe.epochs - aware,
+        epoch < recipe.head_epochs,
+    )
 
 
 def default_steps_per_execution(recipe: Recipe) -> int:

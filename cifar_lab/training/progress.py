@@ -14,7 +14,19 @@ from ..errors import InputError, reason
 
 
 class OneRun(keras.callbacks.CallbackList):
-    """Callbacks that see one training, though `fit` is called once an epoch."""
+    """Callbacks that see one training, though `fit` is called once an epoch.
+
+    held: a dict that takes the figures of an epoch instead of the callbacks, who are told them
+    later, with those of the validation; None: they are told at once.
+    """
+
+    held: dict | None = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.held is None:
+            super().on_epoch_end(epoch, logs)
+        else:
+            self.held.update(logs or {})
 
     def on_train_begin(self, logs=None):
         pass

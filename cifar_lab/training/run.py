@@ -16,7 +16,7 @@ from .. import __version__, bundles, networks, provenance
 from .. import recipe as recipes
 from ..data import Dataset, limited
 from ..errors import InputError, reason
-from . import progress, saving, state
+from . import progress, saving, state, transfer
 from .plan import Plan
 from .progress import Interrupt
 from .trainer import Trainer
@@ -203,6 +203,8 @@ def _identity(plan: Plan, rung: str, limit: int | None) -> dict:
     }
     if not networks.is_packaged(plan.recipe):  # its file may change
         identity["network"] = networks.description_sha256(plan.build())
+    if plan.recipe.start:
+        identity["start_sha256"] = transfer.start_sha256(plan.recipe)
     return identity
 
 
@@ -234,7 +236,7 @@ def _identity_of(card: dict) -> dict:
     """What identifies the run that left a card, in the form of a state's."""
     found = {key: card[key] for key in ("rung", "recipe", "seed", "data_sha256")}
     found["limit"] = card.get("data", {}).get("limit")
-    return found | ({"network": card["network"]} if card.get("network") else {})
+    return found | {key: card[key] for key in ("network", "start_sha256") if card.get(key)}
 
 
 def _refuse_changes(path: Path, before: dict, now: dict) -> None:
@@ -246,7 +248,7 @@ def _refuse_changes(path: Path, before: dict, now: dict) -> None:
 
     before, now = comparable(before), comparable(now)
     keys = ("rung", "seed", "limit", "backend", "precision", "version", "recipe", "data_sha256")
-    for key in (*keys, "network"):
+    for key in (*keys, "network", "start_sha256"):
         if key not in before or before[key] == now.get(key):
             continue
         was, is_now = before[key], now.get(key)

@@ -84,7 +84,7 @@ def _card(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) ->
         "commit": run.get("commit"),
         "clean": run.get("clean"),
         "alone": False,  # nobody checked; a benchmark that does says so
-        **({"network": run["network"]} if "network" in run else {}),
+        **{key: run[key] for key in ("network", "start_sha256") if key in run},
         "data": {
             "name": dataset.name,
             "limit": run["limit"],

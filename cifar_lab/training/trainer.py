@@ -18,7 +18,7 @@ from keras import layers, ops
 
 from .. import backend
 from ..errors import InputError, reason
-from . import averaging, fused, initialisation, optimizers, sharpness, state
+from . import averaging, fused, initialisation, losses, optimizers, sharpness, state, transfer
 from .augment import Augment
 from .plan import Phase, Plan
 from .progress import OneRun, progress_of
@@ -74,6 +74,8 @@ class Trainer:
         plan: a Plan.
         network: the bare network that trains, keras.Model; its layers may be `fused` ones.
         model: the compiled graph from indices to probabilities; models has one for each Phase.
+        settles: whether an epoch has steps enough for the moving statistics of batch normalisation
+            to follow the weights; where not, they are taken anew at its end.
         history: a dict an epoch, see HISTORY_FIELDS.
         kept: the weights to be saved, where they are not the last: those of the best epoch, or the
             mean so far; else None.
@@ -83,6 +85,7 @@ class Trainer:
     def __init__(self, plan: Plan):
         self.plan, recipe, dataset = plan, plan.recipe, plan.dataset
         self.one_hot = np.eye(plan.num_classes, dtype="float32")[dataset.train_labels]
+        self.targets = plan.targets
         keras.utils.set_random_seed(plan.seed)
         with dtype_policy(plan.precision):
             network = plan.build()
@@ -93,23 +96,38 @@ class Trainer:
                 initialisation.whiten(self.network, dataset.train_images[shuffled[:5000]])
             if recipe.dirac:
                 initialisation.dirac(self.network)
+            if recipe.start:
+                transfer.begin(self.network, recipe, dataset.classes)
             self.initial_seconds = time.perf_counter() - start  # part of the first epoch's
             self.lookup = DatasetLookup(dataset.train_images, name="lookup", dtype="float32")
             self.augment = None
             if recipe.augmentation.as_dict():
                 size = len(dataset.train_labels)
                 self.augment = Augment(recipe.augmentation, size, plan.seed, name="augment")
+        self.settles = plan.steps_per_epoch >= averaging.settling_steps(self.network)
+        self._fine = transfer.layers_of_fine_tuning(self.network)
         steps = plan.steps_per_epoch * recipe.epochs
         self.model = self._training_model(Phase(), optimizers.build(recipe, steps, plan.precision))
         self.model.optimizer.build(self.model.trainable_variables)
+        self.head_optimizer = None
+        if recipe.head_epochs:
+            self._train(Phase(head_alone=True))
+            self.head_optimizer = optimizers.build(recipe, steps, plan.precision, head=True)
+            self.head_optimizer.build(self.model.trainable_variables)
         # the same layers and the same optimizer, behind smaller images or in another step
         self.models = {Phase(): self.model}
         for phase in plan.phases:
             if phase not in self.models:
-                self.models[phase] = self._training_model(phase, self.model.optimizer)
+                optimizer = self.head_optimizer if phase.head_alone else self.model.optimizer
+                self.models[phase] = self._training_model(phase, optimizer)
         self.history: list[dict] = []
         self.kept: list | None = None
         self.compile_seconds = 0.0
+
+    def _train(self, phase: Phase) -> None:
+        """Let the layers learn that learn in a phase."""
+        for layer in self._fine if self.plan.recipe.head_epochs else ():
+            layer.trainable = not phase.head_alone
 
     def _training_model(self, phase: Phase, optimizer) -> keras.Model:
         plan, recipe = self.plan, self.plan.recipe
@@ -128,7 +146,7 @@ class Trainer:
             model.radius = recipe.sharpness_radius
         model.compile(
             optimizer,
-            keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+            losses.build(recipe),
             metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
             steps_per_execution=plan.steps_per_execution,
             jit_compile=False if backend.is_tensorflow_on_cpu() else "auto",
@@ -149,10 +167,14 @@ class Trainer:
                 f"pixels with the weights of {recipe.input_shape} ({reason(error)[:120]})"
             ) from None
 
-    def model_of(self, epoch: int) -> keras.Model:
-        """The training model of an epoch, 0 the first; beyond the recipe's own, of its last."""
+    def phase_of(self, epoch: int) -> Phase:
+        """The Phase of an epoch, 0 the first; beyond the recipe's own, of its last."""
         phases = self.plan.phases
-        return self.models[phases[min(epoch, len(phases) - 1)]]
+        return phases[min(epoch, len(phases) - 1)]
+
+    def model_of(self, epoch: int) -> keras.Model:
+        """The training model of an epoch, as `phase_of` counts them."""
+        return self.models[self.phase_of(epoch)]
 
     @property
     def stopped(self) -> bool:
@@ -163,7 +185,9 @@ class Trainer:
         """All that a later epoch depends on: weights, seed generators, and the optimizer's own."""
         mine = [v for v in self.model.variables if v is not self.lookup.images]
         seen = {id(v) for v in mine}
-        return mine + [v for v in self.model.optimizer.variables if id(v) not in seen]
+        theirs = list(self.model.optimizer.variables)
+        theirs += self.head_optimizer.variables if self.head_optimizer else []
+        return mine + [v for v in theirs if id(v) not in seen]
 
     def values(self) -> list[np.ndarray]:
         """A copy of all that a later epoch depends on."""
@@ -184,20 +208,22 @@ class Trainer:
         batch = plan.recipe.batch_size
         size = min(len(plan.train_indices), batch + len(plan.train_indices) % batch)
         coming = set(plan.phases[len(self.history) :])
-        for model in reversed([m for phase, m in self.models.items() if phase in coming]):
-            self.fit(plan.train_indices[:size], 0, None, model=model)
+        for phase in reversed([phase for phase in self.models if phase in coming]):
+            self.fit(plan.train_indices[:size], 0, None, phase=phase)
         self.assign(before)
         self.compile_seconds += time.perf_counter() - start
 
-    def fit(self, order, epoch: int, callbacks, validate: bool = True, model=None):
+    def fit(self, order, epoch: int, callbacks, validate: bool = True, phase=None):
         """One pass of Keras' `fit` over the images of these indices, int32 (N,), in this order: its
-        History. model: by default the training model of that epoch."""
-        given = backend.batched(order, self.one_hot[order], self.plan.recipe.batch_size)
+        History. phase: by default that of the epoch."""
+        phase = phase or self.phase_of(epoch)
+        self._train(phase)
+        given = backend.batched(order, self.targets[order], self.plan.recipe.batch_size)
         if validate:
             held_out = self.held_out()
             pairs = (held_out["x"], held_out["y"]) if "y" in held_out else held_out["x"]
             given.update(validation_data=pairs, validation_batch_size=held_out.get("batch_size"))
-        model = model or self.model_of(epoch)
+        model = self.models[phase]
         if callbacks is not None and callbacks.model is not model:
             callbacks.set_model(model)
         return model.fit(
@@ -232,10 +258,13 @@ class Trainer:
         epoch, start, recipe = len(self.history), time.perf_counter(), self.plan.recipe
         if self.augment:
             self.augment.epoch.assign(epoch)
-        history = self.fit(self.order(epoch), epoch, callbacks).history
-        rate = ops.convert_to_numpy(self.model.optimizer.learning_rate)
-        row = {"epoch": epoch + 1}
-        row.update({name: float(history[name][-1]) for name in HISTORY_FIELDS[1:5]})
+        if self.settles:
+            history = self.fit(self.order(epoch), epoch, callbacks).history
+            found = {name: history[name][-1] for name in HISTORY_FIELDS[1:5]}
+        else:
+            found = self._fit_and_settle(epoch, callbacks)
+        rate = ops.convert_to_numpy(self.model_of(epoch).optimizer.learning_rate)
+        row = {"epoch": epoch + 1, **{name: float(found[name]) for name in HISTORY_FIELDS[1:5]}}
         row["learning_rate"] = float(rate)
         # the weights too: kernels that take a maximum, or the loss that is clipped, can hide a NaN
         losses = row["loss"], row["val_loss"]
@@ -245,8 +274,7 @@ class Trainer:
                 f"training diverged: loss {losses[0]}, validation loss {losses[1]} in epoch "
                 f"{epoch + 1}; lower the recipe's learning_rate ({recipe.learning_rate})"
             )
-        best = max((r["val_accuracy"] for r in self.history), default=-1.0)
-        if recipe.keep == "best" and row["val_accuracy"] > best:
+        if recipe.keep == "best" and self.best([*self.history, row]) is row:
             self.kept = self.network.get_weights()
         if self.plan.sets_after(epoch + 1):
             row.update(averaging.take_mean(self, epoch))
@@ -255,10 +283,31 @@ class Trainer:
         self.history.append(row)
         return row
 
+    def _fit_and_settle(self, epoch: int, callbacks) -> dict:
+        """Train an epoch, renew the statistics, validate: {name: figure}."""
+        if callbacks is None:
+            callbacks = OneRun([keras.callbacks.History()], model=self.model)
+        callbacks.held = {}
+        order, model = self.order(epoch), self.model_of(epoch)
+        self.fit(order, epoch, callbacks, validate=False)
+        found, callbacks.held = callbacks.held, None
+        averaging.renew_statistics(self, model, order[: averaging.STATISTICS_IMAGES])
+        figures = model.evaluate(**self.held_out(), verbose=0, return_dict=True)
+        found.update({f"val_{name}": value for name, value in figures.items()})
+        callbacks.on_epoch_end(epoch, found)
+        return found
+
+    def best(self, rows: list[dict]) -> dict:
+        """The row of the highest validation accuracy; of equals the first, or where the statistics
+        are renewed, as with few images, the one of the lowest validation loss."""
+        if self.settles:
+            return max(rows, key=lambda row: row["val_accuracy"])
+        return max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+
     def chosen_epoch(self) -> dict:
         """The row of the history whose weights, or the mean up to which, are saved."""
         if self.plan.recipe.keep == "best":
-            return max(self.history, key=lambda row: row["val_accuracy"])  # the first of equals
+            return self.best(self.history)
         averaged = [row for row in self.history if self.plan.sets_after(row["epoch"])]
         return (averaged or self.history)[-1]
 
