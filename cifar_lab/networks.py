@@ -84,13 +84,13 @@ def begun_from(recipe: Recipe, start: str) -> Recipe:
     Raises:
         InputError: there is no such network, or none of that name in keras.applications.
     """
-    from .models import application
+    from .models import keras_applications
 
     kind, _, _ = start.partition(":")
     name, file = split_start(start)
     if kind == "keras":
-        if name not in application.NETWORKS:
-            known = ", ".join(application.NETWORKS)
+        if name not in keras_applications.NETWORKS:
+            known = ", ".join(keras_applications.NETWORKS)
             raise InputError(f"`start` {start}: must be keras:NAME with NAME one of {known}")
         if file and not Path(file).is_file():
             raise InputError(f"`start` {start}: there is no file {file}")

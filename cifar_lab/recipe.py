@@ -291,7 +291,8 @@ class _Transfer(_Part):
 
     def check(self) -> None:
         self._require("start", isinstance(self.start, str), "a string")
-        ok = self.freeze == "features" or _whole(self.freeze) and 0 <= self.freeze <= 10**6
+        layers = self.freeze
+        ok = layers == "features" or isinstance(layers, int) and _whole(layers) and layers >= 0
         self._require("freeze", ok, 'a whole number of layers, or "features"')
         self._require_between("head_share", 0, 0.9)
         self._require_between("fine_rate", 0, 1)

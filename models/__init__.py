@@ -9,7 +9,7 @@ must not wait for it. `searchable.py` has the declarations.
 """
 
 from .airbench import airbench
-from .application import application
+from .keras_applications import application
 from .cifar10_cnn import cifar10_cnn
 from .edge import edge
 from .fashion_mnist_cnn import fashion_mnist_cnn

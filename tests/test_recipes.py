@@ -91,6 +91,11 @@ def test_the_hash_is_of_what_decides_a_run():
         "swa_share": 0.3,
         "swa_epochs": 2,
         "swa_rate": 0.5,
+        "start": "cifar10-90",
+        "freeze": 2,
+        "head_share": 0.5,
+        "fine_rate": 0.5,
+        "class_weight": "balanced",
     }
     assert set(others) == {f.name for f in dataclasses.fields(recipe)} - {"promise", "idea"}
     neutral = {
@@ -108,6 +113,9 @@ def test_the_hash_is_of_what_decides_a_run():
             "sharpness_share": {"sharpness_radius": 0.1},
             "swa_epochs": {"swa_share": 0.3},
             "swa_rate": {"swa_share": 0.3},
+            "freeze": {"start": "cifar10-90"},
+            "head_share": {"start": "cifar10-90"},
+            "fine_rate": {"start": "cifar10-90", "head_share": 0.5},
         }.get(name, {})
         base = dataclasses.replace(beyond, **beside)
         assert dataclasses.replace(base, **{name: value}).sha256() != base.sha256(), name

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from cifar_lab import backend, bundles, data, ladder, training
+from cifar_lab import backend, bundles, data, ladder, networks, training
 from cifar_lab import recipe as recipes
 from cifar_lab.data import synthetic
 from cifar_lab.errors import InputError
@@ -242,6 +242,7 @@ def test_the_mean_of_the_weights_at_the_ends_of_cycles_is_saved(dataset):
         Trainer(recipe, dataset, 0),
         Trainer(dataclasses.replace(recipe, epochs=2, swa_share=0.0, swa_epochs=3), dataset, 0),
     )
+    trainer.settles = plain.settles = True  # as with many images: else each epoch renews them
     ends, rows = [], []
     for _ in range(5):
         rows.append(trainer.run_epoch())
@@ -341,13 +342,13 @@ def test_a_training_that_stops_within_a_cycle_saves_the_mean_so_far(dataset, tmp
 def test_what_is_over_is_not_compiled_again(dataset):
     trainer = Trainer(small(epochs=4, small_images=[[0.5, 14]], **SMALL), dataset, 0)
     compiled = []
-    trainer.fit = lambda order, epoch, callbacks, model: compiled.append(model)
+    trainer.fit = lambda order, epoch, callbacks, phase: compiled.append(phase)
     trainer.compile_step()
-    assert set(compiled) == {trainer.model_of(0), trainer.model_of(3)} and len(compiled) == 2
+    assert set(compiled) == {trainer.phase_of(0), trainer.phase_of(3)} and len(compiled) == 2
     compiled.clear()
     trainer.history = [{}] * 2
     trainer.compile_step()
-    assert compiled == [trainer.model_of(3)]
+    assert compiled == [trainer.phase_of(3)]
 
 
 @pytest.mark.parametrize(
@@ -426,6 +427,66 @@ def test_the_state_leaves_the_images_out(dataset, tmp_path):
     trainer.save_state(tmp_path / "s.npz", {})
     with np.load(tmp_path / "s.npz") as file:
         assert not any(file[k].dtype == np.uint8 and k != "meta" for k in file.files)
+
+
+def test_statistics_are_renewed_where_an_epoch_is_short(dataset):
+    """One batch holds all of the train part: the statistics are those of its features."""
+    trainer = Trainer(small(batch_size=10**4, **SMALL), dataset, 0)
+    assert not trainer.settles
+    row = trainer.run_epoch()
+    saved = trainer.bare_network()
+    norm = next(x for x in saved.layers if isinstance(x, keras.layers.BatchNormalization))
+    features = keras.Model(saved.input, norm.input).predict(
+        dataset.train_images[trainer.plan.train_indices], verbose=0
+    )
+    np.testing.assert_allclose(norm.moving_mean, features.mean((0, 1, 2)), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance, features.var((0, 1, 2)), rtol=1e-3, atol=1e-4)
+    output = saved.predict(dataset.train_images[trainer.plan.val_indices], verbose=0)
+    labels = dataset.train_labels[trainer.plan.val_indices]
+    assert row["val_accuracy"] == pytest.approx((output.argmax(1) == labels).mean(), abs=1e-6)
+
+
+def test_callbacks_are_told_of_a_renewed_epoch_once_with_its_validation(dataset, tmp_path):
+    told = []
+
+    class Listener(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            told.append((epoch, set(logs), logs["val_accuracy"]))
+
+    training.train(
+        small(epochs=2, **SMALL), dataset, tmp_path / "b", rung="x", callbacks=[Listener()]
+    )
+    names = {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert [(epoch, keys & names) for epoch, keys, _ in told] == [(0, names), (1, names)]
+    rows = (tmp_path / "b/history.csv").read_text().splitlines()[1:]
+    assert [float(row.split(",")[4]) for row in rows] == [value for *_, value in told]
+
+
+@pytest.mark.parametrize("name", list(ladder.LADDER))
+def test_no_rung_is_trained_otherwise_for_the_sake_of_short_epochs(name):
+    """Its published figures were measured without: 45,000 train images are no few."""
+    recipe = ladder.get(name).recipe
+    network = networks.build(recipe, 10)
+    steps = math.ceil(45_000 / recipe.batch_size)
+    assert steps >= averaging.settling_steps(network)
+
+
+def test_a_network_without_normalisation_has_nothing_to_renew():
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    assert averaging.settling_steps(network) == 0
+
+
+def test_of_equal_epochs_with_few_images_the_one_of_the_lowest_loss_is_the_best(dataset):
+    trainer = Trainer(small(), dataset, 0)
+    rows = [
+        {"val_accuracy": 0.5, "val_loss": 2.0},
+        {"val_accuracy": 0.9, "val_loss": 1.0},
+        {"val_accuracy": 0.9, "val_loss": 0.5},
+    ]
+    trainer.settles = True
+    assert trainer.best(rows) is rows[1]
+    trainer.settles = False
+    assert trainer.best(rows) is rows[2]
 
 
 def test_keep_best_saves_the_best_epoch(dataset, tmp_path):

@@ -287,6 +287,7 @@ class Trainer:
         """Train an epoch, renew the statistics, validate: {name: figure}."""
         if callbacks is None:
             callbacks = OneRun([keras.callbacks.History()], model=self.model)
+            callbacks.begin()
         callbacks.held = {}
         order, model = self.order(epoch), self.model_of(epoch)
         self.fit(order, epoch, callbacks, validate=False)

@@ -19,7 +19,8 @@ def begin(network: keras.Model, recipe: Recipe, classes: Sequence[str]) -> None:
     """Give a network the weights that its recipe starts from, and freeze the layers it says.
 
     The weights of the last layer are taken too where the trained network has the same classes; else
-    they are 0, so that all classes are alike. A layer "whiten" that was set from train patches stays as it is, as there.
+    they are 0, so that all classes are alike. A layer "whiten" that was set from train patches
+    stays as it is, as there.
 
     Args:
         network: keras.Model of the recipe, at any image size that it allows.
@@ -83,12 +84,12 @@ def _begin_from_bundle(network: keras.Model, recipe: Recipe, classes: Sequence[s
 
 
 def _begin_from_application(network: keras.Model, recipe: Recipe, name: str, file: str) -> None:
-    from ..models import application
+    from ..models import keras_applications
 
     options = {k: v for k, v in recipe.builder_options.items() if k not in ("network", "dropout")}
     try:
         with backend.quiet_stderr():
-            trained = application.features(name, recipe.input_shape, file or "imagenet", options)
+            trained = keras_applications.features(name, recipe.input_shape, file or "imagenet", options)
     except InputError:
         raise
     except (
