@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import adjusting, own_pictures, paths
 from . import data as data_sets
-from . import paths
 from .data import Dataset
 from .errors import InputError
 from .recipe import Recipe, changed
@@ -39,6 +39,11 @@ def train(
     seed: int = 0,
     limit: int | None = None,
     epochs: int | None = None,
+    size: int | None = None,
+    start: str | Path | None = None,
+    freeze: int | str | None = None,
+    fields: Mapping[str, Any] | None = None,
+    skip_damaged: bool = False,
     overwrite: bool = False,
     resume: bool = False,
     notice: Notice | None = _to_stderr,
@@ -46,7 +51,8 @@ def train(
     """Train a network and leave a bundle, tested from its saved file.
 
     Args:
-        recipe_or_rung: a rung's name, "FILE.py:NAME", a Recipe, or a function that builds a network
+        recipe_or_rung: a rung's name, a folder of one's own pictures (which is then trained as is
+            best for few of them), "FILE.py:NAME", a Recipe, or a function that builds a network
             (builder(input_shape, num_classes) -> keras.Model), which the default recipe trains.
         data: a data set's name or a folder with one subfolder of images a class; by default the
             recipe's own.
@@ -56,6 +62,14 @@ def train(
         seed: 0 to 2**32 - 1.
         limit: number of train images to use, stratified; None for all.
         epochs: instead of the recipe's.
+        size: pixels a side that images are brought to, instead of the recipe's.
+        start: a rung, a bundle's folder, or "keras:NAME[:FILE]", whose weights to begin with;
+            "none" for drawn ones where the recipe has others.
+        freeze: with `start`: how many of the first layers with weights stay as they are, or
+            "features" for all but the last.
+        fields: recipe fields that win over all else, {"learning_rate": 0.01,
+            "augmentation.cutout_size": 8}.
+        skip_damaged: leave out pictures that cannot be read, with a line that names them.
         overwrite: replace a bundle, or an unfinished run, that is at `output`.
         resume: go on with the unfinished run at `output`; start where there is none.
         notice: called with lines on the progress, by default printed on stderr; None for silence.
@@ -72,18 +86,33 @@ def train(
     _check_seed(seed)
     if limit is not None and not _is_whole(limit):
         raise InputError(f"limit: must be a whole number, received {limit!r}")
-    label, recipe, is_rung = _resolved(recipe_or_rung)
+    if isinstance(recipe_or_rung, (str, Path)) and adjusting.is_pictures(str(recipe_or_rung)):
+        if data is not None:
+            raise InputError(f"`data` {data}: {recipe_or_rung} is the folder of pictures already")
+        data, label, recipe, is_rung = (
+            recipe_or_rung,
+            own_pictures.LABEL,
+            own_pictures.RECIPE,
+            False,
+        )
+    else:
+        label, recipe, is_rung = _resolved(recipe_or_rung)
+    own = recipe.sha256()
     if epochs is not None:
         recipe = changed(recipe, {"epochs": epochs}, "epochs")
+    begin = None if start is None else str(start)
+    recipe = adjusting.adjusted(recipe, start=begin, freeze=freeze, size=size, fields=fields)
     name = _data_name(data, recipe)
     folder = Path(os.path.abspath(output if output is not None else Path("runs") / label))
-    _refuse_rungs_place(folder, is_rung and not (epochs or limit or name != recipe.data), label)
+    whole = is_rung and not (limit or name != recipe.data) and recipe.sha256() == own
+    _refuse_rungs_place(folder, whole, label)
     bundles.prepare(folder, bytes_needed=0)
     if not (resume or overwrite):
         bundles.refuse_existing(folder)
     notice = notice or _silent
     where = None if data_dir is None else str(data_dir)
-    dataset = data_sets.load(name, where, recipe.input_shape, notice)
+    options = {"skip_damaged": True} if skip_damaged else {}
+    dataset = data_sets.load(name, where, recipe.input_shape, notice, **options)
     if limit is not None:
         data_sets.check_limit(dataset, limit, "limit")
     backend.start()

@@ -9,10 +9,10 @@ must not wait for it. `searchable.py` has the declarations.
 """
 
 from .airbench import airbench
-from .keras_applications import application
 from .cifar10_cnn import cifar10_cnn
 from .edge import edge
 from .fashion_mnist_cnn import fashion_mnist_cnn
+from .keras_applications import application
 from .resnet import resnet
 from .vgg import vgg
 

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import pytest
 
-from cifar_lab import adjusting, bundles, data, ladder, networks, training
+from cifar_lab import adjusting, bundles, data, networks, training
 from cifar_lab import recipe as recipes
 from cifar_lab.errors import InputError
 from cifar_lab.recipe import Augmentation, Recipe
-from cifar_lab.training import losses, transfer
+from cifar_lab.training import losses
 from support import assert_refused, run, run_json
 
 TINY = Recipe(

@@ -292,9 +292,8 @@ def _data(request: Request, args: argparse.Namespace) -> Dataset:
     from .. import data
 
     shape = request.recipe.input_shape
-    dataset = data.load(
-        request.data, args.data_dir, shape, common.Notice(), skip_damaged=args.skip_damaged
-    )
+    options = {"skip_damaged": True} if args.skip_damaged else {}
+    dataset = data.load(request.data, args.data_dir, shape, common.Notice(), **options)
     if args.limit:
         data.check_limit(dataset, args.limit)  # before the seconds that Keras takes to start
     return dataset

@@ -89,7 +89,9 @@ def _begin_from_application(network: keras.Model, recipe: Recipe, name: str, fil
     options = {k: v for k, v in recipe.builder_options.items() if k not in ("network", "dropout")}
     try:
         with backend.quiet_stderr():
-            trained = keras_applications.features(name, recipe.input_shape, file or "imagenet", options)
+            trained = keras_applications.features(
+                name, recipe.input_shape, file or "imagenet", options
+            )
     except InputError:
         raise
     except (
