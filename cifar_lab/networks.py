@@ -100,7 +100,6 @@ def begun_from(recipe: Recipe, start: str) -> Recipe:
             "start": f"keras:{name}{where}",
             "builder": "application",
             "builder_options": {**options, "network": name},
-            "input_shape": (*recipe.input_shape[:2], 3),
         }
     else:
         folder = bundles.find(start)

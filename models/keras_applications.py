@@ -37,6 +37,7 @@ _PREPROCESSING = {
     "ConvNeXtTiny": _WITHIN,
 }
 NETWORKS = tuple(_PREPROCESSING)
+LEAST_SIDE = 20
 
 
 @searchable(dropout=Number(0.0, 0.9))
@@ -46,7 +47,8 @@ def application(
     """A network of keras.applications without its top: average pooling, dropout, one dense layer.
 
     Args:
-        input_shape: (height, width, 3); most need 32 pixels at least, some 71 or 75.
+        input_shape: (height, width, channels), at least 20 pixels a side; grey images are given to
+            the network as three equal channels. The files of a few networks need 71 or 75 pixels.
         num_classes: number of outputs.
         network: its name in keras.applications, one of NETWORKS.
         dropout: before the last layer, 0 to below 1.
@@ -97,9 +99,15 @@ def _features(inputs, network, weights, options):
 
     if network not in _PREPROCESSING:
         raise ValueError(f"network: must be one of {', '.join(NETWORKS)}, received {network!r}")
-    if inputs.shape[-1] != 3:
-        raise ValueError(f"input_shape: must have 3 channels, received {inputs.shape[1:]}")
-    preprocessing = _PREPROCESSING[network]
-    x = layers.Rescaling(**preprocessing, name="preprocess")(inputs) if preprocessing else inputs
+    if min(inputs.shape[1:3]) < LEAST_SIDE:
+        raise ValueError(
+            f"input_shape: height and width must be at least {LEAST_SIDE}, received "
+            f"{inputs.shape[1:]}"
+        )
+    preprocessing, x = _PREPROCESSING[network], inputs
+    if inputs.shape[-1] == 1:
+        x = layers.Concatenate(name="colours")([x, x, x])
+    if preprocessing:
+        x = layers.Rescaling(**preprocessing, name="rescale")(x)
     build = getattr(keras.applications, network)
     return build(include_top=False, weights=weights, input_tensor=x, **options).output
