@@ -18,7 +18,10 @@ from ..errors import InputError, reason
 
 OK, WRONG, INTERRUPTED = 0, 2, 130
 # Arguments that the library names in its errors, in backquotes; each is a flag of some command
-ARGUMENTS = ("chief", "data", "data_dir", "limit", "output", "overwrite", "resume", "trial_images")
+ARGUMENTS = (
+    *("chief", "data", "data_dir", "limit", "output", "overwrite", "resume"),
+    *("skip_damaged", "trial_images"),
+)
 MAX_SEED = 2**32 - 1
 
 

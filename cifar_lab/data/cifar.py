@@ -150,9 +150,7 @@ def _find(published: _Published, name: str, root: Path) -> Dataset | None:
     return None
 
 
-def _read_binary(
-    published: _Published, path: Path, records: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _read_binary(published: _Published, path: Path, records: int) -> tuple[np.ndarray, np.ndarray]:
     """A file of the binary version: records of label bytes and 3,072 pixel bytes."""
     raw, size = read_bytes(path), published.label_bytes + PIXEL_BYTES
     if len(raw) != records * size:
@@ -173,9 +171,7 @@ def _arrays(
     return np.ascontiguousarray(images), labels.astype(np.int64)
 
 
-def _read_python(
-    published: _Published, path: Path, records: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _read_python(published: _Published, path: Path, records: int) -> tuple[np.ndarray, np.ndarray]:
     """A file of the python version: a pickled dict, read without running anything it names."""
     try:
         batch = _ArrayUnpickler(path).load()
@@ -257,6 +253,5 @@ class _ArrayUnpickler(pickle.Unpickler):
         if module in self._MODULES and name in self._ALLOWED:
             return self._ALLOWED[name]
         raise InputError(
-            f"{self._path}: refused, the pickle names {module}.{name}, "
-            "which no CIFAR batch needs"
+            f"{self._path}: refused, the pickle names {module}.{name}, which no CIFAR batch needs"
         )
