@@ -227,7 +227,7 @@ def _to_array(
 def _flattened(
     image: Image.Image, mode: str, size: tuple[int, int], file: Container
 ) -> Image.Image:
-    """The picture in mode L or RGB; a large one cropped and shrunk, band by band, to at least four
+    """The picture in mode L or RGB; a large one cropped and shrunk, band by band, to at least eight
     times `size`, so that memory holds it once."""
     convert = _conversion(image, mode, file)
     if image.width * image.height <= LARGE:
@@ -235,7 +235,7 @@ def _flattened(
     scale = min(image.width / size[0], image.height / size[1])
     width, height = (min(o, round(scale * s) or 1) for o, s in zip(image.size, size))
     left, top = (image.width - width) // 2, (image.height - height) // 2
-    factor = max(1, int(scale / 4))
+    factor = max(1, int(scale / 8))
     rows = max(1, _BAND // width // factor) * factor
     shrunk = Image.new(mode, (-(-width // factor), -(-height // factor)))
     for y in range(0, height, rows):
