@@ -22,8 +22,9 @@ CIFAR10_CLASSES = (
     "truck",
 )
 CIFAR100_CLASSES = tuple(
-    """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
-    camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile
+    """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
+    butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch
+    crab crocodile
     cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp
     lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom
     oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine

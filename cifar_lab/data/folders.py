@@ -161,7 +161,7 @@ def _read(
     classes: Sequence[str] | None = None,
 ) -> _Part:
     """Read the class folders in `folder`; lines name files as they stand below `root`."""
-    folders = class_folders(folder)
+    folders = sorted(class_folders(folder), key=lambda f: (one_form(f.name), f.name))
     own = sorted({one_form(f.name) for f in folders})
     if classes is None and len(own) < 2 or not own:
         raise InputError(

@@ -203,13 +203,17 @@ def left_out(folder: str | os.PathLike, paths: Sequence[Path]) -> str:
 
 def _what_is_left_out(folder: str | os.PathLike, paths: Sequence[Path]) -> str:
     """ "2 files that are not images: a.csv, b.csv; 1 linked folder: more"."""
-    linked = [p for p in paths if p.is_symlink() and not p.is_file()]
-    folders = [p for p in paths if p not in linked and p.is_dir()]
-    files = [p for p in paths if p not in linked and p not in folders]
+    kinds: dict[str, list[Path]] = {"file": [], "linked": [], "broken": [], "folder": []}
+    for path in paths:
+        if path.is_symlink() and not path.is_file():
+            kinds["linked" if path.is_dir() else "broken"].append(path)
+        else:
+            kinds["folder" if path.is_dir() else "file"].append(path)
     parts = [
-        (files, "file", "that is not an image", "that are not images"),
-        (linked, "linked folder", "", ""),
-        (folders, "folder", "that cannot be read", "that cannot be read"),
+        (kinds["file"], "file", "that is not an image", "that are not images"),
+        (kinds["linked"], "linked folder", "", ""),
+        (kinds["broken"], "broken link", "", ""),
+        (kinds["folder"], "folder", "that cannot be read", "that cannot be read"),
     ]
     return "; ".join(
         f"{counted(len(some), noun)} {one if len(some) == 1 else more}".rstrip()
