@@ -1,5 +1,6 @@
 """What was read before: taken from the cache, and from nowhere else once it changed."""
 
+import importlib.util
 import os
 import re
 import threading
@@ -12,6 +13,7 @@ from PIL import Image
 from cifar_lab import data
 from cifar_lab.data import cache, reading
 from cifar_lab.errors import InputError
+from support import ROOT
 
 SHAPE = (8, 8, 3)
 
@@ -274,3 +276,12 @@ def test_an_interruption_does_not_wait_for_the_rest(root, place, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         load(root)
     assert len(read) < 6
+
+
+def test_the_benchmark_runs(monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("reading", ROOT / "benchmarks" / "reading.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    monkeypatch.setattr(benchmark, "SIZE", (400, 300))
+    assert benchmark.main(["--pictures", "100", "--times", "1"]) == 0
+    assert "| again | 1 |" in capsys.readouterr().out

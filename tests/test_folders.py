@@ -67,7 +67,7 @@ NAMES = {
     "prefix": ("seg_train", "seg_test"),
     "suffix": ("train_images", "test_images"),
     "dashes and blanks": ("my-train", "my test"),
-    "capitals": ("MyTrain", "MyTest"),
+    "capitals": ("MyTrain", "MYTest"),
     "numbers": ("train2017", "val2017"),
     "in one word": ("trainset", "testset"),
     "version": ("photos.train.v2", "photos.validation.v2"),
@@ -175,6 +175,19 @@ def test_unpacked_twice(pictures):
     assert dataset.classes == ("a", "b") and len(dataset.test_labels) == 8
     assert "trains on seg_train/seg_train/, tests on seg_test/seg_test/" in lines[0]
     assert "left out seg_pred/" in lines[1]
+
+
+def test_pictures_outside_of_a_class_are_left_out_with_a_line(pictures):
+    root = pictures("train/a", "train/b", "test/a", "test/b")
+    pictures.one("train/stray.png")
+    dataset, lines = load(root)
+    assert len(dataset.train_labels) == 8
+    assert lines == [f"{root}: skipped 1 picture outside of a class: train/stray.png"]
+    for name in "1234":
+        pictures.one(f"train/a/{name}.png")
+        pictures.one(f"{name}.png")
+    _, lines = load(root / "train")
+    assert lines[0].endswith("train: skipped 1 picture outside of a class: stray.png")
 
 
 def test_a_test_folder_without_classes_beside_train_and_val(pictures):

@@ -15,6 +15,7 @@ from .layout import (
     class_folders,
     images_below,
     left_out,
+    own_images,
     splits_of,
 )
 from .names import counted, listed, one_form, shown
@@ -190,6 +191,12 @@ def _read(
         notice(f"{root}: pictures in subfolders count as their class folder's: {listed(deeper)}")
     if others:
         notice(left_out(root, others))
+    stray = sorted(own_images(folder))
+    if stray:
+        names_of_stray = listed(_below(root, file) for file in stray)
+        notice(
+            f"{root}: skipped {counted(len(stray), 'picture')} outside of a class: {names_of_stray}"
+        )
     read = read_all(folder, files, input_shape, notice)
     sound = [i for i, result in enumerate(read) if not isinstance(result, str)]
     images = np.empty((len(sound), *input_shape), np.uint8)

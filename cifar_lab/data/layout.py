@@ -64,10 +64,10 @@ def _subfolders(folder: str | os.PathLike) -> list[Path]:
 def splits_of(folder: str | os.PathLike) -> Splits | None:
     """Find the splits of a folder, by the names of its subfolders and by what they hold.
 
-    A split has class folders and no pictures of its own. One word of its name says which it is, in
-    any case: train, training; test, testing; val, valid, validation (`seg_train`, `Test-images`).
-    Where train and val are all, val is the test set. A split that holds one folder alone, with the
-    class folders in it (`seg_train/seg_train/`), is that folder.
+    A split has class folders. One word of its name says which it is, in any case: train, training;
+    test, testing; val, valid, validation (`seg_train`, `Test-images`). Where train and val are all,
+    val is the test set. A split that holds one folder alone, with the class folders in it
+    (`seg_train/seg_train/`), is that folder.
 
     Without splits the subfolders are classes. A class may keep its pictures in subfolders, where
     another class has pictures of its own, or where all those subfolders have one name (`images/`)
@@ -85,19 +85,18 @@ def splits_of(folder: str | os.PathLike) -> Splits | None:
     """
     root = Path(folder)
     found = class_folders(root)
-    with_own = [f for f in found if _has_own(f)]
-    nested = [f for f in found if f not in with_own and _subfolders(f)]
-    by_role = {role: [f for f in nested if _role(f.name) == role] for role in SPLITS}
+    inner = {f: [i for i in _subfolders(f) if _has_below(i)] for f in found}
+    by_role = {role: [f for f in found if _role(f.name) == role and inner[f]] for role in SPLITS}
     roles = {_role(f.name) for f in found} - {None}
     if by_role["train"] and (by_role["test"] or by_role["val"]):
         return _divided(root, found, by_role)
+    with_own = [f for f in found if has_own(f)]
     are_classes = any(not _role(f.name) for f in with_own) and not by_role["train"]
     if "train" in roles and len(roles) > 1 and not are_classes:
-        _refuse_half(root, [f for f in found if _role(f.name)], nested)
-    filled = [f for f in nested if _has_below(f)]
+        _refuse_half(root, [f for f in found if _role(f.name) and not inner[f]])
+    filled = [f for f in found if inner[f]]
     if with_own or not filled:  # classes, or no pictures at all, which reading says
         return None
-    inner = {f: [i for i in _subfolders(f) if _has_below(i)] for f in filled}
     names = sorted({one_form(i.name) for folders in inner.values() for i in folders})
     if len(filled) == 1:
         _refuse_wrapper(root, filled[0], inner[filled[0]])
@@ -112,7 +111,9 @@ def splits_of(folder: str | os.PathLike) -> Splits | None:
 
 def _role(name: str) -> str | None:
     """The split that a folder's name says it is; None for no split, or for two."""
-    words = re.findall("[a-z]+", re.sub("([a-z])([A-Z])", r"\1 \2", one_form(name)).lower())
+    words = re.findall(
+        "[a-z]+", re.sub("([a-z])(?=[A-Z])|([A-Z])(?=[A-Z][a-z])", r"\1\2 ", one_form(name)).lower()
+    )
     roles = {role for role, form in _WORDS.items() for word in words if form.fullmatch(word)}
     return roles.pop() if len(roles) == 1 else None
 
@@ -138,16 +139,16 @@ def _divided(root: Path, found: list[Path], by_role: dict[str, list[Path]]) -> S
 
 def _unwrapped(split: Path) -> Path:
     inner = _subfolders(split)
-    if len(inner) == 1 and not _has_own(inner[0]) and len(_subfolders(inner[0])) > 1:
+    if len(inner) == 1 and not has_own(inner[0]) and len(_subfolders(inner[0])) > 1:
         return inner[0]
     return split
 
 
-def _refuse_half(root: Path, splits: list[Path], nested: list[Path]) -> None:
-    """Folders are called train and test, but not all of them have class folders."""
-    without = [f.name + "/" for f in splits if f not in nested]
+def _refuse_half(root: Path, splits: list[Path]) -> None:
+    """InputError: folders are called train and test, and these have no class folders."""
+    verb = "has" if len(splits) == 1 else "have"
     raise InputError(
-        f"{root}: {listed(without)} {'has' if len(without) == 1 else 'have'} no class folders; "
+        f"{root}: {listed(f.name + '/' for f in splits)} {verb} no class folders with pictures; "
         "train/ and test/ need one subfolder a class"
     )
 
@@ -161,7 +162,7 @@ def _refuse_wrapper(root: Path, only: Path, inner: list[Path]) -> None:
             f"{root}: has {only.name}/ alone; both train/ and test/ are needed, or name "
             f"{only}, and a part of it is kept for the test"
         )
-    while len(inner) == 1 and not _has_own(inner[0]):
+    while len(inner) == 1 and not has_own(inner[0]):
         only, inner = inner[0], [i for i in _subfolders(inner[0]) if _has_below(i)]
     if not all(_DATE.match(i.name) for i in inner):
         raise InputError(f"{root}: the data set is in a folder inside: name {only}")
@@ -241,18 +242,21 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _has_own(folder: Path) -> bool:
-    """Whether a folder holds a picture itself, by the endings of names."""
+def own_images(folder: Path) -> Iterator[Path]:
+    """The pictures that lie in a folder itself, by the endings of their names."""
     try:
         with os.scandir(folder) as entries:
-            return any(
-                not is_hidden(e.name)
-                and os.path.splitext(e.name)[1].lower() in endings()
-                and e.is_file()
-                for e in entries
-            )
+            for entry in entries:
+                ending = os.path.splitext(entry.name)[1].lower()
+                if ending in endings() and not is_hidden(entry.name) and entry.is_file():
+                    yield folder / entry.name
     except OSError:
-        return False
+        return
+
+
+def has_own(folder: Path) -> bool:
+    """Whether a picture lies in a folder itself."""
+    return any(True for _ in own_images(folder))
 
 
 def _has_below(folder: Path) -> bool:

@@ -51,6 +51,7 @@ _TRANSPOSED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_PLAIN = Container(b"")
 _one_large = threading.Lock()
 
 
@@ -81,9 +82,10 @@ def read_image(
         InputError: the file is no image, damaged, claims over 179 million pixels, or holds values
             whose range nothing tells.
     """
-    called = shown(str(name or file))
+    path = os.fsdecode(file) if isinstance(file, (str, bytes, os.PathLike)) else ""
+    called = shown(name or path or str(file))
     try:
-        return decode(read_file(file), input_shape, Path(str(name or file)).suffix)
+        return decode(read_file(file), input_shape, Path(path).suffix)
     except Unreadable as error:
         raise InputError(f"{called}: {error}") from None
     except OSError as error:
@@ -211,7 +213,7 @@ def fit_images(images: np.ndarray, input_shape: Sequence[int]) -> np.ndarray:
 def _to_array(
     image: Image.Image,
     input_shape: Sequence[int],
-    file: Container = Container(b""),  # noqa: B008  (frozen)
+    file: Container = _PLAIN,
     orientation: int = 1,
 ) -> np.ndarray:
     height, width, channels = input_shape
