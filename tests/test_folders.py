@@ -146,6 +146,8 @@ SPLITS_REFUSED = {
         ["train/x/train/a", "train/x/test/a", "train/y/b", "test/a"],
         "photos/train: x/, y/ hold no pictures but",
     ),
+    "a data set beside classes": (["cat", "dog", "old/cat", "old/dog"], "old/ is no class"),
+    "a divided one beside classes": (["cat", "dog", "x/train/cat", "x/val/cat"], "x/ is no class"),
     "wrapper": (["photos/cat", "photos/dog"], "name .*photos/photos$"),
     "wrapper of splits": (["inner/train/cat", "inner/test/cat"], "name .*photos/inner$"),
     "two wrappers": (["a/b/cat", "a/b/dog"], "name .*photos/a/b$"),
@@ -346,6 +348,31 @@ def test_links_broken_links_and_strangers_in_one_line(pictures, tmp_path):
         f"{root}: skipped 6 files that are not images: a/data.h5, a/drawing.eps, a/movie.mpg, ...; "
         "2 linked folders: a/link, b/loop; 1 broken link: b/gone.png"
     )
+
+
+def test_a_folder_that_cannot_be_read_is_said(pictures, monkeypatch):
+    root, scandir = pictures("a", "b", "b/locked"), os.scandir
+
+    def refuse(path):
+        if os.path.basename(path) == "locked":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(data.layout.os, "scandir", refuse)
+    assert load(root)[1][0] == f"{root}: skipped 1 folder that cannot be read: b/locked"
+
+
+def test_a_file_that_cannot_be_read_is_one_of_the_damaged(pictures, monkeypatch):
+    root, read_file = pictures("a", "b"), data.reading.read_file
+
+    def refuse(file):
+        if file.name == "2.png":
+            raise PermissionError(13, "Permission denied", file)
+        return read_file(file)
+
+    monkeypatch.setattr(data.reading, "read_file", refuse)
+    refused(root, "2 files cannot be read: a/2.png: cannot be read .Permission denied.; b/2.png")
+    assert load(root, skip_damaged=True)[0].skipped == ("a/2.png", "b/2.png")
 
 
 def test_a_class_may_be_a_link(pictures):

@@ -96,6 +96,8 @@ def splits_of(folder: str | os.PathLike) -> Splits | None:
         _refuse_half(root, [f for f in found if _role(f.name) and not inner[f]])
     filled = [f for f in found if inner[f]]
     if with_own or not filled:  # classes, or no pictures at all, which reading says
+        for folder in filled:
+            _refuse_set(root, folder, inner[folder], {one_form(f.name) for f in with_own})
         return None
     names = sorted({one_form(i.name) for folders in inner.values() for i in folders})
     if len(filled) == 1:
@@ -151,6 +153,18 @@ def _refuse_half(root: Path, splits: list[Path]) -> None:
         f"{root}: {listed(f.name + '/' for f in splits)} {verb} no class folders with pictures; "
         "train/ and test/ need one subfolder a class"
     )
+
+
+def _refuse_set(root: Path, folder: Path, inner: list[Path], classes: set[str]) -> None:
+    """InputError where a folder beside classes holds splits, or the same classes once more."""
+    roles = {_role(i.name) for i in inner}
+    again = [i.name for i in inner if one_form(i.name) in classes - {one_form(folder.name)}]
+    if "train" in roles and roles & {"test", "val"} or again:
+        held = listed(again or [i.name for i in inner])
+        raise InputError(
+            f"{root}: {folder.name}/ is no class, it holds {held}: name the one folder that is the "
+            f"data set, or put {folder.name}/ elsewhere"
+        )
 
 
 def _refuse_wrapper(root: Path, only: Path, inner: list[Path]) -> None:

@@ -49,6 +49,7 @@ def read_all(
             progress.done(len(fresh))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        progress.end()
     results = [fresh[i] if i in fresh else kept[stamp] for i, stamp in enumerate(stamps)]  # type: ignore[index]
     if missing or len(kept) > len(files):
         lasting = {s: results[i] for i, s in enumerate(stamps) if s and i not in passing}
@@ -87,8 +88,9 @@ def _cores() -> int:
 class _Progress:
     def __init__(self, folder: str | os.PathLike, total: int, notice: Callable[[str], None]):
         self.folder, self.total = folder, total
+        self.is_live = hasattr(notice, "live")
         self.tell = getattr(notice, "live", notice)
-        self.pause = LIVE_SECONDS if hasattr(notice, "live") else RARE_SECONDS
+        self.pause = LIVE_SECONDS if self.is_live else RARE_SECONDS
         self.start = self.told = time.monotonic()
 
     def done(self, count: int) -> None:
@@ -99,3 +101,8 @@ class _Progress:
             left = (now - self.start) / count * (self.total - count)
             total = counted(self.total, "picture")
             self.tell(f"{self.folder}: read {count:,} of {total}, {left:.0f} s left")
+
+    def end(self) -> None:
+        """Take the line away."""
+        if self.is_live and self.told != self.start:
+            self.tell("")
