@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 ORIENTATION = 0x0112
 MAX_TEXT = 1 << 20  # bytes of a compressed text that are looked at
+_BROKEN = (struct.error, IndexError, ValueError, OverflowError)  # what damaged numbers raise
 _TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -29,6 +30,7 @@ class Container:
         signed: whether a TIFF says that its samples are signed.
         low, high: the values of black and white that a TIFF's tags name, or None.
         inverted: whether a TIFF says that 0 is white.
+        pixels: of a WebP, whose decoder takes memory before it tells; 0 where unknown.
     """
 
     data: bytes
@@ -40,6 +42,7 @@ class Container:
     low: float | None = None
     high: float | None = None
     inverted: bool = False
+    pixels: int = 0
 
 
 def unpack(data: bytes) -> Container:
@@ -53,7 +56,7 @@ def unpack(data: bytes) -> Container:
     if data.startswith(_TIFF_HEADERS):
         try:
             return _tiff(data)
-        except (struct.error, IndexError, ValueError, OverflowError):
+        except _BROKEN:
             return Container(data, "TIFF")
     if data[4:12] in (b"ftypavif", b"ftypavis"):
         return _avif(data)
@@ -159,7 +162,19 @@ def _webp(data: bytes) -> Container:
         position = end
     body = b"".join(kept)
     whole = b"RIFF" + (len(body) + 4).to_bytes(4, "little") + b"WEBP" + body
-    return Container(whole, "WEBP", _orientation(exif, xmp))
+    return Container(whole, "WEBP", _orientation(exif, xmp), pixels=_webp_pixels(whole))
+
+
+def _webp_pixels(data: bytes) -> int:
+    """Width times height, by the first chunk."""
+    kind, body = data[12:16], data[20:30].ljust(10, b"\0")
+    if kind == b"VP8X":
+        return (1 + int.from_bytes(body[4:7], "little")) * (1 + int.from_bytes(body[7:], "little"))
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return (1 + (bits & 0x3FFF)) * (1 + (bits >> 14 & 0x3FFF))
+    width, height = struct.unpack_from("<HH", body, 6)
+    return (width & 0x3FFF) * (height & 0x3FFF)
 
 
 def _avif(data: bytes) -> Container:
@@ -185,11 +200,13 @@ def _tiff(data: bytes) -> Container:
     """The first page, with only the tags that decide pixels, over its former directory."""
     directory = _Directory(data)
     kept = [entry for entry in directory.entries() if entry.tag in _TIFF_TAGS]
-    found = {entry.tag: entry.numbers for entry in directory.entries() if entry.tag not in (273,)}
+    found = {entry.tag: entry for entry in directory.entries()}
 
     def first(tag, default):
-        values = found[tag]() if tag in found else ()
-        return values[0] if values else default
+        try:
+            return found[tag].numbers()[0] if tag in found else default
+        except _BROKEN:
+            return default
 
     bits = int(first(258, 1))
     low, high = first(340, None), first(341, None)
@@ -229,7 +246,7 @@ def _orientation(exif: bytes, xmp: bytes) -> int:
         for entry in _Directory(exif[start + 6 :] if start >= 0 else exif).entries():
             if entry.tag == ORIENTATION:
                 return _upright(entry.numbers()[0])
-    except (struct.error, IndexError, ValueError, OverflowError):
+    except _BROKEN:
         pass
     named = re.search(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])", xmp)
     return int(named[1]) if named else 1

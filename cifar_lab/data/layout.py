@@ -240,20 +240,21 @@ def _what_is_left_out(folder: str | os.PathLike, paths: Sequence[Path]) -> str:
 
 def _walk(folder: Path) -> Iterator[Path]:
     """All that is below a folder and not hidden: files, links to folders, unreadable folders."""
-    try:
-        with os.scandir(folder) as entries:
-            inside = list(entries)
-    except OSError:
-        yield folder
-        return
-    for entry in inside:
-        if is_hidden(entry.name):
+    waiting = [folder]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                inside = [entry for entry in entries if not is_hidden(entry.name)]
+        except OSError:
+            yield folder
             continue
-        path = folder / entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(path)
-        else:
-            yield path
+        for entry in inside:
+            path = folder / entry.name
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(path)
+            else:
+                yield path
 
 
 def own_images(folder: Path) -> Iterator[Path]:

@@ -7,7 +7,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,6 +38,8 @@ FORMATS = {
     "TGA": (".tga", ".icb", ".vda", ".vst"),
 }
 MAX_PIXELS = 178_956_970  # what Pillow refuses as a bomb unless told otherwise
+# Less where the decoder takes 12 (GIF) to 36 (JPEG 2000) bytes a pixel, so that 1 GB is enough
+MAX_PIXELS_OF = {"GIF": 80_000_000, "WEBP": 60_000_000, "AVIF": 60_000_000, "JPEG2000": 25_000_000}
 MAX_BYTES = 1 << 30  # of a file
 MAX_PIPE = 1 << 28  # of a pipe, whose size nothing tells
 LARGE = 1 << 24  # pixels from which a picture is shrunk before it is converted, and read alone
@@ -52,7 +54,7 @@ _TRANSPOSED = {
     8: Image.Transpose.ROTATE_90,
 }
 _PLAIN = Container(b"")
-_one_large = threading.Lock()
+_one_large = threading.RLock()
 
 
 class Unreadable(InputError):
@@ -79,8 +81,8 @@ def read_image(
         uint8 (height, width, channels), 0-255.
 
     Raises:
-        InputError: the file is no image, damaged, claims over 179 million pixels, or holds values
-            whose range nothing tells.
+        InputError: the file is no image, damaged, claims over 179 million pixels (of some formats
+            fewer), or holds values whose range nothing tells.
     """
     path = os.fsdecode(file) if isinstance(file, (str, bytes, os.PathLike)) else ""
     called = shown(name or path or str(file))
@@ -124,24 +126,26 @@ def decode(data: bytes, input_shape: Sequence[int], ending: str = "") -> np.ndar
     del data
     formats = _formats(bool(ending) and ending.lower() not in FORMATS["TGA"])
     try:
-        with _quiet, Image.open(io.BytesIO(file.data), formats=formats) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
+        _check_size(file.pixels, file.kind)
+        with (
+            _quiet,
+            _alone(file.pixels, file.kind),
+            Image.open(io.BytesIO(file.data), formats=formats) as image,
+        ):
+            _check_size(image.width * image.height, image.format or "")
             turn = file.orientation
             if turn == 1 and image.format == "AVIF":
                 turn = containers.exif_orientation(image.info.get("exif") or b"")
             if image.format == "JPEG":
                 size = (2 * height, 2 * width) if turn >= 5 else (2 * width, 2 * height)
                 image.draft(None, size)
-            with _one_large if image.width * image.height > LARGE else nullcontext():
+            with _alone(image.width * image.height, image.format or ""):
                 image.load()
                 return _to_array(image, input_shape, file, turn)
     except (Unreadable, MemoryError):
         raise
     except Image.DecompressionBombError:
-        raise Unreadable(
-            "claims over 179 million pixels: refused as a decompression bomb"
-        ) from None
+        raise _bomb(MAX_PIXELS) from None
     except Image.UnidentifiedImageError:
         raise Unreadable(
             f"damaged image (or a {file.kind} of a kind that Pillow does not decode)"
@@ -150,6 +154,24 @@ def decode(data: bytes, input_shape: Sequence[int], ending: str = "") -> np.ndar
         ) from None
     except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
         raise Unreadable(f"damaged image ({reason(error)[:150]})") from None
+
+
+def _check_size(pixels: int, kind: str) -> None:
+    limit = MAX_PIXELS_OF.get(kind, MAX_PIXELS)
+    if pixels > limit:
+        raise _bomb(limit)
+
+
+def _bomb(limit: int) -> Unreadable:
+    return Unreadable(
+        f"claims over {round(limit / 1e6)} million pixels: refused as a decompression bomb"
+    )
+
+
+def _alone(pixels: int, kind: str) -> AbstractContextManager:
+    """Pictures that take much memory are decoded one at a time."""
+    is_large = pixels > LARGE * MAX_PIXELS_OF.get(kind, MAX_PIXELS) / MAX_PIXELS
+    return _one_large if is_large else nullcontext()
 
 
 def endings() -> frozenset[str]:
