@@ -111,8 +111,9 @@ def train(
         bundles.refuse_existing(folder)
     notice = notice or _silent
     where = None if data_dir is None else str(data_dir)
-    options = {"skip_damaged": True} if skip_damaged else {}
-    dataset = data_sets.load(name, where, recipe.input_shape, notice, **options)
+    dataset = data_sets.load(
+        name, where, recipe.input_shape, notice, skip_damaged=skip_damaged
+    )
     if limit is not None:
         data_sets.check_limit(dataset, limit, "limit")
     backend.start()

@@ -83,11 +83,12 @@ def _folder_images(
     """As `test_images`: a folder's test/ if it is split, else all but what was trained on."""
     from . import data
 
-    if {"train", "test"} <= {p.name for p in data.class_folders(name)}:
-        source = os.path.join(name, "test")
+    splits = data.splits_of(name)
+    if splits:
+        source = str(splits.test)
     else:
         source, kept = name, None
-        if own(card).get("note") and list(data.folder_classes(name)) == card["classes"]:
+        if own(card).get("note") and data.same_classes(data.folder_classes(name), card["classes"]):
             with contextlib.suppress(InputError):  # what is wrong with the folder is said below
                 kept = data.load(name, None, input_shape)
             if kept and kept.test_sha256() == own(card).get("test_sha256"):

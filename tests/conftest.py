@@ -12,6 +12,12 @@ from support import run, write_fashion
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_user_cache(tmp_path_factory):
+    """Pictures that tests read are kept in a folder of theirs, in commands too."""
+    os.environ["CIFAR_LAB_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def fashion(tmp_path):
     """--data-dir of a small Fashion-MNIST: 200 train and 70 test images."""

@@ -327,7 +327,7 @@ def test_one_class_empty_class_and_too_few(tmp_path):
     (root / "a" / "IMG_1.HEIC").write_bytes(b"of a phone")
     (root / "a" / "print.pdf").write_bytes(b"%PDF")  # Pillow writes such, and does not read them
     refused(
-        "a: holds no images, only 2 files that Pillow does not read: IMG_1.HEIC, print.pdf$",
+        "a: holds no images: 2 files that are not images: IMG_1.HEIC, print.pdf$",
         str(root),
         None,
         input_shape=(8, 8, 3),
@@ -377,12 +377,12 @@ def test_stray_files_are_left_out_with_a_word(photos):
     assert (
         len(data.load(str(photos), input_shape=(8, 8, 3), notice=lines.append).train_labels) == 30
     )
-    assert lines[0] == f"{photos}: skipped 1 file that is not an image Pillow reads: r/notes.txt"
+    assert lines[0] == f"{photos}: skipped 1 file that is not an image: r/notes.txt"
     for name in ("a.csv", "b.csv", "c.csv"):
         (photos / "g" / name).write_text("x")
     data.load(str(photos), input_shape=(8, 8, 3), notice=lines.append)
     assert lines[2].endswith(
-        ": skipped 4 files that are not images Pillow reads: g/a.csv, g/b.csv, g/c.csv, ..."
+        ": skipped 4 files that are not images: g/a.csv, g/b.csv, g/c.csv, ..."
     )
 
 
@@ -463,7 +463,7 @@ def test_the_test_split_alone_is_the_same_test_split(monkeypatch):
 
 
 def test_unknown_name_lists_the_names():
-    assert "cifar10, fashion-mnist, mnist, synthetic" in refused("must be one of", "cifar11", None)
+    assert ", ".join(data.NAMES) in refused("must be one of", "cifar11", None)
 
 
 # --- splits and digests ---

@@ -19,20 +19,8 @@ from ..errors import InputError, reason
 OK, WRONG, INTERRUPTED = 0, 2, 130
 # Arguments that the library names in its errors, in backquotes; each is a flag of some command
 ARGUMENTS = (
-    "chief",
-    "data",
-    "data_dir",
-    "fields",
-    "freeze",
-    "limit",
-    "output",
-    "overwrite",
-    "resume",
-    "seeds",
-    "size",
-    "skip_damaged",
-    "start",
-    "trial_images",
+    *("chief", "data", "data_dir", "fields", "freeze", "limit", "output", "overwrite"),
+    *("resume", "seeds", "size", "skip_damaged", "start", "trial_images"),
 )
 RENAMED = {"fields": "set", "start": "from"}  # arguments whose flag is called otherwise
 MAX_SEED = 2**32 - 1

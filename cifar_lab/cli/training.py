@@ -292,8 +292,9 @@ def _data(request: Request, args: argparse.Namespace) -> Dataset:
     from .. import data
 
     shape = request.recipe.input_shape
-    options = {"skip_damaged": True} if args.skip_damaged else {}
-    dataset = data.load(request.data, args.data_dir, shape, common.Notice(), **options)
+    dataset = data.load(
+        request.data, args.data_dir, shape, common.Notice(), skip_damaged=args.skip_damaged
+    )
     if args.limit:
         data.check_limit(dataset, args.limit)  # before the seconds that Keras takes to start
     return dataset

@@ -11,13 +11,9 @@ names. Files are read and checked whole before anything is returned. Nothing her
 
 from . import synthetic
 from .dataset import Dataset
-from .folders import (
-    class_folders,
-    folder_classes,
-    images_below,
-    left_out,
-    read_labelled_folder,
-)
+from .folders import folder_classes, read_labelled_folder
+from .layout import Splits, class_folders, images_below, left_out, splits_of
+from .names import same_classes
 from .pictures import fit_images, read_image
 from .sets import CLASSES, NAMES, check, check_classes, is_folder, load
 from .splits import check_limit, limited, stratified_split
@@ -26,6 +22,7 @@ __all__ = [
     "CLASSES",
     "Dataset",
     "NAMES",
+    "Splits",
     "check",
     "check_classes",
     "check_limit",
@@ -39,6 +36,8 @@ __all__ = [
     "load",
     "read_image",
     "read_labelled_folder",
+    "same_classes",
+    "splits_of",
     "stratified_split",
     "synthetic",
 ]

@@ -22,6 +22,9 @@ class Dataset:
         test_images: uint8 (M, height, width, channels), 0-255.
         test_labels: int64 (M,).
         note: what a reader of a figure must know of the data, or "".
+        val_indices: int64 (V,), sorted, the train images that a folder's own validation set gave;
+            None where validation is to be drawn.
+        skipped: names of damaged files, below the folder, that were left out.
     """
 
     name: str
@@ -32,22 +35,26 @@ class Dataset:
     test_labels: np.ndarray
     note: str = ""
     val_indices: np.ndarray | None = None
+    skipped: tuple[str, ...] = ()
 
     def train_sha256(self) -> str:
-        """Hex digest of the train images, labels and class names."""
-        return _digest(self.classes, self.train_images, self.train_labels)
+        """Hex digest of the train images, labels and class names, and of what validates."""
+        digest = _digest(self.classes, self.train_images, self.train_labels)
+        if self.val_indices is not None:
+            digest.update(self.val_indices.astype("<i8").tobytes())
+        return digest.hexdigest()
 
     def test_sha256(self) -> str:
         """Hex digest of the test images, labels and class names."""
-        return _digest(self.classes, self.test_images, self.test_labels)
+        return _digest(self.classes, self.test_images, self.test_labels).hexdigest()
 
 
-def _digest(classes: Sequence[str], images: np.ndarray, labels: np.ndarray) -> str:
+def _digest(classes: Sequence[str], images: np.ndarray, labels: np.ndarray) -> "hashlib._Hash":
     digest = hashlib.sha256("\n".join(classes).encode())
     digest.update(str(images.shape).encode())
     digest.update(np.ascontiguousarray(images).data)
     digest.update(labels.astype("<i8").tobytes())
-    return digest.hexdigest()
+    return digest
 
 
 # --- what readers share ---------------------------------------------------------------------------

@@ -1,92 +1,98 @@
-"""A folder of images with one subfolder a class, whole or with train/ and test/."""
+"""A folder of images with one subfolder a class, whole or divided by its owner."""
 
+import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from ..errors import InputError, reason
+from ..errors import InputError
 from .dataset import Dataset
-from .pictures import read_image
+from .layout import (
+    Splits,
+    class_folders,
+    images_below,
+    left_out,
+    own_images,
+    splits_of,
+)
+from .names import counted, listed, one_form, shown
+from .reading import read_all
 from .splits import stratified_split
 
-IGNORED = {"thumbs.db", "desktop.ini"}  # what a system leaves, in lower case
-TEST_FRACTION = 0.2  # of a folder without train/ and test/
-
-
-def class_folders(folder: str | os.PathLike) -> list[Path]:
-    """Sorted subfolders of `folder`, one a class; hidden ones are not counted."""
-    try:
-        inside = Path(folder).iterdir()
-        return sorted(p for p in inside if p.is_dir() and not p.name.startswith("."))
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({reason(error)})") from None
+TEST_FRACTION = 0.2  # of a folder without splits
+MAX_ERROR = 500  # characters of the error that lists damaged files
 
 
 def folder_classes(name: str | os.PathLike) -> tuple[str, ...]:
-    """Class names of a folder of images, without reading the images."""
-    folders = class_folders(name)
-    if {"train", "test"} <= {f.name for f in folders}:
-        folders = class_folders(Path(name) / "train")
-    return tuple(f.name for f in folders)
+    """Class names of a folder of images, without reading the images. InputError as `splits_of`."""
+    splits = splits_of(name)
+    return tuple(
+        sorted({one_form(f.name) for f in class_folders(splits.train if splits else name)})
+    )
 
 
 def load_folder(
-    name: str, input_shape: Sequence[int] | None, notice: Callable[[str], None]
+    name: str,
+    input_shape: Sequence[int] | None,
+    notice: Callable[[str], None],
+    skip_damaged: bool = False,
 ) -> Dataset:
     """Read a folder of images whole.
 
+    A picture that is in two splits, by its pixels as they are read, stays in the test set, or
+    leaves train for validation: what a network was trained on tests nothing.
+
     Args:
-        name: the folder: class folders inside, or train/ and test/ with the same class folders.
+        name: the folder: class folders inside, or splits with the same class folders, see
+            `splits_of`.
         input_shape: (height, width, channels) that images are brought to.
-        notice: called with a line for the user: files that were skipped, a split that was drawn.
+        notice: called with a line for the user: what was skipped, a split that was drawn, pictures
+            that are there twice.
+        skip_damaged: leave damaged files out, with a line, and name them in the result.
 
     Returns:
-        Dataset; without train/ and test/ a stratified fifth is its test set.
+        Dataset; without splits a stratified fifth is its test set.
 
     Raises:
-        InputError: a class is missing, empty or too small, or a file is damaged.
+        InputError: a class is missing, empty or too small, files are damaged, or as `splits_of`.
         ValueError: input_shape is None.
     """
     if input_shape is None:
         raise ValueError("input_shape: must be given for a folder of images, received None")
-    root, names = Path(name), {f.name for f in class_folders(name)}
-    if {"train", "test"} & names and not {"train", "test"} <= names and len(names) == 1:
-        raise InputError(
-            f"{name}: has {names.pop()}/ alone; both train/ and test/ are needed, "
-            "or the class folders themselves"
-        )
-    if {"train", "test"} <= names:
-        train, classes = read_labelled_folder(root / "train", input_shape, notice)
-        test, test_classes = read_labelled_folder(root / "test", input_shape, notice)
-        if classes != test_classes:
-            differ = sorted(set(classes) ^ set(test_classes))
-            raise InputError(
-                f"{name}: train/ and test/ have different classes ({', '.join(differ[:3])})"
-            )
-        return Dataset(name, classes, *train, *test)
-    (images, labels), classes = read_labelled_folder(root, input_shape, notice)
-    counts = np.bincount(labels)
-    if counts.min() < 3:
-        raise InputError(
-            f"{root / classes[int(counts.argmin())]}: has {counts.min()} images; without train/ "
-            "and test/ a class needs at least 3, one of them for the test set"
-        )
-    rest, part = stratified_split(labels, TEST_FRACTION, seed=0)
-    notice(
-        f"{name}: no train/ and test/ inside, so a stratified fifth ({len(part)} images) "
-        "is the test set"
+    root, splits = Path(name), splits_of(name)
+    folders = [f for f in (splits.train, splits.test, splits.val) if f] if splits else [root]
+    if splits:
+        _tell_splits(root, splits, notice)
+    parts = [_read(root, folder, input_shape, notice) for folder in folders]
+    skipped = _judge_damage(root, parts, skip_damaged, notice)
+    classes = parts[0].classes
+    for folder, part in zip(folders[1:], parts[1:]):
+        if part.classes != classes:
+            differ = sorted(set(classes) ^ set(part.classes))
+            both = f"{folders[0].relative_to(root)}/ and {folder.relative_to(root)}/"
+            raise InputError(f"{name}: {both} have different classes ({listed(differ)})")
+    _tell_two_classes(root, parts, notice)
+    if splits is None:
+        return replace(_drawn(root, parts[0], skipped, notice), name=name)
+    train, test, val = parts[0], parts[1], parts[2] if len(parts) > 2 else None
+    if val:
+        val = _without_copies(root, val, test, notice, "validation", "test")
+        train = _without_copies(root, train, val, notice, "train", "validation")
+    train = _without_copies(root, train, test, notice, "train", "test")
+    note = f"{folders[1].relative_to(root)}/ is the test set" if splits.test_is_val else ""
+    dataset = Dataset(
+        name, classes, train.images, train.labels, test.images, test.labels, note, None, skipped
     )
-    return Dataset(
-        name,
-        classes,
-        images[rest],
-        labels[rest],
-        images[part],
-        labels[part],
-        note="a stratified fifth of the folder is the test set",
+    if val is None:
+        return dataset
+    return replace(
+        dataset,
+        train_images=np.concatenate([train.images, val.images]),
+        train_labels=np.concatenate([train.labels, val.labels]),
+        val_indices=len(train.labels) + np.arange(len(val.labels), dtype=np.int64),
     )
 
 
@@ -112,70 +118,231 @@ def read_labelled_folder(
     Raises:
         InputError: a class is missing, unknown or empty, or a file is no whole image.
     """
-    folders = class_folders(folder)
-    if classes is None and len(folders) < 2 or not folders:
-        raise InputError(
-            f"{folder}: needs one subfolder a class and at least two classes, has {len(folders)}"
+    part = _read(Path(folder), Path(folder), input_shape, notice, classes)
+    _judge_damage(Path(folder), [part], None, notice)
+    return (part.images, part.labels), part.classes
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The pictures of a folder with one subfolder a class.
+
+    Fields:
+        classes: class names.
+        images: uint8 (N, height, width, channels), 0-255, without the damaged ones.
+        labels: int64 (N,).
+        files: N paths.
+        damaged: (path, label, why) of those that cannot be read.
+    """
+
+    classes: tuple[str, ...]
+    images: np.ndarray
+    labels: np.ndarray
+    files: tuple[Path, ...]
+    damaged: tuple[tuple[Path, int, str], ...]
+
+    def only(self, kept: np.ndarray) -> "_Part":
+        """The pictures that a mask keeps, bool (N,)."""
+        return replace(
+            self,
+            images=self.images[kept],
+            labels=self.labels[kept],
+            files=tuple(f for f, k in zip(self.files, kept) if k),
         )
-    classes = tuple(f.name for f in folders) if classes is None else tuple(classes)
-    names = [name.replace("/", "-") for name in classes]  # as a folder can be called: T-shirt-top
-    strangers = [f.name for f in folders if f.name not in names]
+
+
+def _read(
+    root: Path,
+    folder: Path,
+    input_shape: Sequence[int],
+    notice: Callable[[str], None],
+    classes: Sequence[str] | None = None,
+) -> _Part:
+    """Read the class folders in `folder`; lines name files as they stand below `root`."""
+    folders = sorted(class_folders(folder), key=lambda f: (one_form(f.name), f.name))
+    own = sorted({one_form(f.name) for f in folders})
+    if classes is None and len(own) < 2 or not own:
+        raise InputError(
+            f"{folder}: needs one subfolder a class and at least two classes, has {len(own)}"
+        )
+    classes = tuple(own if classes is None else classes)
+    # as a folder can be called: T-shirt-top
+    names = [one_form(name).replace("/", "-") for name in classes]
+    strangers = [name for name in own if name not in names]
     if strangers:
         raise InputError(
             f"{folder}: subfolder {strangers[0]!r} is not a class of the model ({', '.join(names)})"
         )
-    images: list[np.ndarray] = []
+    files: list[Path] = []
     labels: list[int] = []
-    skipped: list[Path] = []
+    others: list[Path] = []
+    deeper: list[str] = []
     for class_folder in folders:
-        wanted, others = images_below(class_folder)
-        skipped += others
-        images += [read_image(p, input_shape) for p in wanted]
-        labels += [names.index(class_folder.name)] * len(wanted)
-    if skipped:
-        notice(left_out(folder, skipped))
-    return (np.stack(images), np.array(labels, np.int64)), classes
+        wanted, more = images_below(class_folder)
+        if class_folder not in {file.parent for file in wanted}:
+            deeper.append(f"{_below(root, class_folder)}/")
+        files += wanted
+        others += more
+        labels += [names.index(one_form(class_folder.name))] * len(wanted)
+    if deeper:
+        notice(f"{root}: pictures in subfolders count as their class folder's: {listed(deeper)}")
+    if others:
+        notice(left_out(root, others))
+    stray = sorted(own_images(folder))
+    if stray:
+        names_of_stray = listed(_below(root, file) for file in stray)
+        notice(
+            f"{root}: skipped {counted(len(stray), 'picture')} outside of a class: {names_of_stray}"
+        )
+    read = read_all(folder, files, input_shape, notice)
+    sound = [i for i, result in enumerate(read) if not isinstance(result, str)]
+    images = np.empty((len(sound), *input_shape), np.uint8)
+    for at, i in enumerate(sound):
+        images[at] = read[i]
+    return _Part(
+        classes,
+        images,
+        np.array([labels[i] for i in sound], np.int64),
+        tuple(files[i] for i in sound),
+        tuple((files[i], labels[i], why) for i, why in enumerate(read) if isinstance(why, str)),
+    )
 
 
-def images_below(folder: str | os.PathLike) -> tuple[list[Path], list[Path]]:
-    """Find the images in a folder and its subfolders, by the endings of their names.
+def _judge_damage(
+    root: Path, parts: list[_Part], skip: bool | None, notice: Callable[[str], None]
+) -> tuple[str, ...]:
+    """The names of the damaged files, said in a line.
 
     Args:
-        folder: its path; hidden files and a system's own are passed over.
-
-    Returns:
-        (images, others): sorted paths of the files whose endings Pillow reads, and of the rest.
+        root: what names are below.
+        parts: of the data set.
+        skip: whether they are left out; None where nobody can ask for that.
+        notice: called with the line.
 
     Raises:
-        InputError: there is no image.
+        InputError: there are some and they are not to be left out, or a class lost all it had.
     """
-    Image.init()
-    readable = {  # Pillow registers some formats only to write them
-        ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN
-    }
-    images: list[Path] = []
-    others: list[Path] = []
-    for path in sorted(Path(folder).rglob("*")):
-        if path.name.startswith(".") or path.name.lower() in IGNORED or not path.is_file():
-            continue
-        (images if path.suffix.lower() in readable else others).append(path)
-    if not images:
-        rest = f", only {_files(others)} that Pillow does not read: {_listed(folder, others)}"
-        raise InputError(f"{folder}: holds no images" + (rest if others else ""))
-    return images, others
+    damaged = [(_below(root, file), why) for part in parts for file, _, why in part.damaged]
+    if not damaged:
+        return ()
+    if not skip:
+        hint = "" if skip is None else " (`skip_damaged` leaves them out)"
+        line = f"{root}: {counted(len(damaged), 'file')} cannot be read: "
+        for count, (name, why) in enumerate(damaged):
+            if count and len(line) + len(name) + len(why) > MAX_ERROR - len(hint):
+                line += "..., "
+                break
+            line += f"{name}: {why[:150]}; "
+        raise InputError(line[:-2] + hint)
+    for part in parts:
+        for file, label, _ in part.damaged:
+            if label not in part.labels:
+                raise InputError(
+                    f"{root}: without damaged files ({_below(root, file)}, ...) no picture of "
+                    f"class {part.classes[label]} is left"
+                )
+    names = tuple(name for name, _ in damaged)
+    notice(f"{root}: skipped {counted(len(names), 'damaged file')}: {listed(names)}")
+    return names
 
 
-def left_out(folder: str | os.PathLike, files: Sequence[Path]) -> str:
-    """The line that tells a user which files below `folder` were skipped; at least one file."""
-    what = "is not an image" if len(files) == 1 else "are not images"
-    return f"{folder}: skipped {_files(files)} that {what} Pillow reads: {_listed(folder, files)}"
+def _below(root: Path, file: Path) -> str:
+    return shown(str(file.relative_to(root)))
 
 
-def _files(files: Sequence[Path]) -> str:
-    return f"{len(files):,} file{'s' if len(files) > 1 else ''}"
+# --- splits ---------------------------------------------------------------------------------------
 
 
-def _listed(folder: str | os.PathLike, files: Sequence[Path]) -> str:
-    """The first three names, as they stand below the folder."""
-    names = [str(f.relative_to(folder)) for f in files[:3]]
-    return ", ".join(names + ["..."] * (len(files) > 3))
+def _tell_splits(root: Path, splits: Splits, notice: Callable[[str], None]) -> None:
+    """Say what was taken for what, where the names leave a doubt."""
+    named = {"train": splits.train, "test": splits.test, "val": splits.val}
+    names = {role: _below(root, folder) for role, folder in named.items() if folder}
+    if splits.test_is_val:
+        notice(f"{root}: has no test/, so {names['test']}/ is the test set")
+    if any(name != role for role, name in names.items() if not splits.test_is_val):
+        words = {"train": "trains on", "test": "tests on", "val": "validates on"}
+        notice(f"{root}: " + ", ".join(f"{words[r]} {n}/" for r, n in names.items()))
+    if splits.others:
+        notice(f"{root}: left out {listed(f.name + '/' for f in splits.others)}, not a split")
+
+
+def _drawn(
+    root: Path, part: _Part, skipped: tuple[str, ...], notice: Callable[[str], None]
+) -> Dataset:
+    """A stratified fifth is the test set; copies of its pictures leave the rest."""
+    counts = np.bincount(part.labels, minlength=len(part.classes))
+    if counts.min() < 3:
+        raise InputError(
+            f"{root / part.classes[int(counts.argmin())]}: has {counts.min()} images; without "
+            "train/ and test/ a class needs at least 3, one of them for the test set"
+        )
+    rest, fifth = stratified_split(part.labels, TEST_FRACTION, 0, part.classes)
+    notice(
+        f"{root}: no train/ and test/ inside, so a stratified fifth ({len(fifth)} images) "
+        "is the test set"
+    )
+    chosen = np.isin(np.arange(len(part.labels)), fifth)
+    test = part.only(chosen)
+    train = _without_copies(root, part.only(~chosen), test, notice, "train", "test")
+    return Dataset(
+        str(root),
+        part.classes,
+        train.images,
+        train.labels,
+        test.images,
+        test.labels,
+        note="a stratified fifth of the folder is the test set",
+        skipped=skipped,
+    )
+
+
+# --- pictures that are there twice ----------------------------------------------------------------
+
+
+def _digests(part: _Part) -> Iterator[bytes]:
+    return (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in part.images)
+
+
+def _without_copies(
+    root: Path,
+    part: _Part,
+    other: _Part,
+    notice: Callable[[str], None],
+    name: str,
+    other_name: str,
+) -> _Part:
+    """`part` without the pictures that are in `other` too, which a line tells. InputError where a
+    class has no other pictures."""
+    theirs = set(_digests(other))
+    own = np.array([digest not in theirs for digest in _digests(part)], bool)
+    if own.all():
+        return part
+    copies = [_below(root, file) for file, is_own in zip(part.files, own) if not is_own]
+    notice(
+        f"{root}: left {counted(len(copies), 'picture')} out of the {name} set that the "
+        f"{other_name} set has too: {listed(copies)}"
+    )
+    kept = part.only(own)
+    for label in np.setdiff1d(part.labels, kept.labels):
+        raise InputError(
+            f"{root}: all {name} pictures of class {part.classes[label]} are in the {other_name} "
+            "set too"
+        )
+    return kept
+
+
+def _tell_two_classes(root: Path, parts: list[_Part], notice: Callable[[str], None]) -> None:
+    """Say which pictures have two labels."""
+    first: dict[bytes, tuple[int, Path]] = {}
+    pairs = []
+    for part in parts:
+        for digest, label, file in zip(_digests(part), part.labels, part.files):
+            known, other = first.setdefault(digest, (int(label), file))
+            if known != label:
+                pairs.append(f"{_below(root, other)} and {_below(root, file)}")
+    if pairs:
+        verb = "is" if len(pairs) == 1 else "are"
+        notice(f"{root}: {counted(len(pairs), 'picture')} {verb} in two classes: {listed(pairs)}")

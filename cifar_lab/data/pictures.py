@@ -1,24 +1,76 @@
 """One picture, of any size, format and mode, as the array that a network takes."""
 
+import functools
+import io
 import os
+import stat
+import threading
 import warnings
-from collections.abc import Sequence
-from typing import BinaryIO
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from ..errors import InputError, reason
+from . import containers
+from .containers import Container
+from .names import shown
+
+# What is read, by the endings of names: Pillow's formats that hold pixels and start no program.
+# Pillow reads more, EPS through Ghostscript among them.
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+    "AVIF": (".avif", ".avifs"),
+    "JPEG2000": (".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".j2c"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+    "ICO": (".ico",),
+    "PCX": (".pcx",),
+    "QOI": (".qoi",),
+    "TGA": (".tga", ".icb", ".vda", ".vst"),
+}
+MAX_PIXELS = 178_956_970  # what Pillow refuses as a bomb unless told otherwise
+# Less where the decoder takes 12 (GIF) to 36 (JPEG 2000) bytes a pixel, so that 1 GB is enough
+MAX_PIXELS_OF = {"GIF": 80_000_000, "WEBP": 60_000_000, "AVIF": 60_000_000, "JPEG2000": 25_000_000}
+MAX_BYTES = 1 << 30  # of a file
+MAX_PIPE = 1 << 28  # of a pipe, whose size nothing tells
+LARGE = 1 << 24  # pixels from which a picture is shrunk before it is converted, and read alone
+_BAND = 1 << 22  # pixels that are converted at a time
+_TRANSPOSED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PLAIN = Container(b"")
+_one_large = threading.RLock()
+
+
+class Unreadable(InputError):
+    """A file is no picture, or a damaged one. The message does not name it."""
 
 
 def read_image(
     file: str | os.PathLike | BinaryIO, input_shape: Sequence[int], name: str | None = None
 ) -> np.ndarray:
-    """Read any image that Pillow reads.
+    """Read a picture of any of `FORMATS`.
 
-    EXIF orientation is honoured, transparency is laid on white, 16-bit grey is scaled to 8 bits,
-    the first frame of an animation is taken; the shorter side is scaled to fit and the centre
-    cropped.
+    Orientation is honoured (EXIF, in PNG, WebP and TIFF too), other metadata are not looked at.
+    Transparency is laid on white, the first frame of an animation is taken. Values of more than
+    8 bits are scaled by their type, or by a TIFF's SMinSampleValue and SMaxSampleValue; floats are
+    0 to 1 or 0 to 255. A JPEG is decoded at the smallest size that is at least twice what is
+    asked for. The shorter side is scaled to fit and the centre cropped.
 
     Args:
         file: a path, or a binary file object.
@@ -29,28 +81,136 @@ def read_image(
         uint8 (height, width, channels), 0-255.
 
     Raises:
-        InputError: the file is no image, damaged, or claims over 179 million pixels.
+        InputError: the file is no image, damaged, claims over 179 million pixels (of some formats
+            fewer), or holds values whose range nothing tells.
     """
-    called = name or file
+    path = os.fsdecode(file) if isinstance(file, (str, bytes, os.PathLike)) else ""
+    called = shown(name or path or str(file))
     try:
-        with warnings.catch_warnings():
-            # Pillow warns from 89 million pixels on, and refuses at twice that
-            warnings.simplefilter("ignore")
-            with Image.open(file) as image:
+        return decode(read_file(file), input_shape, Path(path).suffix)
+    except Unreadable as error:
+        raise InputError(f"{called}: {error}") from None
+    except OSError as error:
+        raise InputError(f"{called}: cannot be read ({reason(error)})") from None
+    except MemoryError:
+        raise InputError(f"{called}: does not fit into memory") from None
+
+
+def read_file(file: str | os.PathLike | BinaryIO) -> bytes:
+    """The bytes of a file, which are bounded. Raises OSError, Unreadable."""
+    if not isinstance(file, (str, bytes, os.PathLike)):
+        return file.read()
+    with open(file, "rb") as opened:
+        status = os.fstat(opened.fileno())
+        regular = stat.S_ISREG(status.st_mode)
+        data = b"" if status.st_size > MAX_BYTES else opened.read(-1 if regular else MAX_PIPE + 1)
+    if status.st_size > MAX_BYTES or not regular and len(data) > MAX_PIPE:
+        raise Unreadable(f"has over {(MAX_BYTES if regular else MAX_PIPE) >> 20:,} MB")
+    return data
+
+
+def decode(data: bytes, input_shape: Sequence[int], ending: str = "") -> np.ndarray:
+    """As `read_image`, of a file's bytes.
+
+    Args:
+        data: the file.
+        input_shape: (height, width, channels).
+        ending: of its name, or "".
+
+    Raises:
+        Unreadable: as `read_image`.
+        MemoryError: it does not fit.
+    """
+    height, width, _ = input_shape
+    file = containers.unpack(data)
+    del data
+    formats = _formats(bool(ending) and ending.lower() not in FORMATS["TGA"])
+    try:
+        _check_size(file.pixels, file.kind)
+        with (
+            _quiet,
+            _alone(file.pixels, file.kind),
+            Image.open(io.BytesIO(file.data), formats=formats) as image,
+        ):
+            _check_size(image.width * image.height, image.format or "")
+            turn = file.orientation
+            if turn == 1 and image.format == "AVIF":
+                turn = containers.exif_orientation(image.info.get("exif") or b"")
+            if image.format == "JPEG":
+                size = (2 * height, 2 * width) if turn >= 5 else (2 * width, 2 * height)
+                image.draft(None, size)
+            with _alone(image.width * image.height, image.format or ""):
                 image.load()
-                return _to_array(ImageOps.exif_transpose(image), input_shape)
-    except InputError:
+                return _to_array(image, input_shape, file, turn)
+    except (Unreadable, MemoryError):
         raise
     except Image.DecompressionBombError:
-        raise InputError(
-            f"{called}: claims over 179 million pixels: refused as a decompression bomb"
+        raise _bomb(MAX_PIXELS) from None
+    except Image.UnidentifiedImageError:
+        raise Unreadable(
+            f"damaged image (or a {file.kind} of a kind that Pillow does not decode)"
+            if file.kind
+            else "is not an image of a format that is read"
         ) from None
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise InputError(f"{called}: cannot be read ({reason(error)})") from None
     except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
-        if "cannot identify" in str(error):
-            raise InputError(f"{called}: is not an image that Pillow reads") from None
-        raise InputError(f"{called}: damaged image ({reason(error)[:150]})") from None
+        raise Unreadable(f"damaged image ({reason(error)[:150]})") from None
+
+
+def _check_size(pixels: int, kind: str) -> None:
+    limit = MAX_PIXELS_OF.get(kind, MAX_PIXELS)
+    if pixels > limit:
+        raise _bomb(limit)
+
+
+def _bomb(limit: int) -> Unreadable:
+    return Unreadable(
+        f"claims over {round(limit / 1e6)} million pixels: refused as a decompression bomb"
+    )
+
+
+def _alone(pixels: int, kind: str) -> AbstractContextManager:
+    """Pictures that take much memory are decoded one at a time."""
+    is_large = pixels > LARGE * MAX_PIXELS_OF.get(kind, MAX_PIXELS) / MAX_PIXELS
+    return _one_large if is_large else nullcontext()
+
+
+def endings() -> frozenset[str]:
+    """The endings of names, in lower case, of the formats that this Pillow reads."""
+    return frozenset(ending for name in _formats(False) for ending in FORMATS[name])
+
+
+@functools.cache
+def _formats(without_tga: bool) -> tuple[str, ...]:
+    """The formats to try. Nothing in a file says that it is a TGA, so that comes last, or never."""
+    Image.init()
+    return tuple(f for f in FORMATS if f in Image.OPEN and not (without_tga and f == "TGA"))
+
+
+class _Quiet:
+    """No warnings while any thread is inside: `catch_warnings` alone restores in the wrong order.
+
+    Pillow warns from 89 million pixels on, and of tags that nobody needs.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._caught.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
 
 
 def fit_images(images: np.ndarray, input_shape: Sequence[int]) -> np.ndarray:
@@ -72,17 +232,132 @@ def fit_images(images: np.ndarray, input_shape: Sequence[int]) -> np.ndarray:
     return np.array(fitted, np.uint8).reshape(len(images), *input_shape)
 
 
-def _to_array(image: Image.Image, input_shape: Sequence[int]) -> np.ndarray:
+def _to_array(
+    image: Image.Image,
+    input_shape: Sequence[int],
+    file: Container = _PLAIN,
+    orientation: int = 1,
+) -> np.ndarray:
     height, width, channels = input_shape
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image).astype(np.float64)
-        if values.max(initial=0) > 255:
-            values = values / 257
-        image = Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
-    if "A" in image.getbands() or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    image = image.convert("L" if channels == 1 else "RGB")
+    stored = (height, width) if orientation >= 5 else (width, height)
+    image = _flattened(image, "L" if channels == 1 else "RGB", stored, file)
+    if orientation in _TRANSPOSED:
+        image = image.transpose(_TRANSPOSED[orientation])
     if image.size != (width, height):
         image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
     return np.asarray(image).reshape(height, width, channels)
+
+
+def _flattened(
+    image: Image.Image, mode: str, size: tuple[int, int], file: Container
+) -> Image.Image:
+    """The picture in mode L or RGB; a large one cropped and shrunk, band by band, to at least eight
+    times `size`, so that memory holds it once."""
+    convert = _conversion(image, mode, file)
+    if image.width * image.height <= LARGE:
+        return convert(image)
+    scale = min(image.width / size[0], image.height / size[1])
+    width, height = (min(o, round(scale * s) or 1) for o, s in zip(image.size, size))
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    factor = max(1, int(scale / 8))
+    rows = max(1, _BAND // width // factor) * factor
+    shrunk = Image.new(mode, (-(-width // factor), -(-height // factor)))
+    for y in range(0, height, rows):
+        band = image.crop((left, top + y, left + width, top + min(y + rows, height)))
+        shrunk.paste(convert(band).reduce(factor), (0, y // factor))
+    return shrunk
+
+
+def _conversion(
+    image: Image.Image, mode: str, file: Container
+) -> Callable[[Image.Image], Image.Image]:
+    """How this picture, or a part of it, is brought to mode L or RGB."""
+    if image.mode.startswith("I") or image.mode == "F":
+        low, high = _range(image, file)
+        clear = image.info.get("transparency")
+
+        def grey_part(part: Image.Image) -> Image.Image:
+            values = _values(part, file)
+            if values.dtype == np.uint16:  # looked up, which needs no floats of a large picture
+                grey = scaled(np.arange(1 << 16))[values]
+            else:
+                grey = scaled(values)
+            if isinstance(clear, int):
+                grey[values == clear] = 255
+            return Image.fromarray(grey).convert(mode)
+
+        def scaled(values: np.ndarray) -> np.ndarray:
+            grey = (values.astype(np.float64) - low) * (255 / (high - low))
+            grey = grey.clip(0, 255).round().astype(np.uint8)
+            return 255 - grey if file.inverted else grey
+
+        return grey_part
+    if file.kind == "TIFF" and file.bits == 16 and file.high not in (None, 65535):
+        raise Unreadable(f"holds 16-bit colours up to {file.high:.0f}: Pillow cuts them to 8 bits")
+    if file.kind == "PNG" and file.bits != 8 and "transparency" in image.info:
+        image.info["transparency"] = _eight_bits(image, file.bits)
+
+    def colours(part: Image.Image) -> Image.Image:
+        if part.mode in ("La", "RGBa"):  # multiplied by its opacity
+            part = part.convert(part.mode.upper())
+        if "A" in part.getbands() or "transparency" in part.info:
+            rgba = part.convert("RGBA")
+            part = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        if part.mode == "LAB":
+            part = part.convert("RGB")
+        return part if part.mode == mode else part.convert(mode)
+
+    return colours
+
+
+def _eight_bits(image: Image.Image, bits: int) -> Any:
+    """A PNG's transparent grey or colour, as Pillow scaled the pixels."""
+    clear = image.info["transparency"]
+    if image.mode == "L" and bits < 8:
+        return clear * 255 // (2**bits - 1)
+    if image.mode == "RGB" and bits == 16:
+        return tuple(value >> 8 for value in clear)
+    return clear
+
+
+def _values(part: Image.Image, file: Container) -> np.ndarray:
+    """(height, width) of a picture of more than 8 bits, or of a part of it."""
+    values = np.asarray(part)
+    if file.kind == "TIFF" and file.bits == 32 and values.dtype == np.int32 and not file.signed:
+        values = values.view(np.uint32)
+    return values
+
+
+def _range(image: Image.Image, file: Container) -> tuple[float, float]:
+    """The values of black and white of a picture of more than 8 bits. Raises Unreadable."""
+    if file.low is not None and file.high is not None:
+        if not (np.isfinite([file.low, file.high]).all() and file.low < file.high):
+            raise Unreadable(f"its tags say that it goes from {file.low:g} to {file.high:g}")
+        return file.low, file.high
+    if image.mode == "F":
+        return _float_range(image)
+    if file.kind == "TIFF" and (image.mode == "I" or file.signed):
+        kind = "signed" if file.signed else "whole"
+        raise Unreadable(
+            f"holds {kind} numbers of {file.bits} bits, and no tag (SMinSampleValue, "
+            "SMaxSampleValue) says what is black and what is white"
+        )
+    return 0, 2 ** (file.bits or 16) - 1
+
+
+def _float_range(image: Image.Image) -> tuple[float, float]:
+    """0 to 1 or 0 to 255, by what a picture of floats holds. Raises Unreadable."""
+    low, high = np.inf, -np.inf
+    rows = max(1, _BAND // image.width)
+    for y in range(0, image.height, rows):
+        values = np.asarray(image.crop((0, y, image.width, min(y + rows, image.height))))
+        if not np.isfinite(values).all():
+            raise Unreadable("holds numbers that are not finite")
+        low, high = min(low, values.min()), max(high, values.max())
+    if low >= -0.001 and high <= 1.001:
+        return 0, 1
+    if low >= -0.5 and 16 <= high <= 255.5:
+        return 0, 255
+    raise Unreadable(
+        f"holds numbers from {low:g} to {high:g}: must be 0 to 1, or 0 to 255 (with some above 16)"
+    )

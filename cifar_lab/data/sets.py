@@ -22,6 +22,7 @@ from .cifar import (
 from .dataset import Dataset, Incomplete
 from .folders import load_folder
 from .idx import FASHION_MNIST_CLASSES, MNIST_CLASSES, find_fashion_mnist, find_mnist
+from .names import same_classes
 from .pictures import fit_images
 
 
@@ -84,6 +85,7 @@ def load(
     input_shape: Sequence[int] | None = None,
     notice: Callable[[str], None] = lambda line: None,
     test_only: bool = False,
+    skip_damaged: bool = False,
 ) -> Dataset:
     """Read a data set whole.
 
@@ -98,6 +100,7 @@ def load(
         notice: called with a line for the user before something slow or unusual.
         test_only: the train split is not needed: none is drawn of the embedded data (1.5 s
             instead of 8).
+        skip_damaged: leave damaged files of a folder out, with a line; the result names them.
 
     Returns:
         Dataset.
@@ -106,7 +109,7 @@ def load(
         InputError: no such data, or a file that is damaged; the line names it.
     """
     if is_folder(name):
-        return load_folder(name, input_shape, notice)
+        return load_folder(name, input_shape, notice, skip_damaged)
     if name in PUBLISHED:
         dataset = _load_published(name, data_dir, notice)
     else:
@@ -166,7 +169,7 @@ def check(
 
 def check_classes(name: str, classes: Sequence[str], expected: Sequence[str]) -> None:
     """InputError where the classes of the data `name` are not those expected of a bundle's."""
-    if list(classes) != list(expected):
+    if not same_classes(classes, expected):
         raise InputError(
             f"`data` {name}: its classes ({', '.join(classes[:3])}, ...) are not those of the "
             f"bundle ({', '.join(expected[:3])}, ...)"

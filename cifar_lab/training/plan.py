@@ -75,7 +75,9 @@ class Plan:
                 recipe and the device.
         """
         if dataset.val_indices is None:
-            train, val = stratified_split(dataset.train_labels, recipe.validation_fraction, seed)
+            train, val = stratified_split(
+                dataset.train_labels, recipe.validation_fraction, seed, dataset.classes
+            )
         else:  # the data set's own
             val = dataset.val_indices
             train = np.setdiff1d(np.arange(len(dataset.train_labels)), val)

@@ -93,6 +93,7 @@ def _card(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) ->
             "test_images": len(dataset.test_labels),
             "test_sha256": dataset.test_sha256(),
             "note": dataset.note,
+            **({"skipped": list(dataset.skipped)} if dataset.skipped else {}),
         },
         "data_sha256": run["data_sha256"],
         "model_sha256": bundles.file_sha256(folder / "model.keras"),
