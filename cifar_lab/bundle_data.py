@@ -85,7 +85,7 @@ def _folder_images(
 
     is_split = {"train", "test"} <= {p.name for p in data.class_folders(name)}
     expected, is_own = own(card).get("test_sha256"), own(card).get("name") == name
-    if expected and not is_split and list(data.folder_classes(name)) == card["classes"]:
+    if expected and not is_split and (is_own or _may_be_own(card, name)):
         kept = None
         with contextlib.suppress(InputError):  # what is wrong with the folder is said below
             kept = load(card, name, None, input_shape)
@@ -105,6 +105,14 @@ def _folder_images(
     if is_split and is_own and expected not in (None, sha256(card["classes"], images, labels)):
         notice(OTHER_TEST_IMAGES)
     return images, labels, source
+
+
+def _may_be_own(card: dict[str, Any], name: str) -> bool:
+    """Whether a folder can be, at another place, the one that the network was trained on."""
+    from . import data
+
+    of_folder = os.path.isabs(str(own(card).get("name", "")))
+    return of_folder and list(data.folder_classes(name)) == card["classes"]
 
 
 def load(
@@ -179,8 +187,8 @@ def validation_images(
         dataset = data.limited(dataset, limit, seed)
     if dataset.train_sha256() != card["data_sha256"]:
         raise InputError(
-            f"{dataset.name}: its train images are not those that {card['rung']} was trained on, so "
-            "the images that validated it can no longer be told"
+            f"{dataset.name}: its train images are not those that {card['rung']} was trained on, "
+            "so the images that validated it can no longer be told"
         )
     part = getattr(dataset, "val_indices", None)  # of a folder that has its own val/
     if part is None:

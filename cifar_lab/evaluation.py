@@ -208,7 +208,7 @@ def as_table(result: dict[str, Any], classes: Sequence[str]) -> str:
 def _cells(result, heads):
     """Widths of the columns of a confusion matrix with these heads."""
     largest = map(max, zip(*result["confusion"]))
-    return [max(5, len(head) + 1, len(str(n)) + 1) for head, n in zip(heads, largest)]
+    return [max(len(head), len(str(n)), 3) + 2 for head, n in zip(heads, largest)]
 
 
 def _width(result, heads):

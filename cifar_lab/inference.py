@@ -232,8 +232,9 @@ def temperature_of(card):
     """The temperature of a bundle's card, 1.0 where it has none."""
     found = card.get("calibration")
     value = found.get("temperature") if isinstance(found, dict) else None
-    is_one = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_one and 0 < value < float("inf") else 1.0
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return 1.0
+    return float(value) if 0 < value < float("inf") else 1.0
 
 
 def threshold_of(card, precision, name):
