@@ -31,7 +31,10 @@ def probabilities(model, images, batch_size=256):
     found = np.asarray(
         model.predict(**backend.batched(images, None, batch_size), verbose=0), np.float64
     )
-    inference.require_probabilities(found, len(images), "the network")
+    shape = len(images), model.output_shape[-1]
+    if shape[1] < 2:
+        raise InputError("the network has one output, where a probability for each class is needed")
+    inference.require_probabilities(found, shape, "the network")
     return found
 
 

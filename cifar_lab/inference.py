@@ -159,7 +159,8 @@ class Classifier:
             raise InputError(
                 f"{self.path}: cannot be run by {NEEDS[self.kind]} ({reason(error)[:200]})"
             ) from None
-        require_probabilities(found, len(images), self.path, self._network.step)
+        shape = len(images), len(self.classes)
+        require_probabilities(found, shape, self.path, self._network.step)
         return found[:count]
 
     def threshold(self, precision):
@@ -197,26 +198,26 @@ class Classifier:
         ]
 
 
-def require_probabilities(values, count, name, step=0.0):
+def require_probabilities(values, shape, name, step=0.0):
     """InputError where outputs are no probabilities of each class.
 
     Args:
-        values: float array, to be (count, classes), each value 0 to 1, each row summing to 1, as
-            exactly as 16 bits or the step allow.
-        count: of the images.
+        values: float array, each value to be 0 to 1, each row to sum to 1, as exactly as 16 bits
+            or the step allow.
+        shape: that it must have, (images, classes).
         name: what the error calls the network.
         step: of an integer output, between a value and the next.
     """
-    if values.ndim != 2 or len(values) != count:
+    if values.shape != shape:
         raise InputError(
-            f"{name}: gives an array of {values.shape} for {count} images, where a probability for "
-            "each class is needed"
+            f"{name}: gives an array of {values.shape}, where a probability for each image and "
+            f"class is needed, {shape}"
         )
-    if not count:
+    if not len(values):
         return
     wrong = int((~np.isfinite(values)).any(1).sum())
     if wrong:
-        raise InputError(f"{name}: gives NaN or infinity for {wrong} of {count} images")
+        raise InputError(f"{name}: gives NaN or infinity for {wrong} of {len(values)} images")
     sums = values.sum(1)
     off = float(abs(sums - 1).max())
     low, high = float(values.min()), float(values.max())

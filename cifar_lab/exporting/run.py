@@ -47,10 +47,11 @@ def export(
 
     Returns:
         The export card: format, bytes, sha256, temperature (folded in; 1 where the bundle is not
-        calibrated), thresholds (the bundle's, for those probabilities), accuracy, keras_accuracy, agreement (the share of
-        test images with Keras' class), largest_difference of a probability, images, input and
-        output (dtype, shape, scale, zero_point), preprocessing, classes, parameters,
-        multiply_adds, peak_activation_bytes (LiteRT), calibration (int8), source_sha256 ...
+        calibrated), thresholds (the bundle's, for those probabilities), accuracy, keras_accuracy,
+        agreement (the share of test images with Keras' class), largest_difference of a
+        probability, images, data (the bundle's), input and output (dtype, shape, scale,
+        zero_point), preprocessing, classes, parameters, multiply_adds, peak_activation_bytes
+        (LiteRT), calibration (int8), source_sha256 ...
 
     Raises:
         InputError: the data are not the bundle's, what converts or runs the format is not
@@ -59,6 +60,11 @@ def export(
     """
     data.check_classes(dataset.name, dataset.classes, card["classes"])
     output = Path(os.path.abspath(output))
+    if not card.get("calibration"):
+        notice(
+            f"{format}: the bundle's probabilities are not calibrated, so the file's are not "
+            "(`python -m cifar_lab calibrate` does it)"
+        )
     temperature = inference.temperature_of(card)
     network = folded(model, temperature)
     if network is None:
