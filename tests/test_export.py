@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_lab import bundles, data, inference
+from cifar_lab import bundles, calibration, data, inference
 from cifar_lab.errors import InputError
 from cifar_lab.exporting import FORMATS, export, is_export_of, litert
 from support import ROOT, run, run_json
@@ -53,7 +53,10 @@ def test_an_export_computes_what_keras_does(exports, fashion_bundle, name):
     images = data.load("fashion-mnist", str(fashion_bundle[1])).test_images
     classifier = inference.Classifier(exports[name])
     found = classifier.probabilities(images, batch_size=32)  # 70 images: the last batch is smaller
-    expected = np.asarray(model(images.astype("float32")))
+    temperature = card["calibration"]["temperature"]
+    assert temperature != 1 and classifier.card["temperature"] == temperature
+    assert classifier.temperature == 1  # in the file already
+    expected = calibration.scaled(np.asarray(model(images.astype("float32"))), temperature)
     atol = {"litert-int8": 0.15, "litert-fp16": 5e-3}.get(name, 1e-5)
     assert found.dtype == np.float32 and found.shape == (70, 10)
     np.testing.assert_allclose(found, expected, atol=atol)
