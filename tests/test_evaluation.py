@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 import cifar_lab
-from cifar_lab import bundles, data, evaluation
+from cifar_lab import bundles, data, evaluation, judging
 from cifar_lab.errors import InputError
 from support import ROOT, assert_refused, run, run_json
 
@@ -281,8 +282,32 @@ def test_several_networks_and_their_mean(fashion_bundle, tmp_path):
         cifar_lab.evaluate([])
 
 
-def test_networks_of_other_classes_are_no_ensemble(fashion_bundle, cifar10):
-    together = run("evaluate.py", "cifar10-74", fashion_bundle[0], "--data-dir", cifar10)
-    assert_refused(together)
-    others = run("evaluate.py", "cifar10-74", "fashion-mnist-92", "--data", "cifar10")
-    assert_refused(others, "are not those of the bundle")
+def test_networks_of_other_classes_or_images_are_no_ensemble(tmp_path):
+    """Two networks of colours: one of other classes, one that was trained on the folder."""
+    rng = np.random.default_rng(0)
+    for label in "abc":
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for i in range(5):
+            pixels = rng.integers(0, 256, (4, 4, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{i}.png")
+    folder, dataset = str(tmp_path / "photos"), data.load(str(tmp_path / "photos"), None, (4, 4, 3))
+    three = ending(keras.layers.Dense(3, activation="softmax"))
+
+    def subject(name, classes, **own):
+        card = {"rung": name, "classes": classes, "data": {"name": folder, **own}}
+        return judging.Subject(name, None, card, three)
+
+    trained = subject("trained", list("abc"), test_sha256=dataset.test_sha256())
+    again, known = replace(trained, name="again"), {"rows": []}
+    found = judging.judge_together([trained, again], None, None, known["rows"].append)
+    assert found["ensemble"]["images"] == 3
+    assert known["rows"] == [f"{folder}: tested on the fifth of it that was kept from training"]
+    for other, words in (
+        (subject("other", list("abd")), "'c' is not a class of the model"),
+        (subject("fresh", list("abc")), "fresh: has other test images"),
+    ):
+        with pytest.raises(InputError, match=words):
+            judging.judge_together([trained, other], None, None, print)
+    with pytest.raises(InputError, match="mine: has other classes than trained"):
+        mine = judging.Subject("mine", None, {"classes": list("xyz")}, three)
+        judging.judge_together([trained, mine], dataset, None, print)
