@@ -235,7 +235,8 @@ def temperature_of(card):
     value = found.get("temperature") if isinstance(found, dict) else None
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return 1.0
-    return float(value) if 0 < value < float("inf") else 1.0
+    is_possible = calibration.LOWEST / 2 < value < calibration.HIGHEST * 2
+    return float(value) if is_possible else 1.0
 
 
 def threshold_of(card, precision, name):

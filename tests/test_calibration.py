@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cifar_lab import bundle_data, bundles, calibration, data, evaluation, inference
+from cifar_lab.errors import InputError
 from cifar_lab.exporting.folding import folded
 from support import ROOT, assert_refused, command_env, run, run_json
 
@@ -275,3 +276,54 @@ def test_calibrate_writes_what_the_training_would(fashion_bundle, fashion, tmp_p
     (folder / "card.json").write_text(before)
     assert_refused(calibrate("nowhere"), "is neither a rung")
     assert_refused(calibrate(), "RUNG_OR_BUNDLE")
+
+
+def test_the_validation_images_of_a_limited_run_are_drawn_again(fashion):
+    from cifar_lab.ladder import LADDER
+    from cifar_lab.training.plan import Plan
+
+    recipe, seed = LADDER["fashion-mnist-92"].recipe, 3
+    dataset = data.limited(data.load("fashion-mnist", str(fashion)), 120, seed)
+    plan = Plan.of(recipe, dataset, seed)
+    card = {
+        "rung": "mine",
+        "recipe": recipe.to_dict(),
+        "seed": seed,
+        "classes": list(dataset.classes),
+        "data": {"name": "fashion-mnist", "limit": 120},
+        "data_sha256": dataset.train_sha256(),
+    }
+    images, labels = bundle_data.validation_images(card, str(fashion), (28, 28, 1), print)
+    np.testing.assert_array_equal(images, dataset.train_images[plan.val_indices])
+    np.testing.assert_array_equal(labels, dataset.train_labels[plan.val_indices])
+    for wrong, words in (
+        ({"data": {"name": "fashion-mnist", "limit": 110}}, "its train images are not those"),
+        ({"recipe": {}}, "does not say which images validated it"),
+    ):
+        with pytest.raises(InputError, match=words):
+            bundle_data.validation_images({**card, **wrong}, str(fashion), (28, 28, 1), print)
+
+
+def test_a_committed_card_holds_on_real_data(real_data):
+    """Fitted on validation images, it makes the test images' error smaller."""
+    folder = ROOT / "saved_models" / "cifar10-tiny-88"
+    model, card = bundles.load(folder)
+    images, labels = bundle_data.validation_images(card, str(real_data), (32, 32, 3), print)
+    probs = evaluation.probabilities(model, images)
+    again = calibration.describe(probs, labels)
+    assert again["temperature"] == pytest.approx(card["calibration"]["temperature"], rel=1e-3)
+    dataset = data.load("cifar10", str(real_data))
+    entry = card["calibration"]["thresholds"]["0.95"]
+    found = evaluation.evaluate(
+        model,
+        dataset.test_images,
+        dataset.test_labels,
+        dataset.classes,
+        temperature=card["calibration"]["temperature"],
+        threshold=entry["threshold"],
+    )
+    assert found["calibrated"]["expected_calibration_error"] < 0.02
+    assert found["expected_calibration_error"] > 0.03
+    assert found["confident"]["precision"] > 0.94
+    assert found["confident"]["coverage"] == pytest.approx(entry["coverage"], abs=0.03)
+    assert found["loss"] == pytest.approx(card["test_loss"], abs=1e-4)

@@ -184,6 +184,25 @@ def test_a_probability_that_differs_is_refused(fashion_bundle, tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_not_calibrated_says_so(fashion_bundle, tmp_path, monkeypatch):
+    folder, root = fashion_bundle
+    dataset, said = data.load("fashion-mnist", str(root)), []
+    model, card = bundles.load(folder)
+    file = tmp_path / "model.tflite"
+    plain = {key: value for key, value in card.items() if key != "calibration"}
+    written = export(model, plain, "litert", file, dataset, notice=said.append)
+    assert written["temperature"] == 1 and written["thresholds"] is None
+    assert len(said) == 1 and "are not calibrated" in said.pop()
+    monkeypatch.setattr("cifar_lab.exporting.run.folded", lambda model, temperature: None)
+    written = export(model, card, "litert", file, dataset, notice=said.append)
+    assert written["temperature"] == 1 and written["thresholds"] is None
+    assert len(said) == 1 and "could be folded into: the file is not calibrated" in said[0]
+    monkeypatch.undo()
+    written = export(model, card, "litert", file, dataset, notice=said.append)
+    assert written["temperature"] == card["calibration"]["temperature"] and len(said) == 1
+    assert written["thresholds"] == card["calibration"]["thresholds"]
+
+
 def test_a_compacted_file_computes_the_same(fashion_bundle, tmp_path, monkeypatch):
     folder, root = fashion_bundle
     dataset = data.load("fashion-mnist", str(root))

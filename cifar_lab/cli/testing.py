@@ -119,8 +119,9 @@ def _calibration(result: dict[str, Any], card: dict[str, Any]) -> str:
     line = f"expected calibration error {result['expected_calibration_error']:.3f}"
     if "calibrated" in result:
         return f"{line} (calibrated {result['calibrated']['expected_calibration_error']:.3f})"
-    folded = card.get("temperature", 1)
-    return line if folded == 1 else f"{line} (calibrated, temperature {folded:.2f})"
+    folded = card.get("temperature")
+    is_folded = isinstance(folded, float) and folded != 1
+    return f"{line} (calibrated, temperature {folded:.2f})" if is_folded else line
 
 
 def _confident(found: dict[str, Any]) -> str:
