@@ -81,8 +81,8 @@ def look_up(name: str, data: object = None) -> Subject:
         has_card = inference.card_path(name).is_file()
         if Path(name).is_file() and not has_card and data is None:  # before a runtime starts
             raise InputError(
-                f"{name}: has no export card ({inference.card_path(name).name}), so its classes are "
-                "unknown; name what to test it on with `data`"
+                f"{name}: has no export card ({inference.card_path(name).name}), so its classes "
+                "are unknown; name what to test it on with `data`"
             )
         classifier = inference.Classifier(name)
         return Subject(name, name, classifier.card, classifier)
@@ -142,8 +142,8 @@ def images_for(
         images, labels, classes, source = bundle_data.without_card(data, data_dir, shape, notice)
         found = images, labels, subject.card.get("classes") or classes, source
         notice(
-            f"note: {subject.name} has no card: its outputs are taken for the classes of {data}, in "
-            "their order"
+            f"note: {subject.name} has no card: its outputs are taken for the classes of {data}, "
+            "in their order"
         )
     if len(found[2]) != subject.outputs:
         raise InputError(

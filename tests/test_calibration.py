@@ -287,7 +287,7 @@ def test_the_validation_images_of_a_limited_run_are_drawn_again(fashion):
     plan = Plan.of(recipe, dataset, seed)
     card = {
         "rung": "mine",
-        "recipe": recipe.to_dict(),
+        "recipe": recipe.as_dict(),
         "seed": seed,
         "classes": list(dataset.classes),
         "data": {"name": "fashion-mnist", "limit": 120},
