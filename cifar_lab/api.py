@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,45 +135,59 @@ def train(
 
 
 def evaluate(
-    model_or_path: str | Path | keras.Model | Classifier,
+    model_or_path: str
+    | Path
+    | keras.Model
+    | Classifier
+    | Sequence[str | Path | keras.Model | Classifier],
     data: str | Path | Dataset | None = None,
     *,
     data_dir: str | Path | None = None,
     views: int = 1,
+    precision: float | None = None,
 ) -> dict:
-    """Test a network, forward only.
+    """Test a network, forward only; or several, alone and as an ensemble.
 
     Args:
         model_or_path: a rung's name, the folder of a bundle, a .keras, .tflite or .onnx file, a
-            Classifier, or a keras.Model (pixels 0-255 in, probabilities out).
+            Classifier, or a keras.Model (pixels 0-255 in, probabilities out); or a list of them,
+            whose probabilities are averaged.
         data: a data set's name, a folder of images, or a Dataset, whose test images count; by
             default what the card names. Of the folder that a bundle was trained on, the part kept
             apart.
         data_dir: as in `train`.
         views: 2 or 6 to also average over as many views of each image, reported apart.
+        precision: 0.8, 0.9, 0.95 or 0.99, to say also what the threshold that the card has for it
+            gives on the test images.
 
     Returns:
-        dict of accuracy (0 to 1), loss (nats), images, per_class {class: accuracy}, confusion
-        (rows: true class), and with views views_accuracy and views_loss.
+        dict of accuracy (0 to 1), accuracy_interval (95 %), balanced_accuracy, loss (nats),
+        expected_calibration_error, images, classes {class: {precision, recall, f1, images}},
+        per_class {class: recall}, confusion (rows: true class), all of the network as it is saved;
+        calibrated {temperature, loss, expected_calibration_error} where the card has a temperature;
+        with views views_accuracy and views_loss; with a precision confident {wanted, threshold,
+        precision, coverage, images}. Of several networks {"networks": [...], "ensemble": {...}}.
 
     Raises:
-        InputError: no such bundle, file or data, or they do not belong together.
+        InputError: no such bundle, file or data, or they do not belong together; the outputs are
+            no probabilities.
     """
-    from . import bundle_data, evaluation
+    from . import judging
 
-    model, card, input_shape = _opened(model_or_path)
     where = None if data_dir is None else str(data_dir)
-    name = None if data is None or isinstance(data, Dataset) else str(data)
-    if not card and name is not None:  # nothing says what it was trained on: all test images
-        name = _data_name(name, None)
-        data = data_sets.load(name, where, input_shape, _silent, test_only=True)
-    if isinstance(data, Dataset):
-        classes = card.get("classes") or data.classes
-        _refuse_misfit(model, input_shape, data, classes)
-        return evaluation.evaluate(model, data.test_images, data.test_labels, classes, views)
-    chosen = bundle_data.chosen(card, name, where)
-    images, labels, _ = bundle_data.test_images(card, chosen, where, input_shape, _silent)
-    return evaluation.evaluate(model, images, labels, card["classes"], views)
+    name = data if data is None or isinstance(data, Dataset) else _data_name(data, None)
+    several = isinstance(model_or_path, (list, tuple))
+    subjects = [
+        _subject(one, name)
+        for one in (model_or_path if several else [model_or_path])  # type: ignore[union-attr]
+    ]
+    if not subjects:
+        raise InputError("model_or_path: must name at least one network")
+    if several and (views != 1 or precision is not None):
+        raise InputError("views, precision: are for one network, not for several")
+    if several:
+        return judging.judge_together(subjects, name, where, _silent)
+    return judging.judge(subjects[0], name, where, _silent, views, precision)
 
 
 def load(rung_or_path: str | Path) -> Classifier:
@@ -405,36 +419,19 @@ def _refuse_rungs_place(folder: Path, whole: bool, label: str) -> None:
             )
 
 
-def _opened(model_or_path: Any) -> tuple[Any, dict, tuple]:
-    """(keras.Model or Classifier, card or {}, input shape) of what `evaluate` is given."""
-    from . import backend, bundles
-    from .inference import Classifier, is_file
+def _subject(what: Any, data: Any) -> Any:
+    """judging.Subject of what `evaluate` is given."""
+    from . import judging
+    from .inference import Classifier
 
     paths.require_installed()
-    if isinstance(model_or_path, Classifier):
-        return model_or_path, model_or_path.card, model_or_path.input_shape
-    if isinstance(model_or_path, (str, Path)):
-        if is_file(str(model_or_path)):
-            return _opened(Classifier(model_or_path))
-        folder = bundles.find(model_or_path)
-        bundles.read_card(folder)
-        backend.start()
-        model, card = bundles.load(folder)
-        return model, card, tuple(model.input_shape[1:])
-    if not hasattr(model_or_path, "predict") or not hasattr(model_or_path, "input_shape"):
-        kind = type(model_or_path).__name__
+    if isinstance(what, Classifier):
+        return judging.Subject(str(what.path), what.path, what.card, what)
+    if isinstance(what, (str, Path)):
+        return judging.look_up(str(what), data)
+    if not hasattr(what, "predict") or not hasattr(what, "input_shape"):
+        kind = type(what).__name__
         raise InputError(
             f"model_or_path: must be a name, a path, a model or a Classifier, is {kind}"
         )
-    return model_or_path, {}, tuple(model_or_path.input_shape[1:])
-
-
-def _refuse_misfit(model: Any, input_shape: tuple, data: Dataset, classes: Any) -> None:
-    """InputError where a network does not take a data set's images, or has other classes."""
-    if tuple(data.test_images.shape[1:]) != tuple(input_shape):
-        shape = data.test_images.shape[1:]
-        raise InputError(f"data: has images of {shape}, the network takes {tuple(input_shape)}")
-    output_shape = getattr(model, "output_shape", None)
-    outputs = output_shape[-1] if output_shape else len(model.classes)
-    if not outputs == len(classes) == len(data.classes):
-        raise InputError(f"data: has {len(data.classes)} classes, the network {outputs} outputs")
+    return judging.Subject(what.name, None, {}, what)

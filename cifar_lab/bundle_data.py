@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
@@ -84,31 +84,124 @@ def _folder_images(
     from . import data
 
     splits = data.splits_of(name)
-    if splits:
-        source = str(splits.test)
+    expected, is_own = own(card).get("test_sha256"), own(card).get("name") == name
+    if expected and not splits and (is_own or _may_be_own(card, name)):
+        kept = None
+        with contextlib.suppress(InputError):  # what is wrong with the folder is said below
+            kept = load(card, name, None, input_shape)
+        if kept and kept.test_sha256() == expected:
+            notice(f"{name}: tested on the fifth of it that was kept from training")
+            return kept.test_images, kept.test_labels, name
+        if is_own:
+            raise changed_folder(card, name)
+    source = str(splits.test) if splits else name
+    if splits and own(card).get("skipped"):  # as in the training, without the damaged files
+        kept = load(card, name, None, input_shape, notice)
+        images, labels = kept.test_images, kept.test_labels
     else:
-        source, kept = name, None
-        if own(card).get("note") and data.same_classes(data.folder_classes(name), card["classes"]):
-            with contextlib.suppress(InputError):  # what is wrong with the folder is said below
-                kept = data.load(name, None, input_shape)
-            if kept and kept.test_sha256() == own(card).get("test_sha256"):
-                notice(f"{name}: tested on the fifth of it that was kept from training")
-                return kept.test_images, kept.test_labels, name
-            if own(card).get("name") == name:
-                raise changed_folder(card, name)
-    (images, labels), _ = data.read_labelled_folder(
-        source, input_shape, notice, classes=card["classes"]
-    )
+        (images, labels), _ = data.read_labelled_folder(
+            source, input_shape, notice, classes=card["classes"]
+        )
+    if splits and is_own and expected not in (None, sha256(card["classes"], images, labels)):
+        notice(OTHER_TEST_IMAGES)
     return images, labels, source
+
+
+def _may_be_own(card: dict[str, Any], name: str) -> bool:
+    """Whether a folder can be, at another place, the one that the network was trained on."""
+    from . import data
+
+    of_folder = os.path.isabs(str(own(card).get("name", "")))
+    return of_folder and data.same_classes(data.folder_classes(name), card["classes"])
+
+
+def load(
+    card: dict[str, Any],
+    name: str,
+    data_dir: str | None,
+    input_shape: tuple[int, int, int],
+    notice: Callable[[str], Any] = lambda line: None,
+) -> Dataset:
+    """The data `name`, read as for the training: where damaged files were skipped, they are."""
+    from . import data
+
+    skip = bool(own(card).get("skipped"))
+    return data.load(name, data_dir, input_shape, notice, skip_damaged=skip)
+
+
+def sha256(classes: Sequence[str], images: np.ndarray, labels: np.ndarray) -> str:
+    """Hex digest of images, labels and class names, as `Dataset.test_sha256` has it."""
+    from . import data
+
+    return data.Dataset("", tuple(classes), images, labels, images, labels).test_sha256()
+
+
+def without_card(
+    name: str,
+    data_dir: str | None,
+    input_shape: tuple[int, int, int],
+    notice: Callable[[str], Any],
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], str]:
+    """(images, labels, classes, where they are from) of the data `name`, for a network that nothing
+    is known of: of a folder its test/, else all of it."""
+    from . import data
+
+    if not data.is_folder(name):
+        dataset = data.load(name, data_dir, input_shape, notice, test_only=True)
+        return dataset.test_images, dataset.test_labels, dataset.classes, name
+    splits = data.splits_of(name)
+    source = str(splits.test) if splits else name
+    (images, labels), classes = data.read_labelled_folder(source, input_shape, notice)
+    return images, labels, classes, source
+
+
+def validation_images(
+    card: dict[str, Any],
+    data_dir: str | None,
+    input_shape: tuple[int, int, int],
+    notice: Callable[[str], Any],
+) -> tuple[np.ndarray, np.ndarray]:
+    """(images, labels) that a bundle's training was validated on, drawn again.
+
+    Args:
+        card: of the bundle.
+        data_dir: folder with real data as published, or None.
+        input_shape: (height, width, channels) of the network.
+        notice: called with lines for the user.
+
+    Returns:
+        uint8 (N, height, width, channels), 0-255, and int64 (N,).
+
+    Raises:
+        InputError: the card does not say how they were drawn, or its data are not those that it was
+            trained on any more.
+    """
+    from . import data
+
+    recipe, seed, limit = card["recipe"], card["seed"], own(card).get("limit")
+    fraction = recipe.get("validation_fraction") if isinstance(recipe, dict) else None
+    if not (isinstance(fraction, float) and 0 < fraction < 1 and isinstance(seed, int)):
+        raise InputError(f"the card of {card['rung']} does not say which images validated it")
+    dataset = load(card, chosen(card, None, data_dir), data_dir, input_shape, notice)
+    if limit is not None:
+        dataset = data.limited(dataset, limit, seed)
+    if dataset.train_sha256() != card["data_sha256"]:
+        raise InputError(
+            f"{dataset.name}: its train images are not those that {card['rung']} was trained on, "
+            "so the images that validated it can no longer be told"
+        )
+    part = dataset.val_indices  # of a folder that has its own val/
+    if part is None:
+        part = data.stratified_split(dataset.train_labels, fraction, seed)[1]
+    return dataset.train_images[part], dataset.train_labels[part]
 
 
 def changed_folder(card: dict[str, Any], name: str) -> InputError:
     """The error for a folder that is not what the network was trained on any more."""
     return InputError(
-        f"{name}: has changed since {card.get('rung', 'this network')} was trained on it, so "
-        "the images that were kept "
-        "for the test can no longer be told; put pictures to test in a folder of their own and "
-        "name it"
+        f"{name}: has changed since {card.get('rung', 'this network')} was trained on it, so the "
+        "images kept for the test can no longer be told; put pictures to test in a folder of "
+        "their own and name it"
     )
 
 
@@ -123,7 +216,7 @@ def for_export(
     images calibrate it. Raises InputError for a folder that has changed since the training."""
     from . import data
 
-    dataset = data.load(name, data_dir, input_shape, notice)
+    dataset = load(card, name, data_dir, input_shape, notice)
     if is_other(card, name, dataset.test_sha256()):
         if data.is_folder(name):
             raise changed_folder(card, name)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from . import calibration
 from .backend import quiet_stderr
 from .errors import InputError, reason
 
@@ -23,8 +24,8 @@ NEEDS = {
     ".keras": "keras",
 }  # of each kind of file
 
-
 EXPORTS = (".tflite", ".onnx")
+PROBABILITY_TOLERANCE = 1e-2  # of a probability's bounds and a row's sum: what 16 bits allow
 
 
 def is_file(name):
@@ -58,7 +59,9 @@ class Classifier:
             themselves.
 
     Attributes: path; kind (".tflite", ...); input_shape, (height, width, channels); classes, tuple
-    of str; card, dict, {} where there is none; dtype of the file's own input, "float32" or "int8".
+    of str; card, dict, {} where there is none; dtype of the file's own input, "float32", "int8",
+    ...; temperature that probabilities are brought to: that of a bundle's card, 1.0 for other files
+    (exports are calibrated already, as their cards say).
 
     Raises:
         InputError: no such file, another kind, damaged or not its card's, no image classifier, or
@@ -103,16 +106,25 @@ class Classifier:
             raise InputError(
                 f"{path}: is no image classifier: takes {self.input_shape}, gives {outputs}"
             )
+        if outputs < 2:
+            raise InputError(
+                f"{path}: has one output, where a probability for each class is needed (two "
+                "classes: two outputs and a softmax)"
+            )
         self.classes = tuple(self.card.get("classes") or map(str, range(outputs)))
         if len(self.classes) != outputs:
             raise InputError(f"{path}: has {outputs} outputs, its card {len(self.classes)} classes")
+        is_bundle = self.path.name == "model.keras"
+        self.temperature = temperature_of(self.card) if is_bundle else 1.0
 
-    def probabilities(self, images, batch_size=64):
+    def probabilities(self, images, batch_size=64, calibrated=True):
         """Probabilities of each class, float32 (N, classes), in the order of the images.
 
         images: uint8 (N, height, width, channels), 0-255; or one image without the first axis,
             which gives (classes,).
-        ValueError for another dtype or shape.
+        calibrated: whether they are brought to `temperature`; otherwise as the file gives them.
+        ValueError for another dtype or shape; InputError where the runtime cannot run the file, or
+        what it gives are no probabilities.
         """
         images = np.asarray(images)
         if (
@@ -126,11 +138,37 @@ class Classifier:
                 f"{images.shape}"
             )
         if images.ndim == 3:
-            return self._network(images[None])[0]
-        parts = [
-            self._network(images[i : i + batch_size]) for i in range(0, len(images), batch_size)
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
+            return self.probabilities(images[None], 1, calibrated)[0]
+        size = self._network.fixed or batch_size
+        parts = [self._run(images[i : i + size]) for i in range(0, len(images), size)]
+        found = np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
+        if calibrated and self.temperature != 1:
+            return calibration.scaled(found, self.temperature).astype(np.float32)
+        return found
+
+    def _run(self, images):
+        """float32 (N, classes) of at most as many images as a fixed batch holds, which is filled
+        up."""
+        count, fixed = len(images), self._network.fixed
+        if fixed and count < fixed:
+            images = np.concatenate([images, np.zeros((fixed - count, *self.input_shape), "uint8")])
+        try:
+            with quiet_stderr():
+                found = np.asarray(self._network(images), np.float32)
+        except Exception as error:  # each runtime has its own
+            raise InputError(
+                f"{self.path}: cannot be run by {NEEDS[self.kind]} ({reason(error)[:200]})"
+            ) from None
+        shape = len(images), len(self.classes)
+        require_probabilities(found, shape, self.path, self._network.step)
+        return found[:count]
+
+    def threshold(self, precision):
+        """The confidence from which on answers are right as often as `precision`, from the card.
+
+        InputError where the card has none for it.
+        """
+        return threshold_of(self.card, precision, self.path)
 
     def classify(self, images, top=1):
         """The likeliest classes of each image, a list of N lists of `top` (class, probability),
@@ -158,6 +196,71 @@ class Classifier:
             [(self.classes[i], float(row[i])) for i in best]
             for row, best in zip(probabilities, order)
         ]
+
+
+def require_probabilities(values, shape, name, step=0.0):
+    """InputError where outputs are no probabilities of each class.
+
+    Args:
+        values: float array, each value to be 0 to 1, each row to sum to 1, as exactly as 16 bits
+            or the step allow.
+        shape: that it must have, (images, classes).
+        name: what the error calls the network.
+        step: of an integer output, between a value and the next.
+    """
+    if values.shape != shape:
+        raise InputError(
+            f"{name}: gives an array of {values.shape}, where a probability for each image and "
+            f"class is needed, {shape}"
+        )
+    if not len(values):
+        return
+    wrong = int((~np.isfinite(values)).any(1).sum())
+    if wrong:
+        raise InputError(f"{name}: gives NaN or infinity for {wrong} of {len(values)} images")
+    sums = values.sum(1)
+    off = float(abs(sums - 1).max())
+    low, high = float(values.min()), float(values.max())
+    edge = PROBABILITY_TOLERANCE + step
+    if low < -edge or high > 1 + edge or off > PROBABILITY_TOLERANCE + step * values.shape[1]:
+        raise InputError(
+            f"{name}: its outputs are no probabilities: from {low:.4g} to {high:.4g}, the first "
+            f"image's sum to {float(sums[0]):.4g}; it needs a softmax at its end"
+        )
+
+
+def temperature_of(card):
+    """The temperature of a bundle's card, 1.0 where it has none."""
+    found = card.get("calibration")
+    value = found.get("temperature") if isinstance(found, dict) else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return 1.0
+    is_possible = calibration.LOWEST / 2 < value < calibration.HIGHEST * 2
+    return float(value) if is_possible else 1.0
+
+
+def threshold_of(card, precision, name):
+    """The confidence from which on answers are right as often as `precision`: of a bundle's card or
+    an export's. InputError, which calls the network `name`, where it has none."""
+    found = card.get("calibration")
+    thresholds = card.get("thresholds") or (
+        found.get("thresholds") if isinstance(found, dict) else None
+    )
+    if not isinstance(thresholds, dict):
+        raise InputError(
+            f"{name}: its card has no thresholds (`python -m cifar_lab calibrate` adds them to a "
+            "bundle's)"
+        )
+    entry = thresholds.get(str(float(precision)), False)
+    if entry is False:
+        known = ", ".join(thresholds)
+        raise InputError(f"`precision`: must be one of {known} (those of {name}), is {precision:g}")
+    if not (isinstance(entry, dict) and isinstance(entry.get("threshold"), (int, float))):
+        raise InputError(
+            f"{name}: no threshold gives a precision of {precision:g} on its validation images: "
+            "too few of them, or too many of its surest answers are wrong"
+        )
+    return float(entry["threshold"])
 
 
 def card_path(path):
@@ -194,57 +297,56 @@ def _card_of(path, content):
     return card
 
 
+# --- the runtimes ---
+#
+# Each has input_shape, outputs, dtype (of its input), fixed (its batch, or None) and step (of an
+# integer output, or 0). Called with uint8 images, as many as a fixed batch holds, it gives floats.
+
+
 class _LiteRT:
     def __init__(self, path, content, threads):
         from ai_edge_litert.interpreter import Interpreter
 
         self.interpreter = Interpreter(model_content=content, num_threads=threads or 1)
-        (self.source,) = self.interpreter.get_input_details()
-        (self.sink,) = self.interpreter.get_output_details()
+        self.source = _only(self.interpreter.get_input_details(), "inputs", path)
+        self.sink = _only(self.interpreter.get_output_details(), "outputs", path)
         batch, *shape = (int(n) for n in self.source["shape_signature"])
         self.input_shape, self.outputs = tuple(shape), int(self.sink["shape"][-1])
         self.dtype = np.dtype(self.source["dtype"]).name
+        self.pixels = _pixel_values(self.source)
+        self.step = (
+            0.0 if np.dtype(self.sink["dtype"]).kind == "f" else self.sink["quantization"][0]
+        )
         self.batch = self.fixed = batch if batch > 0 else None
         if self.fixed:
             self.interpreter.allocate_tensors()
 
     def __call__(self, images):
-        if self.fixed is None:
-            return self._run(images)
-        parts = []
-        for i in range(0, len(images), self.fixed):
-            part = images[i : i + self.fixed]
-            missing = self.fixed - len(part)
-            filled = (
-                np.concatenate([part, np.zeros((missing, *self.input_shape), np.uint8)])
-                if missing
-                else part
-            )
-            parts.append(self._run(filled)[: len(part)])
-        return np.concatenate(parts)
+        return self._run(images)
 
     def _run(self, images):
         if self.batch != len(images):
             self.interpreter.resize_tensor_input(
                 self.source["index"], (len(images), *self.input_shape)
             )
-            with quiet_stderr():
-                self.interpreter.allocate_tensors()
+            self.interpreter.allocate_tensors()
             self.batch = len(images)
-        self.interpreter.set_tensor(self.source["index"], _quantized(images, self.source))
+        # the usual scale 1 and zero point -128 only move the pixels
+        self.interpreter.set_tensor(self.source["index"], self.pixels[images])
         self.interpreter.invoke()
         return _dequantized(self.interpreter.get_tensor(self.sink["index"]), self.sink)
 
 
-def _quantized(images, details):
-    dtype = np.dtype(details["dtype"])
-    if dtype.kind == "f":
-        return images.astype(dtype)
+def _pixel_values(details):
+    """What the pixels 0 to 255 are in a file's own input: an array of 256."""
+    dtype, pixels = np.dtype(details["dtype"]), np.arange(256)
     scale, zero_point = details["quantization"]
+    if dtype.kind == "f" or not scale and np.can_cast(np.uint8, dtype):
+        return pixels.astype(dtype)
+    if not scale:
+        raise ValueError(f"its input is {dtype.name} without a scale")
     limits = np.iinfo(dtype)
-    pixels = np.arange(256)
-    values = np.clip(np.round(pixels / scale) + zero_point, limits.min, limits.max).astype(dtype)
-    return values[images]  # the usual scale 1 and zero point -128 only move the pixels
+    return np.clip(np.round(pixels / scale) + zero_point, limits.min, limits.max).astype(dtype)
 
 
 def _dequantized(values, details):
@@ -254,32 +356,60 @@ def _dequantized(values, details):
     return (values.astype(np.float32) - zero_point) * np.float32(scale)
 
 
+def _only(ends, kind, path):
+    """The one input or output of a file, or an InputError."""
+    if len(ends) != 1:
+        raise InputError(f"{path}: is no image classifier: has {len(ends)} {kind}, needs one")
+    return ends[0]
+
+
 class _Onnx:
-    dtype = "float32"
+    """Takes (N, height, width, channels), or (N, channels, height, width) as PyTorch writes it, in
+    every type that holds 0-255."""
+
+    DTYPES = {
+        "tensor(float)": "float32",
+        "tensor(float16)": "float16",
+        "tensor(double)": "float64",
+        **{f"tensor({name})": name for name in ("uint8", "int16", "uint16", "int32", "uint32")},
+        **{f"tensor({name})": name for name in ("int64", "uint64")},
+    }
+    step = 0.0
 
     def __init__(self, path, content, threads):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong is an exception as well
         if threads:
             options.intra_op_num_threads = threads
         self.session = onnxruntime.InferenceSession(
             content, options, providers=["CPUExecutionProvider"]
         )
-        (source,) = self.session.get_inputs()
-        (sink,) = self.session.get_outputs()
-        self.name, self.input_shape, self.outputs = (
-            source.name,
-            tuple(source.shape[1:]),
-            sink.shape[-1],
-        )
+        source = _only(self.session.get_inputs(), "inputs", path)
+        sink = _only(self.session.get_outputs(), "outputs", path)
+        if source.type not in self.DTYPES:
+            raise InputError(
+                f"{path}: takes {source.type}, must take one of {', '.join(self.DTYPES)}"
+            )
+        if not source.shape or not sink.shape:
+            raise InputError(
+                f"{path}: is no image classifier: says no shape of its input or output"
+            )
+        self.name, self.dtype = source.name, self.DTYPES[source.type]
+        batch, *shape = source.shape
+        self.channels_first = len(shape) == 3 and shape[2] not in (1, 3) and shape[0] in (1, 3)
+        self.input_shape = tuple(shape[1:] + shape[:1] if self.channels_first else shape)
+        self.outputs, self.fixed = sink.shape[-1], batch if isinstance(batch, int) else None
 
     def __call__(self, images):
-        return self.session.run(None, {self.name: images.astype(np.float32)})[0]
+        if self.channels_first:
+            images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        return self.session.run(None, {self.name: images.astype(self.dtype)})[0]
 
 
 class _Keras:
-    dtype = "float32"
+    dtype, step = "float32", 0.0
 
     def __init__(self, path, content, threads):
         from . import backend
@@ -290,14 +420,12 @@ class _Keras:
         import keras
 
         self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        self.input_shape, self.outputs = (
-            tuple(self.model.input_shape[1:]),
-            self.model.output_shape[-1],
-        )
+        _only(self.model.inputs, "inputs", path)
+        _only(self.model.outputs, "outputs", path)
+        self.fixed, *shape = self.model.input_shape
+        self.input_shape, self.outputs = tuple(shape), self.model.output_shape[-1]
 
     def __call__(self, images):
         import keras
 
-        return keras.ops.convert_to_numpy(
-            self.model(images.astype(np.float32), training=False)
-        ).astype(np.float32)
+        return keras.ops.convert_to_numpy(self.model(images.astype(np.float32), training=False))

@@ -173,7 +173,7 @@ def test_tables_are_those_of_the_results(command, table):
 
 
 def test_which_tables_are_generated():
-    expected = {"ablation", "batches", "budget", "latency", "sizes", "strategies"}
+    expected = {"ablation", "batches", "budget", "calibration", "latency", "sizes", "strategies"}
     assert {param.id for param in generated()} == expected
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_lab import bundles, data, inference
+import cifar_lab
+from cifar_lab import bundle_data, bundles, calibration, cli, data, inference
 from cifar_lab.errors import InputError
 from cifar_lab.exporting import FORMATS, export, is_export_of, litert
-from support import ROOT, run, run_json
+from support import ROOT, assert_refused, run, run_json
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (the edge extra)")
 
@@ -53,7 +54,10 @@ def test_an_export_computes_what_keras_does(exports, fashion_bundle, name):
     images = data.load("fashion-mnist", str(fashion_bundle[1])).test_images
     classifier = inference.Classifier(exports[name])
     found = classifier.probabilities(images, batch_size=32)  # 70 images: the last batch is smaller
-    expected = np.asarray(model(images.astype("float32")))
+    temperature = card["calibration"]["temperature"]
+    assert temperature != 1 and classifier.card["temperature"] == temperature
+    assert classifier.temperature == 1  # in the file already
+    expected = calibration.scaled(np.asarray(model(images.astype("float32"))), temperature)
     atol = {"litert-int8": 0.15, "litert-fp16": 5e-3}.get(name, 1e-5)
     assert found.dtype == np.float32 and found.shape == (70, 10)
     np.testing.assert_allclose(found, expected, atol=atol)
@@ -180,6 +184,25 @@ def test_a_probability_that_differs_is_refused(fashion_bundle, tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_not_calibrated_says_so(fashion_bundle, tmp_path, monkeypatch):
+    folder, root = fashion_bundle
+    dataset, said = data.load("fashion-mnist", str(root)), []
+    model, card = bundles.load(folder)
+    file = tmp_path / "model.tflite"
+    plain = {key: value for key, value in card.items() if key != "calibration"}
+    written = export(model, plain, "litert", file, dataset, notice=said.append)
+    assert written["temperature"] == 1 and written["thresholds"] is None
+    assert len(said) == 1 and "are not calibrated" in said.pop()
+    monkeypatch.setattr("cifar_lab.exporting.run.folded", lambda model, temperature: None)
+    written = export(model, card, "litert", file, dataset, notice=said.append)
+    assert written["temperature"] == 1 and written["thresholds"] is None
+    assert len(said) == 1 and "could be folded into: the file is not calibrated" in said[0]
+    monkeypatch.undo()
+    written = export(model, card, "litert", file, dataset, notice=said.append)
+    assert written["temperature"] == card["calibration"]["temperature"] and len(said) == 1
+    assert written["thresholds"] == card["calibration"]["thresholds"]
+
+
 def test_a_compacted_file_computes_the_same(fashion_bundle, tmp_path, monkeypatch):
     folder, root = fashion_bundle
     dataset = data.load("fashion-mnist", str(root))
@@ -244,6 +267,103 @@ def test_from_a_folder_of_photos_to_an_edge_file(photos, tmp_path):
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0 and len(answers) == 36
     assert np.mean([Path(a["file"]).parent.name == a["class"] for a in answers]) >= 0.8
+
+
+@pytest.fixture(scope="module")
+def of_a_folder(tmp_path_factory):
+    """(folder of pictures without a split, bundle trained on it, its card)."""
+    root = tmp_path_factory.mktemp("of-a-folder")
+    rng = np.random.default_rng(7)
+    for label, size in (("cup", 40), ("fork", 25), ("nothing", 10)):
+        (root / "photos" / label).mkdir(parents=True)
+        for i in range(size):  # noise: what was trained on is known better than what was not
+            pixels = rng.integers(0, 256, (20, 24, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(root / "photos" / label / f"{i}.png")
+    args = ("--data", root / "photos", "--epochs", 3, "--output", root / "out")
+    run_json("train.py", "cifar10-74", *args)
+    return root / "photos", root / "out", json.loads((root / "out" / "card.json").read_text())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_export_is_tested_on_the_images_of_its_bundle(of_a_folder, name, tmp_path, capsys):
+    """By default and by the folder's name; not on those that it was trained on."""
+    photos, folder, card = of_a_folder
+    assert card["data"]["test_images"] == 15 and card["data"]["note"]
+    dataset = data.load(str(photos), None, (32, 32, 3))
+    assert dataset.test_sha256() == card["data"]["test_sha256"]
+    file = tmp_path / FORMATS[name].file
+    written = export(*bundles.load(folder), name, file, dataset)
+    assert written["data"] == card["data"] and "tested_on" not in written
+    classifier = inference.Classifier(file)
+    taken = classifier.probabilities(dataset.test_images).argmax(1)
+    confusion = np.zeros((3, 3), int)
+    np.add.at(confusion, (dataset.test_labels, taken), 1)
+    for more in ((), ("--data", str(photos))):
+        assert cli.evaluate([str(file), "--json", *more]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["images"] == 15 and told["confusion"] == confusion.tolist()
+        assert told["accuracy"] == written["accuracy"]
+    found = cifar_lab.evaluate(file)
+    assert found["confusion"] == confusion.tolist()
+    # a card of an earlier version, which does not say that the folder has no split
+    own_card = inference.card_path(file)
+    old = {**written, "data": {k: written["data"][k] for k in ("name", "test_sha256")}}
+    own_card.write_text(json.dumps(old))
+    assert cifar_lab.evaluate(file)["confusion"] == confusion.tolist()
+
+
+@pytest.mark.parametrize("change", ["one more", "one less", "a class less"])
+def test_an_export_refuses_a_folder_that_has_changed(of_a_folder, change, tmp_path, capsys):
+    photos, folder, _ = of_a_folder
+    copy = shutil.copytree(photos, tmp_path / "photos")
+    bundle = shutil.copytree(folder, tmp_path / "bundle")
+    card = json.loads((bundle / "card.json").read_text())
+    card["data"]["name"] = str(copy)
+    (bundle / "card.json").write_text(json.dumps(card))
+    file = tmp_path / "model.tflite"
+    export(*bundles.load(bundle), "litert", file, data.load(str(copy), None, (32, 32, 3)))
+    if change == "one more":
+        shutil.copy(copy / "cup" / "1.png", copy / "cup" / "new.png")
+    elif change == "one less":
+        (copy / "cup" / "1.png").unlink()
+    else:
+        shutil.rmtree(copy / "nothing")
+    for network in (file, bundle):
+        for more in ((), ("--data", str(copy))):
+            assert cli.evaluate([str(network), *more]) == 2
+            assert "has changed since cifar10-74 was trained on it" in capsys.readouterr().err
+
+
+def test_a_file_that_others_tested_says_so(of_a_folder, tmp_path):
+    photos, folder, card = of_a_folder
+    whole = data.load(str(photos), None, (32, 32, 3))
+    other = dataclasses.replace(
+        whole, name="other", test_images=whole.train_images, test_labels=whole.train_labels
+    )
+    written = export(*bundles.load(folder), "litert", tmp_path / "m.tflite", other)
+    assert written["tested_on"] == {"name": "other", "test_sha256": other.test_sha256()}
+    assert written["data"] == card["data"]
+    assert cifar_lab.evaluate(tmp_path / "m.tflite")["images"] == 15
+
+
+def test_what_a_card_skipped_is_skipped_again(of_a_folder, monkeypatch, capsys):
+    """data.load has the keyword where the training used it."""
+    photos, _, card = of_a_folder
+    asked = []
+
+    def load(name, data_dir=None, input_shape=None, notice=print, test_only=False, **options):
+        asked.append(options)
+        return whole
+
+    whole = data.load(str(photos), None, (32, 32, 3))
+    monkeypatch.setattr(data, "load", load)
+    for skipped, expected in (([], {}), (["cup/7.png"], {"skip_damaged": True})):
+        own = {**card, "data": {**card["data"], "skipped": skipped}}
+        for use in (bundle_data.test_images, bundle_data.for_export):
+            use(own, str(photos), None, (32, 32, 3), print)
+        bundle_data.validation_images(own, None, (32, 32, 3), print)
+        assert asked == [expected] * 3
+        asked.clear()
 
 
 WRONG = {
@@ -353,6 +473,79 @@ def test_a_fixed_batch_is_filled_up(batch, tmp_path):
     images = np.random.default_rng(0).integers(0, 5, (7, 2, 2, 1)).astype(np.uint8)
     found = inference.Classifier(tmp_path / "m.tflite").probabilities(images)
     np.testing.assert_allclose(found, np.asarray(model(images.astype("float32"))), atol=1e-6)
+
+
+ONNX_TYPES = ("float32", "float16", "float64", "uint8", "int32", "int64")
+
+
+def write_onnx(path, dtype="float32", batch="N", channels_first=False, rows=-1, softmax=True):
+    """A file of others: 4 x 4 pixels in colour, three classes, with a type and a batch of its own.
+
+    rows: images that the graph believes to get, -1 for as many as there are. Returns its weights.
+    """
+    onnx = pytest.importorskip("onnx")
+    from onnx import helper, numpy_helper
+
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    weights = np.random.default_rng(0).normal(size=(48, 3)).astype("float32") / 1000
+    nodes = [helper.make_node("Cast", ["x"], ["cast"], to=onnx.TensorProto.FLOAT)]
+    if channels_first:
+        nodes.append(helper.make_node("Transpose", ["cast"], ["last"], perm=[0, 2, 3, 1]))
+    nodes += [
+        helper.make_node("Reshape", ["last" if channels_first else "cast", "shape"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+        helper.make_node("Softmax" if softmax else "Identity", ["logits"], ["y"]),
+    ]
+    shape = (batch, 3, 4, 4) if channels_first else (batch, 4, 4, 3)
+    graph = helper.make_graph(
+        nodes,
+        "others",
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (batch, 3))],
+        [
+            numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(np.array([rows, 48]), "shape"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.save(model, str(path))
+    return weights
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"dtype": dtype} for dtype in ONNX_TYPES),
+        {"batch": 1},
+        {"batch": 4},
+        {"channels_first": True},
+        {"channels_first": True, "dtype": "uint8", "batch": 2},
+    ],
+    ids=str,
+)
+def test_onnx_files_of_others(options, tmp_path):
+    weights = write_onnx(tmp_path / "m.onnx", **options)
+    classifier = inference.Classifier(tmp_path / "m.onnx")
+    assert classifier.input_shape == (4, 4, 3)
+    assert classifier.dtype == options.get("dtype", "float32")
+    images = np.random.default_rng(1).integers(0, 256, (7, 4, 4, 3)).astype(np.uint8)
+    powers = np.exp(images.reshape(7, 48).astype("float32") @ weights)
+    expected = powers / powers.sum(1, keepdims=True)
+    np.testing.assert_allclose(classifier.probabilities(images), expected, atol=1e-5)
+
+
+def test_what_a_runtime_cannot_run_is_one_line(tmp_path):
+    Image.new("RGB", (4, 4), "white").save(tmp_path / "a.png")
+    files = {
+        "int8.onnx": ({"dtype": "int8"}, "takes tensor(int8), must take one of tensor(float)"),
+        "logits.onnx": ({"softmax": False}, "its outputs are no probabilities"),
+        "shapes.onnx": ({"rows": 2}, "cannot be run by onnxruntime"),
+    }
+    for name, (options, words) in files.items():
+        write_onnx(tmp_path / name, **options)
+        done = run("predict.py", name, "a.png", cwd=tmp_path)
+        assert_refused(done, f"{name}: ", words)
 
 
 @pytest.mark.slow

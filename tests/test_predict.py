@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from cifar_lab import data
-from support import ROOT, command_env, run
+from support import ROOT, assert_refused, command_env, run
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (the edge extra)")
 
@@ -204,6 +204,47 @@ def test_a_bundle_and_its_model_file(fashion_bundle, tmp_path):
         len(of_bundle) == 3
         and of_bundle[0]["class"] in json.loads((folder / "card.json").read_text())["classes"]
     )
+
+
+def test_below_a_threshold_it_is_unsure(small_file, tmp_path):
+    picture("red").save(tmp_path / "red.png")
+    picture((100, 100, 104)).save(tmp_path / "grey.png")
+    args = ("red.png", "grey.png", "--top", 2)
+    done = run("predict.py", small_file, *args, "--threshold", 0.5, cwd=tmp_path)
+    assert done.returncode == 0
+    assert (
+        done.stdout == "red.png: red 100.0%, green 0.0%\ngrey.png: unsure (blue 42.7%, red 28.6%)\n"
+    )
+    sure, unsure = predict_json(small_file, *args, "--threshold", 0.5, cwd=tmp_path)
+    assert (sure["class"], sure["unsure"], sure["likeliest"]) == ("red", False, "red")
+    assert (unsure["class"], unsure["unsure"], unsure["likeliest"]) == (None, True, "blue")
+    assert (
+        unsure["probability"] == unsure["top"][0]["probability"] == pytest.approx(0.427, abs=1e-3)
+    )
+    assert "unsure" not in predict_json(small_file, "red.png", cwd=tmp_path)[0]
+    certain = run("predict.py", small_file, *args, "--threshold", 0, cwd=tmp_path)
+    assert "unsure" not in certain.stdout
+
+
+def test_a_precision_takes_the_threshold_of_the_card(small_file, tmp_path):
+    file = shutil.copy(small_file, tmp_path / "m.tflite")
+    card = json.loads(small_file.with_name("colours.tflite.card.json").read_text())
+    card["thresholds"] = {"0.9": {"threshold": 0.5, "coverage": 0.7}, "0.99": None}
+    (tmp_path / "m.tflite.card.json").write_text(json.dumps(card))
+    picture((100, 100, 104)).save(tmp_path / "grey.png")
+    done = run("predict.py", file, "grey.png", "--precision", 0.9, cwd=tmp_path)
+    assert done.stdout.startswith("grey.png: unsure (blue 42.7%")
+    assert done.stderr == "precision 0.9: unsure below 50.0%\n"
+    for precision, words in (
+        (0.99, "no threshold gives a precision of 0.99 on its validation images"),
+        (0.85, "--precision: must be one of 0.9, 0.99"),
+        (2, "--precision: must be a number from 0 to 1"),
+    ):
+        assert_refused(run("predict.py", file, "grey.png", "--precision", precision), words)
+    without = run("predict.py", small_file, "grey.png", "--precision", 0.9)
+    assert_refused(without, "its card has no thresholds")
+    both = run("predict.py", file, "x.png", "--precision", 0.9, "--threshold", 0.5)
+    assert_refused(both, "--threshold, --precision: give one of the two")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
     training.py      train.py                 predicting.py    predict.py
     testing.py       evaluate.py              exporting.py     export.py
     tuning.py        tune.py                  recording.py     python -m cifar_lab record
+    calibrating.py   python -m cifar_lab calibrate
 
 Each parses its arguments into a request, calls the library, and prints. Keras takes seconds to
 import, so each imports what it needs once its arguments are right; and none imports the ladder or
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import exporting, predicting, recording, testing, training, tuning
+from . import calibrating, exporting, predicting, recording, testing, training, tuning
 from .common import (
     INTERRUPTED,
     OK,
@@ -56,6 +57,7 @@ COMMANDS = {
     "export": exporting.run,
     "tune": tuning.run,
     "record": recording.run,
+    "calibrate": calibrating.run,
 }
 
 

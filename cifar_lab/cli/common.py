@@ -20,7 +20,7 @@ OK, WRONG, INTERRUPTED = 0, 2, 130
 # Arguments that the library names in its errors, in backquotes; each is a flag of some command
 ARGUMENTS = (
     *("chief", "data", "data_dir", "fields", "freeze", "limit", "output", "overwrite"),
-    *("resume", "seeds", "size", "skip_damaged", "start", "trial_images"),
+    *("precision", "resume", "seeds", "size", "skip_damaged", "start", "trial_images", "views"),
 )
 RENAMED = {"fields": "set", "start": "from"}  # arguments whose flag is called otherwise
 MAX_SEED = 2**32 - 1
@@ -126,6 +126,17 @@ def positive(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """A type for add_argument: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, received {text!r}")
+    return value
+
+
 def address(text: str) -> tuple[str, int]:
     """A type for add_argument: (host, port) of HOST:PORT, or of PORT for this machine."""
     host, _, port = text.rpartition(":")
@@ -141,12 +152,7 @@ def address(text: str) -> tuple[str, int]:
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
     """--data-dir, --data and --json (`as_json`)."""
-    parser.add_argument(
-        "--data-dir",
-        metavar="DIR",
-        help="folder with real data as published (default: CIFAR_LAB_DATA, the Keras cache, or a "
-        "download)",
-    )
+    add_data_dir_flag(parser)
     parser.add_argument(
         "--data",
         metavar="NAME_OR_FOLDER",
@@ -154,6 +160,16 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         "a class",
     )
     add_json_flag(parser, "print one JSON object on stdout and nothing else there")
+
+
+def add_data_dir_flag(parser: argparse.ArgumentParser) -> None:
+    """--data-dir."""
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="folder with real data as published (default: CIFAR_LAB_DATA, the Keras cache, or a "
+        "download)",
+    )
 
 
 def add_json_flag(parser: argparse.ArgumentParser, help: str) -> None:

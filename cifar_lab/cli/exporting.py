@@ -113,7 +113,9 @@ def _export(
     model, card = bundles.load(folder)
     shape = tuple(model.input_shape[1:])
     dataset = bundle_data.for_export(card, name, request.data_dir, shape, notice)
-    return exporting.export(model, card, request.format, output, dataset, request.seed, command)
+    return exporting.export(
+        model, card, request.format, output, dataset, request.seed, command, notice
+    )
 
 
 def _report(output: Path, card: dict[str, Any], as_json: bool) -> None:

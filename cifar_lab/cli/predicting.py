@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
@@ -30,6 +30,8 @@ class Request:
         network: a rung, the folder of a bundle, a file, or FILE.py:NAME.
         images: files, folders of them, or "-" for stdin.
         top: how many classes to name, or None.
+        threshold: the least confidence of an answer, or None.
+        precision: wanted share of right answers, whose threshold the card has, or None.
         show_pixels: whether to print what the network sees.
         as_json: how to print.
     """
@@ -37,6 +39,8 @@ class Request:
     network: str
     images: list[str]
     top: int | None
+    threshold: float | None
+    precision: float | None
     show_pixels: bool
     as_json: bool
 
@@ -44,12 +48,17 @@ class Request:
 def run(argv: list[str]) -> int:
     """The command: returns the exit code, WRONG where a picture could not be read."""
     request = Request(**vars(_parser().parse_args(argv)))
+    if request.threshold is not None and request.precision is not None:
+        raise InputError("--threshold, --precision: give one of the two")
     from .. import inference
 
     classifier = inference.Classifier(inference.network_file(request.network))
     notice = common.Notice()
     if not classifier.card:
         notice(f"note: {request.network} has no card beside it, so its classes are numbers")
+    if request.precision is not None:
+        request = replace(request, threshold=classifier.threshold(request.precision))
+        notice(f"precision {request.precision:g}: unsure below {request.threshold:.1%}")
     count = len(classifier.classes)
     if request.top and request.top > count:
         raise InputError(f"--top: must be a whole number from 1 to {count}, received {request.top}")
@@ -84,6 +93,19 @@ def _parser() -> common.Parser:
         type=common.whole(1),
         metavar="K",
         help="show the K likeliest classes (default 3, or all there are)",
+    )
+    add(
+        "--threshold",
+        type=common.share,
+        metavar="T",
+        help="an answer whose probability is below T (0 to 1) is given as unsure",
+    )
+    add(
+        "--precision",
+        type=common.share,
+        metavar="P",
+        help="as --threshold, with the one that the card has for answers that are right as often "
+        "as P (0.8, 0.9, 0.95 or 0.99), set on validation images",
     )
     add(
         "--show-pixels",
@@ -153,10 +175,15 @@ def _tell(classifier: Any, pictures: list[Picture], request: Request) -> bool:
             _print_json(file, next(answers), pixels, request)
         else:
             best = next(answers)
-            print(f"{file}: " + ", ".join(f"{name} {share:.1%}" for name, share in best))
+            shown = ", ".join(f"{name} {share:.1%}" for name, share in best)
+            print(f"{file}: " + (f"unsure ({shown})" if _is_unsure(best, request) else shown))
             if request.show_pixels:
                 _print_pixels(pixels)
     return len(read) < len(pictures)
+
+
+def _is_unsure(best: list[tuple[str, float]], request: Request) -> bool:
+    return request.threshold is not None and best[0][1] < request.threshold
 
 
 def _print_error(file: str, error: InputError, request: Request) -> None:
@@ -169,9 +196,11 @@ def _print_error(file: str, error: InputError, request: Request) -> None:
 def _print_json(
     file: str, best: list[tuple[str, float]], pixels: np.ndarray, request: Request
 ) -> None:
+    unsure = _is_unsure(best, request)
     line = {
         "file": file,
-        "class": best[0][0],
+        "class": None if unsure else best[0][0],
+        **({} if request.threshold is None else {"unsure": unsure, "likeliest": best[0][0]}),
         "probability": best[0][1],
         "top": [{"class": name, "probability": probability} for name, probability in best],
     }

@@ -1,9 +1,8 @@
-"""evaluate.py: test a saved network, forward only."""
+"""evaluate.py: test saved networks, forward only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from .. import bundle_data
@@ -17,55 +16,48 @@ class Request:
     """What is to be tested. The fields are those of the command line.
 
     Fields:
-        network: a rung, the folder of a bundle, an exported file, or FILE.py:NAME.
+        networks: each a rung, the folder of a bundle, a file, or FILE.py:NAME.
         data, data_dir: as --data and --data-dir, or None.
         views: of each image, to average over.
+        precision: wanted share of right answers, or None.
         as_json: how to print.
     """
 
-    network: str
+    networks: list[str]
     data: str | None
     data_dir: str | None
     views: int
+    precision: float | None
     as_json: bool
 
 
 def run(argv: list[str]) -> int:
     """The command: returns the exit code. Raises InputError."""
     request = Request(**vars(_parser().parse_args(argv)))
-    notice = common.Notice()
-    is_export = is_exported(request.network)
-    source, model, card = (_exported if is_export else _bundle)(request)
-    input_shape = model.input_shape if is_export else tuple(model.input_shape[1:])
-    name = bundle_data.chosen(card, request.data, request.data_dir)
-    images, labels, images_of = bundle_data.test_images(
-        card, name, request.data_dir, input_shape, notice
-    )
-    from .. import evaluation
+    if len(request.networks) > 1 and (request.views > 1 or request.precision is not None):
+        flag = "--views" if request.views > 1 else "--precision"
+        raise InputError(f"{flag}: is for one network, received {len(request.networks)}")
+    from .. import judging
 
-    result = evaluation.evaluate(model, images, labels, card["classes"], request.views)
-    if request.as_json:
-        named = {"rung": card["rung"], "bundle": str(source), "data": images_of}
-        common.print_json({**named, **result})
-        return OK
-    print(f"{card['rung']} ({source}) on {images_of}: {result['images']:,} test images")
-    print(evaluation.as_table(result, card["classes"]))
-    print(f"accuracy {result['accuracy']:.2%}   loss {result['loss']:.4f}")
-    if request.views > 1:
-        accuracy, loss = result["views_accuracy"], result["views_loss"]
-        print(f"averaged over {request.views} views: accuracy {accuracy:.2%}   loss {loss:.4f}")
+    subjects = [judging.look_up(name, request.data) for name in request.networks]
+    for subject in subjects:  # what is wrong with the data, before Keras takes seconds to start
+        if subject.is_named():
+            bundle_data.chosen(subject.card, request.data, request.data_dir)
+    (_several if len(subjects) > 1 else _one)(request, subjects)
     return OK
 
 
 def _parser() -> common.Parser:
     parser = common.Parser(
-        prog=common.program("evaluate"), description="Test a saved network, forward only."
+        prog=common.program("evaluate"),
+        description="Test a saved network, forward only; several are tested as an ensemble.",
     )
     parser.add_argument(
-        "network",
+        "networks",
+        nargs="+",
         metavar="RUNG_OR_BUNDLE_OR_FILE",
-        help="name of a rung, the folder of a bundle, an exported .tflite or .onnx file, or the "
-        "FILE.py:NAME that was trained",
+        help="name of a rung, the folder of a bundle, a .keras, .tflite or .onnx file, or the "
+        "FILE.py:NAME that was trained; of several the probabilities are averaged",
     )
     common.add_data_flags(parser)
     parser.add_argument(
@@ -76,34 +68,94 @@ def _parser() -> common.Parser:
         metavar="N",
         help="also average over N views of each image: 2 adds the mirror image, 6 shifts as well",
     )
+    parser.add_argument(
+        "--precision",
+        type=common.share,
+        metavar="P",
+        help="also say what the card's threshold for answers that are right as often as P (0.8, "
+        "0.9, 0.95 or 0.99) gives on the test images",
+    )
     return parser
 
 
-def is_exported(name: str) -> bool:
-    """Whether a name is that of an exported file: a .tflite or .onnx."""
-    return name.lower().endswith((".tflite", ".onnx")) and not Path(name).is_dir()
+# --- one network ---
 
 
-def _exported(request: Request) -> tuple[str, Any, dict[str, Any]]:
-    """(file, inference.Classifier, card) of an exported file."""
-    from .. import inference
+def _one(request: Request, subjects: list[Any]) -> None:
+    from .. import evaluation, judging
 
-    model = inference.Classifier(request.network)
-    if not isinstance(model.card.get("rung"), str):
-        card = inference.card_path(request.network).name
-        raise InputError(
-            f"{request.network}: has no export card ({card}), so its classes are unknown"
-        )
-    return request.network, model, model.card
+    (subject,), notice = subjects, common.Notice()
+    result = judging.judge(
+        subject, request.data, request.data_dir, notice, request.views, request.precision
+    )
+    warning = evaluation.one_sided(result)
+    if warning:
+        notice(warning)
+    rung = subject.card.get("rung") or subject.name
+    if request.as_json:
+        common.print_json({"rung": rung, "bundle": str(subject.source), **result})
+        return
+    print(f"{rung} ({subject.source}) on {result['data']}: {result['images']:,} test images")
+    print(evaluation.as_table(result, list(result["classes"])))
+    print()
+    print(_accuracy(result))
+    print(_calibration(result, subject.card))
+    if request.views > 1:
+        accuracy, loss = result["views_accuracy"], result["views_loss"]
+        print(f"averaged over {request.views} views: accuracy {accuracy:.2%}   loss {loss:.4f}")
+    if request.precision is not None:
+        print(_confident(result["confident"]))
 
 
-def _bundle(request: Request) -> tuple[Path, Any, dict[str, Any]]:
-    """(folder, keras.Model, card) of a bundle."""
-    from .. import backend, bundles
+def _accuracy(result: dict[str, Any]) -> str:
+    low, high = result["accuracy_interval"]
+    return (
+        f"accuracy {result['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})   "
+        f"balanced {result['balanced_accuracy']:.2%}   loss {result['loss']:.4f}"
+    )
 
-    folder = bundles.find(request.network)
-    card = bundles.read_card(folder)
-    # what is wrong with the data before the seconds that Keras takes to start
-    bundle_data.chosen(card, request.data, request.data_dir)
-    backend.start()
-    return folder, *bundles.load(folder)
+
+def _calibration(result: dict[str, Any], card: dict[str, Any]) -> str:
+    line = f"expected calibration error {result['expected_calibration_error']:.3f}"
+    if "calibrated" in result:
+        return f"{line} (calibrated {result['calibrated']['expected_calibration_error']:.3f})"
+    folded = card.get("temperature")
+    is_folded = isinstance(folded, float) and folded != 1
+    return f"{line} (calibrated, temperature {folded:.2f})" if is_folded else line
+
+
+def _confident(found: dict[str, Any]) -> str:
+    right = "no answer" if found["precision"] is None else f"{found['precision']:.2%} right"
+    return (
+        f"precision {found['wanted']:g}: from {found['threshold']:.1%} on (set on validation "
+        f"images) {right}, {found['images']:,} images ({found['coverage']:.2%})"
+    )
+
+
+# --- several ---
+
+
+def _several(request: Request, subjects: list[Any]) -> None:
+    from .. import evaluation, judging
+
+    notice = common.Notice()
+    result = judging.judge_together(subjects, request.data, request.data_dir, notice)
+    together = result["ensemble"]
+    warning = evaluation.one_sided(together)
+    if warning:
+        notice(warning)
+    if request.as_json:
+        common.print_json(result)
+        return
+    rows = [(row["name"], row) for row in result["networks"]]
+    rows.append((f"ensemble of {len(rows)}", together))
+    width = max(len(name) for name, _ in rows)
+    print(f"{len(subjects)} networks on {result['data']}: {together['images']:,} test images")
+    print(evaluation.as_table(together, list(together["classes"])))
+    print()
+    print(" " * width + "  accuracy    loss  calibration error")
+    for name, row in rows:
+        error = row["expected_calibration_error"]
+        accuracy = f"{row['accuracy']:.2%}"
+        print(f"{name.ljust(width)}{accuracy:>10}{row['loss']:>8.4f}{error:>19.3f}")
+    print(f"ensemble: {_accuracy(together)}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, bundles, cost, inference
+from .. import backend, bundle_data, bundles, cost, inference
 from ..errors import InputError
 from . import litert
 from .formats import FORMATS
@@ -30,6 +30,7 @@ def export_card(
     calibration: np.ndarray | None,
     seed: int,
     command: str,
+    temperature: float = 1.0,
 ) -> dict[str, Any]:
     """The card of a file that passed its check.
 
@@ -43,10 +44,17 @@ def export_card(
         calibration: images that set the scales, or None.
         seed: of their choice.
         command: the user's.
+        temperature: that was folded into the network.
 
     Returns:
-        dict, ready for JSON.
+        dict, ready for JSON. `data` is the bundle's own: which images are its test images is told
+        by what it was trained on. Where others tested the file, `tested_on` names them.
     """
+    tested_on = {"name": dataset.name, "test_sha256": dataset.test_sha256()}
+    own = bundle_data.own(source) or tested_on
+    is_own = own.get("test_sha256") in (None, tested_on["test_sha256"])
+    doubt = source.get("calibration") or {}
+    is_calibrated = temperature == doubt.get("temperature")
     height, width, channels = classifier.input_shape
     path = Path(classifier.path)
     return {
@@ -55,7 +63,10 @@ def export_card(
         "bytes": path.stat().st_size,
         "sha256": bundles.file_sha256(path),
         **measured,
-        "data": {"name": dataset.name, "test_sha256": dataset.test_sha256()},
+        "temperature": temperature,
+        "thresholds": doubt.get("thresholds") if is_calibrated else None,
+        "data": own,
+        **({} if is_own else {"tested_on": tested_on}),
         **tensors(classifier),
         "preprocessing": PREPROCESSING.format(
             colours="grey" if channels == 1 else "RGB", height=height, width=width

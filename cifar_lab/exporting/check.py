@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from .. import evaluation
+from .. import calibration, evaluation
 from ..errors import InputError
 from .formats import FORMATS
 
 
-def compare(model, classifier, images: np.ndarray, labels: np.ndarray) -> dict[str, float | int]:
+def compare(
+    model, classifier, images: np.ndarray, labels: np.ndarray, temperature: float = 1.0
+) -> dict[str, float | int]:
     """Measure an exported network beside Keras' own in float32.
 
     Args:
@@ -15,18 +17,21 @@ def compare(model, classifier, images: np.ndarray, labels: np.ndarray) -> dict[s
         classifier: inference.Classifier of the file.
         images: uint8 (N, height, width, channels), 0-255.
         labels: int (N,).
+        temperature: that was folded into the file; Keras' probabilities are brought to it.
 
     Returns:
         accuracy and keras_accuracy, 0 to 1; agreement, the share of images with Keras' class;
-        largest_difference of a probability; images, their number.
+        largest_difference of a probability; expected_calibration_error of the file; images, their
+        number.
     """
-    expected = evaluation.probabilities(model, images)
+    expected = calibration.scaled(evaluation.probabilities(model, images), temperature)
     found = evaluation.probabilities(classifier, images)
     return {
         "accuracy": float((found.argmax(1) == labels).mean()),
         "keras_accuracy": float((expected.argmax(1) == labels).mean()),
         "agreement": float((found.argmax(1) == expected.argmax(1)).mean()),
         "largest_difference": float(abs(found - expected).max()),
+        "expected_calibration_error": calibration.expected_calibration_error(found, labels),
         "images": len(images),
     }
 

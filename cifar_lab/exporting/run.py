@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from .. import bundles, data, inference
 from ..errors import InputError, reason
 from .card import export_card
 from .check import compare, require
+from .folding import folded
 from .formats import FORMATS
 
 CALIBRATION_IMAGES = 500
@@ -25,8 +27,12 @@ def export(
     dataset: data.Dataset,
     seed: int = 0,
     command: str = "",
+    notice: Callable[[str], Any] = lambda line: None,
 ) -> dict[str, Any]:
     """Write a bundle's network in another format, test it beside Keras, and keep it if it holds.
+
+    The temperature of the bundle's card is folded into the network, so that the file's
+    probabilities are calibrated.
 
     Args:
         model: keras.Model of a bundle, as bundles.load gives it.
@@ -37,12 +43,15 @@ def export(
             train images alone calibrate int8.
         seed: of the choice of calibration images, whole number from 0.
         command: the user's, for the card.
+        notice: called with a line where the temperature cannot be folded in.
 
     Returns:
-        The export card: format, bytes, sha256, accuracy, keras_accuracy, agreement (the share of
-        test images with Keras' class), largest_difference of a probability, images, input and
-        output (dtype, shape, scale, zero_point), preprocessing, classes, parameters,
-        multiply_adds, peak_activation_bytes (LiteRT), calibration (int8), source_sha256 ...
+        The export card: format, bytes, sha256, temperature (folded in; 1 where the bundle is not
+        calibrated), thresholds (the bundle's, for those probabilities), accuracy, keras_accuracy,
+        agreement (the share of test images with Keras' class), largest_difference of a
+        probability, images, data (the bundle's), input and output (dtype, shape, scale,
+        zero_point), preprocessing, classes, parameters, multiply_adds, peak_activation_bytes
+        (LiteRT), calibration (int8), source_sha256 ...
 
     Raises:
         InputError: the data are not the bundle's, what converts or runs the format is not
@@ -51,6 +60,19 @@ def export(
     """
     data.check_classes(dataset.name, dataset.classes, card["classes"])
     output = Path(os.path.abspath(output))
+    if not card.get("calibration"):
+        notice(
+            f"{format}: the bundle's probabilities are not calibrated, so the file's are not "
+            "(`python -m cifar_lab calibrate` does it)"
+        )
+    temperature = inference.temperature_of(card)
+    network = folded(model, temperature)
+    if network is None:
+        notice(
+            f"{format}: the network does not end with a softmax that its temperature "
+            f"({temperature:.2f}) could be folded into: the file is not calibrated"
+        )
+        network, temperature = model, 1.0
     calibration = _calibration(dataset, seed) if FORMATS[format].calibrated else None
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -59,12 +81,22 @@ def export(
         raise InputError(f"{output.parent}: cannot be written ({reason(error)})") from None
     try:
         path = Path(scratch) / output.name
-        _write(format, model, path, calibration)
+        _write(format, network, path, calibration)
         classifier = inference.Classifier(path)
-        measured = compare(model, classifier, dataset.test_images, dataset.test_labels)
+        images, labels = dataset.test_images, dataset.test_labels
+        measured = compare(model, classifier, images, labels, temperature)
         require(format, measured)
         written = export_card(
-            format, classifier, measured, model, card, dataset, calibration, seed, command
+            format,
+            classifier,
+            measured,
+            model,
+            card,
+            dataset,
+            calibration,
+            seed,
+            command,
+            temperature,
         )
         own_card = inference.card_path(path)
         bundles.write_json(own_card, written)

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from .. import backend, bundles, evaluation
+from .. import backend, bundles, calibration, evaluation
 from ..report import figures
 from .trainer import HISTORY_FIELDS, Trainer
 
@@ -45,6 +45,9 @@ def fill(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) -> 
             model, dataset.test_images, dataset.test_labels, dataset.classes
         )
         card.update(test_accuracy=found["accuracy"], test_loss=found["loss"])
+        val = trainer.plan.val_indices  # never the test images
+        doubt = evaluation.probabilities(model, dataset.train_images[val])
+        card["calibration"] = calibration.describe(doubt, dataset.train_labels[val])
         bundles.write_json(folder / "card.json", card)
     text = io.StringIO()
     writer = csv.DictWriter(text, HISTORY_FIELDS, lineterminator="\n")

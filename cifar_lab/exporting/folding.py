@@ -1,0 +1,89 @@
+"""A network whose probabilities are at another temperature: what goes into its softmax, divided.
+
+An exported file holds one number less than two files and one operation less than a division: the
+temperature goes into the weights of the last layer wherever that can be done.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def folded(model, temperature: float) -> Any:
+    """A copy of a network that gives softmax(logits / temperature).
+
+    The last Dense layer's kernel and bias, or a Rescaling before the softmax, are divided; before a
+    softmax that follows anything else, a Rescaling is put.
+
+    Args:
+        model: keras.Model, built, with one input and one output.
+        temperature: greater than 0.
+
+    Returns:
+        keras.Model; `model` itself where the temperature is 1, None where the network does not end
+        with a softmax that can be told.
+    """
+    import keras
+
+    if temperature == 1:
+        return model
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    last = _producer(copy)
+    if _is_used_once(last) and _has_softmax(last) and hasattr(last, "kernel"):
+        return copy if _divided(last, temperature) else None
+    if not (isinstance(last, keras.layers.Softmax) or type(last).__name__ == "Activation"):
+        return None
+    if not _has_softmax(last) or not _is_used_once(last):
+        return None
+    logits = last.input
+    before = logits._keras_history.operation
+    # nothing but the softmax takes what comes before it
+    alone = len(getattr(before, "_outbound_nodes", [0, 0])) == 1
+    if alone and _is_used_once(before) and _divided(before, temperature):
+        return copy
+    if copy.outputs[0] is not last.output:  # the softmax is inside a model inside
+        return None
+    x = keras.layers.Rescaling(1 / temperature, dtype="float32")(logits)
+    x = keras.layers.Softmax(dtype="float32")(x)
+    return keras.Model(copy.inputs[0], x, name=model.name)
+
+
+def _producer(model) -> Any:
+    """The layer that the output of a model is of, also of a model inside it."""
+    import keras
+
+    last = model.outputs[0]._keras_history.operation
+    return _producer(last) if isinstance(last, keras.Model) else last
+
+
+def _is_used_once(layer) -> bool:
+    return len(getattr(layer, "_inbound_nodes", [])) == 1
+
+
+def _has_softmax(layer) -> bool:
+    import keras
+
+    if isinstance(layer, keras.layers.Softmax):
+        return layer.axis in (-1, len(layer.output.shape) - 1)
+    return getattr(layer, "activation", None) is keras.activations.softmax
+
+
+def _divided(layer, temperature: float) -> bool:
+    """Whether what a layer gives before its activation could be divided by dividing its numbers."""
+    import keras
+
+    if getattr(layer, "quantization_mode", None):  # whole numbers, which cannot be divided
+        return False
+    if type(layer) is keras.layers.Dense and (
+        layer.activation is keras.activations.linear or _has_softmax(layer)
+    ):
+        weights = [layer.kernel] + ([layer.bias] if layer.use_bias else [])
+        for weight in weights:
+            weight.assign(weight / temperature)
+        return True
+    if type(layer) is keras.layers.Rescaling and isinstance(layer.scale, (int, float)):
+        if isinstance(layer.offset, (int, float)):
+            layer.scale, layer.offset = layer.scale / temperature, layer.offset / temperature
+            return True
+    return False
