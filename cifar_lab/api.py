@@ -111,9 +111,7 @@ def train(
         bundles.refuse_existing(folder)
     notice = notice or _silent
     where = None if data_dir is None else str(data_dir)
-    dataset = data_sets.load(
-        name, where, recipe.input_shape, notice, skip_damaged=skip_damaged
-    )
+    dataset = data_sets.load(name, where, recipe.input_shape, notice, skip_damaged=skip_damaged)
     if limit is not None:
         data_sets.check_limit(dataset, limit, "limit")
     backend.start()
