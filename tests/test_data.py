@@ -5,12 +5,15 @@ import pickle
 import struct
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cifar_lab import data
+from cifar_lab.data import cifar
 from cifar_lab.errors import InputError
 from support import ROOT, bomb_header, command_env, replace_file, write_fashion, write_idx
 
@@ -152,6 +155,107 @@ def test_damaged_python_batch(tmp_path, raw):
     for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
         (folder / name).write_bytes(raw)
     refused("data_batch_1: is not a CIFAR-10 python batch", "cifar10", str(tmp_path))
+
+
+# --- CIFAR-100 ---
+
+
+@pytest.fixture
+def cifar100(tmp_path, monkeypatch):
+    """A folder of CIFAR-100, 300 train and 200 test images, in the binary version: (its path, the
+    train records, uint8 (300, 3074): coarse label, fine label, pixels)."""
+    for name in ("_CIFAR100", "_CIFAR100_COARSE"):
+        monkeypatch.setattr(cifar, name, replace(getattr(cifar, name), records=(300, 200)))
+    rng = np.random.default_rng(0)
+    records = rng.integers(0, 256, (500, 2 + 3072), np.uint8)
+    records[:, 0], records[:, 1] = np.arange(500) % 20, np.arange(500) % 100
+    folder = tmp_path / "cifar-100-binary"
+    folder.mkdir()
+    (folder / "train.bin").write_bytes(records[:300].tobytes())
+    (folder / "test.bin").write_bytes(records[300:].tobytes())
+    return folder, records[:300]
+
+
+def as_python(folder, records):
+    """The same in the python version, for both splits."""
+    folder.mkdir(parents=True)
+    for name, part in (("train", records), ("test", records[:200])):
+        batch = {
+            b"data": np.ascontiguousarray(part[:, 2:]),
+            b"fine_labels": part[:, 1].tolist(),
+            b"coarse_labels": part[:, 0].tolist(),
+        }
+        (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+    return folder
+
+
+@pytest.mark.parametrize("name, byte, count", [("cifar100", 1, 100), ("cifar100-coarse", 0, 20)])
+def test_cifar100_fine_and_coarse_in_both_versions(cifar100, tmp_path, name, byte, count):
+    folder, records = cifar100
+    python = as_python(tmp_path / "python" / "cifar-100-python", records)
+    for place in (folder, folder.parent, python, python.parent):
+        dataset = data.load(name, str(place))
+        assert dataset.train_images.shape == (300, 32, 32, 3)
+        assert dataset.test_images.shape == (200, 32, 32, 3)
+        assert len(dataset.classes) == count and list(dataset.classes) == sorted(dataset.classes)
+        assert dataset.train_labels.tolist() == records[:, byte].tolist()
+        pixel = records[7, 2:].reshape(3, 32, 32)[:, 4, 5]
+        assert dataset.train_images[7, 4, 5].tolist() == pixel.tolist()
+
+
+def test_cifar100_in_the_keras_cache(cifar100, tmp_path, monkeypatch):
+    folder, records = cifar100
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    cache = tmp_path / "keras" / "datasets" / "cifar-100-python-target" / "cifar-100-python"
+    as_python(cache, records)
+    assert data.load("cifar100").train_labels.tolist() == records[:, 1].tolist()
+    (cache / "test").write_bytes(b"cut")
+    assert "delete it" in refused("test: is not a CIFAR-100 python batch", "cifar100", None)
+
+
+@pytest.mark.parametrize("name, mode", [("cifar100", "fine"), ("cifar100-coarse", "coarse")])
+def test_cifar100_is_downloaded_with_the_labels_asked_for(monkeypatch, name, mode):
+    keras = pytest.importorskip("keras")
+    x, y = np.zeros((20, 32, 32, 3), np.uint8), np.arange(20)[:, None]
+    asked = []
+
+    def load_data(label_mode="fine"):
+        asked.append(label_mode)
+        return (x, y), (x, y)
+
+    monkeypatch.setattr(keras.datasets.cifar100, "load_data", load_data)
+    lines = []
+    dataset = data.load(name, notice=lines.append)
+    assert asked == [mode] and dataset.test_labels.tolist() == list(range(20))
+    assert lines == [
+        f"{name} is not on this machine: downloading about 169 MB into the Keras cache"
+    ]
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda b: b[:-1], "train.bin: has 922,199 bytes, must have 922,200"),
+        (lambda b: b[:1] + b"\x64" + b[2:], "train.bin: label 100 at record 0, must be 0 to 99"),
+        (None, "train.bin: is missing; CIFAR-100 needs train.bin, test.bin"),
+    ],
+)
+def test_damaged_cifar100(cifar100, damage, words):
+    folder, records = cifar100
+    file = folder / "train.bin"
+    file.write_bytes(damage(records.tobytes())) if damage else file.unlink()
+    refused(words, "cifar100", str(folder))
+
+
+@pytest.mark.parametrize("name, each", [("cifar100", 100), ("cifar100-coarse", 500)])
+def test_real_cifar100(real_data, name, each):
+    if not (Path(real_data) / "cifar-100-binary").is_dir():
+        pytest.skip("CIFAR_LAB_DATA holds no cifar-100-binary/")
+    dataset = data.load(name, real_data)
+    assert len(dataset.train_labels) == 50_000 and len(dataset.test_labels) == 10_000
+    assert np.bincount(np.concatenate([dataset.train_labels, dataset.test_labels])).tolist() == [
+        each * 6
+    ] * len(dataset.classes)
 
 
 # --- IDX ---
