@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from . import networks, recipe
+from . import ladder, networks, own_pictures, paths, recipe
+from .data import Dataset
 from .errors import InputError
-from .recipe import Recipe
+from .recipe import Augmentation, Recipe
 
 #: Of a recipe that begins with trained weights and does not say itself: the last layer alone for so
 #: large a share of the epochs, then all at so much of the rate.
 HEAD_SHARE, FINE_RATE = 0.25, 0.25
+#: See `for_data` and `for_few`.
+FEW_IMAGES, STEPS_AN_EPOCH = 2_000, 12
+STEPS_FROM_TRAINED, STEPS_OF_SHIFTED, STEPS_FROM_DRAWN, STEPS_OF_OWN_PICTURES = 720, 1800, 2000, 180
+MIRRORED_AND_SHIFTED = Augmentation(
+    width_shift_range=0.1, height_shift_range=0.1, horizontal_flip=True, fill_mode="reflect"
+)
 
 
 def adjusted(
@@ -70,6 +78,101 @@ def _whole_fields(base: Recipe, fields: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def for_data(
+    base: Recipe,
+    label: str,
+    dataset: Dataset,
+    limit: int | None = None,
+    given: Collection[str] = (),
+) -> tuple[Recipe, str]:
+    """`base` as a data set needs it: of a folder of few pictures see `for_few`, else as it is.
+
+    Args:
+        base: a recipe, after what a user asked for.
+        label: the rung that it is of, or `own_pictures.LABEL`; a recipe of a user's own stays as it
+            is.
+        dataset: what is trained on.
+        limit: train images to use, or None.
+        given: recipe fields that the user set, which stay as they are.
+
+    Returns:
+        (recipe, a line that says what was changed, "" where nothing was).
+    """
+    is_ours = label in ladder.LADDER or label == own_pictures.LABEL
+    images = _images_to_train_on(base, dataset, limit)
+    if not is_ours or images > FEW_IMAGES or not os.path.isabs(dataset.name):
+        return base, ""
+    found, said = for_few(base, label, images, given)
+    return found, f"only {images} pictures to train on: {', '.join(said)}" if said else ""
+
+
+def for_few(
+    base: Recipe, label: str, images: int, given: Collection[str] = ()
+) -> tuple[Recipe, list[str]]:
+    """`base` for few pictures: what a rung does with 50,000 it cannot learn from 200 in as many
+    passes.
+
+    A rung begins with its own trained weights, and with images mirrored and shifted where its own
+    training shifts none; at least a tenth validates; a batch is so small that an epoch has at least
+    12 steps (6 of `own_pictures.RECIPE`), down to 16 images; and there are as many epochs as a
+    number of steps takes, where the recipe has fewer. The figures behind it are in
+    docs/measurements/transfer.md.
+
+    Args:
+        base, label, given: as for `for_data`.
+        images: to train on.
+
+    Returns:
+        (recipe, what was changed).
+    """
+    found, said, whole = base, [], {name.partition(".")[0] for name in given}
+    is_rung = label in ladder.LADDER
+    steps = STEPS_FROM_TRAINED if is_rung else STEPS_OF_OWN_PICTURES
+    if not base.start and "start" not in whole and _fits_own_weights(base, label):
+        found = adjusted(found, start=label)
+        said.append(f"beginning with {label}'s own weights")
+        moves = base.augmentation
+        if not (moves.width_shift_range or moves.crop_padding or "augmentation" in whole):
+            found = replace(found, augmentation=MIRRORED_AND_SHIFTED, head_share=0.1, fine_rate=1.0)
+            steps = STEPS_OF_SHIFTED
+            said.append("images mirrored and shifted")
+    if "validation_fraction" not in whole and base.validation_fraction < 0.1:
+        found = replace(found, validation_fraction=0.1)
+        said.append("a tenth to validate")
+    if "batch_size" not in whole:
+        most = images / (STEPS_AN_EPOCH if is_rung else STEPS_AN_EPOCH / 2)
+        batch = max(16, 2 ** int(math.log2(max(1, most))))
+        if batch < found.batch_size:
+            found = replace(found, batch_size=batch)
+            said.append(f"batches of {batch}")
+    if "epochs" not in whole:
+        steps = steps if found.start else STEPS_FROM_DRAWN
+        epochs = math.ceil(steps / math.ceil(images / found.batch_size))
+        if epochs > found.epochs:
+            found = replace(found, epochs=epochs)
+            said.append(f"{epochs} epochs")
+    return found, said
+
+
+def _images_to_train_on(recipe: Recipe, dataset: Dataset, limit: int | None) -> int:
+    images = limit or len(dataset.train_labels)
+    if dataset.val_indices is None:
+        return round(images * (1 - recipe.validation_fraction))
+    return images if limit else images - len(dataset.val_indices)
+
+
+def _fits_own_weights(recipe: Recipe, label: str) -> bool:
+    """Whether a rung has committed weights and they fit its recipe, which may be changed."""
+    if label not in ladder.LADDER:
+        return False
+    own = ladder.LADDER[label].recipe
+    if (recipe.builder, recipe.builder_options) != (own.builder, own.builder_options):
+        return False
+    if recipe.input_shape != own.input_shape and recipe.builder in networks.OF_ONE_SIZE:
+        return False
+    return (paths.home() / "saved_models" / label / "model.keras").is_file()
+
+
 def parsed_field(text: str) -> tuple[str, Any]:
     """(name, value) of "NAME=VALUE", VALUE in JSON or a word. Raises InputError."""
     name, equals, value = text.partition("=")
@@ -83,6 +186,4 @@ def parsed_field(text: str) -> tuple[str, Any]:
 
 def is_pictures(name: str) -> bool:
     """Whether what stands for a rung is a folder of pictures."""
-    from .ladder import LADDER
-
-    return name not in LADDER and not networks.is_own(name) and os.path.isdir(name)
+    return name not in ladder.LADDER and not networks.is_own(name) and os.path.isdir(name)

@@ -114,6 +114,12 @@ def train(
     dataset = data_sets.load(name, where, recipe.input_shape, notice, skip_damaged=skip_damaged)
     if limit is not None:
         data_sets.check_limit(dataset, limit, "limit")
+    given = set(fields or {}) | ({"epochs"} if epochs is not None else set())
+    given |= {"start"} if start is not None else set()
+    ours = is_rung or label == own_pictures.LABEL
+    recipe, line = adjusting.for_data(recipe, label if ours else "", dataset, limit, given)
+    if line:
+        notice(line)
     backend.start()
     from .training import train as run
 

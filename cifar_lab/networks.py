@@ -19,6 +19,9 @@ from . import backend, bundles, ladder
 from .errors import InputError, reason
 from .recipe import Recipe, split_own, split_start
 
+# Builders whose dense layers take every pixel: their weights fit no other size of images
+OF_ONE_SIZE = ("cifar10_cnn", "fashion_mnist_cnn", "vgg")
+
 
 def is_own(name: str) -> bool:
     """Whether a name is that of a file's network or recipe, "FILE.py:NAME" or "FILE.py"."""

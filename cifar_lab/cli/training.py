@@ -8,7 +8,7 @@ import os
 import shlex
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,7 @@ def run(argv: list[str]) -> int:
         return _several(request, args, argv)
     output = _output(request, args.output or request.default_output, args)
     dataset = _data(request, args)
+    request = _for_few(request, dataset, args)
     card, finished_before = _train(request, dataset, args.seed, output, args, argv)
     _report(request, output, card, finished_before, args.as_json)
     return OK
@@ -300,6 +301,20 @@ def _data(request: Request, args: argparse.Namespace) -> Dataset:
     return dataset
 
 
+def _for_few(request: Request, dataset: Dataset, args: argparse.Namespace) -> Request:
+    """The request as few pictures need it, which a line says; what flags say stays."""
+    from .. import adjusting
+
+    given = {adjusting.parsed_field(text)[0] for text in args.set}
+    given |= {name for name in ("epochs", "start") if getattr(args, name) is not None}
+    if args.recipe:
+        given |= set(common.read_json(args.recipe))
+    recipe, line = adjusting.for_data(request.recipe, request.label, dataset, args.limit, given)
+    if line:
+        common.Notice()(line)
+    return replace(request, recipe=recipe)
+
+
 def _train(
     request: Request,
     dataset: Dataset,
@@ -348,6 +363,7 @@ def _several(request: Request, args: argparse.Namespace, argv: list[str]) -> int
         for seed in args.seeds
     }
     dataset, cards = _data(request, args), []
+    request = _for_few(request, dataset, args)
     for seed, folder in folders.items():
         card, before = _train(request, dataset, seed, folder, args, argv)
         cards.append({"bundle": str(folder), **card})
