@@ -103,7 +103,7 @@ def for_data(
     if not is_ours or images > FEW_IMAGES or not os.path.isabs(dataset.name):
         return base, ""
     found, said = for_few(base, label, images, given)
-    return found, f"only {images} pictures to train on: {', '.join(said)}" if said else ""
+    return found, f"few pictures: {', '.join(said)}" if said else ""
 
 
 def for_few(

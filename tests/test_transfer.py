@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from cifar_lab import adjusting, bundles, data, networks, training
+from cifar_lab import adjusting, bundles, data, models, networks, own_pictures, training
 from cifar_lab import recipe as recipes
 from cifar_lab.errors import InputError
+from cifar_lab.ladder import LADDER
 from cifar_lab.recipe import Augmentation, Recipe
 from cifar_lab.training import losses
 from support import assert_refused, run, run_json
@@ -384,6 +385,83 @@ def test_a_folder_is_trained_in_the_recommended_way(folder):
     shown = run_json("train.py", folder, "--show")
     assert shown["rung"] == "own-pictures" and shown["recipe"]["start"] == "cifar100-70"
     assert_refused(run("train.py", folder, "--data", "synthetic"), "is the folder of pictures")
+
+
+# --- few pictures ---
+
+
+def few(name, images, given=()):
+    recipe = own_pictures.RECIPE if name == own_pictures.LABEL else LADDER[name].recipe
+    return adjusting.for_few(recipe, name, images, given)
+
+
+def test_a_rung_begins_with_its_own_weights_where_pictures_are_few():
+    recipe, said = few("cifar10-90", 192)
+    assert (recipe.start, recipe.whitening, recipe.batch_size) == ("cifar10-90", False, 16)
+    assert recipe.epochs * 12 >= adjusting.STEPS_FROM_TRAINED > (recipe.epochs - 1) * 12
+    assert recipe.augmentation == LADDER["cifar10-90"].recipe.augmentation
+    assert said == ["beginning with cifar10-90's own weights", "batches of 16", "60 epochs"]
+    recipe, said = few("cifar10-90", 192, ("start",))
+    assert recipe.start == "" and recipe.epochs * 12 >= adjusting.STEPS_FROM_DRAWN
+
+
+def test_a_network_that_saw_no_shifted_images_sees_some_and_longer():
+    recipe, said = few("cifar10-79", 192)
+    assert recipe.augmentation.horizontal_flip and recipe.augmentation.width_shift_range == 0.1
+    assert recipe.epochs * 12 >= adjusting.STEPS_OF_SHIFTED and recipe.fine_rate == 1
+    kept, _ = few("cifar10-79", 192, ("augmentation.cutout_size",))
+    assert kept.augmentation == LADDER["cifar10-79"].recipe.augmentation
+
+
+def test_what_the_user_set_stays_and_so_does_what_is_enough():
+    given = ("batch_size", "epochs", "start", "validation_fraction")
+    assert few("cifar10-94", 192, given) == (LADDER["cifar10-94"].recipe, [])
+    recipe, said = few("cifar10-88", 1_900)
+    assert said == ["beginning with cifar10-88's own weights"]
+    assert recipe.epochs == LADDER["cifar10-88"].recipe.epochs
+    assert few(own_pictures.LABEL, 192) == (own_pictures.RECIPE, [])
+    assert few(own_pictures.LABEL, 40)[0].epochs * 3 >= adjusting.STEPS_OF_OWN_PICTURES
+
+
+def test_other_data_and_other_recipes_are_left_as_they_are():
+    recipe, photos = LADDER["cifar10-79"].recipe, dataclasses.replace(pictures(), name="/photos")
+    assert adjusting.for_data(recipe, "cifar10-79", photos)[1].startswith("few pictures: beginning")
+    for label, dataset in (
+        ("cifar10-79", pictures()),
+        ("mine", photos),
+        ("cifar10-79", dataclasses.replace(pictures(each=800), name="/photos")),
+    ):
+        assert adjusting.for_data(recipe, label, dataset) == (recipe, "")
+    limited = adjusting.for_data(recipe, "cifar10-79", dataset, limit=100)[1]
+    assert limited.startswith("few pictures: beginning")
+
+
+def test_weights_of_one_size_are_not_begun_with_at_another():
+    for name, size, begins in (("cifar10-79", 48, False), ("cifar10-90", 48, True)):
+        recipe = recipes.resized(LADDER[name].recipe, size)
+        assert bool(adjusting.for_few(recipe, name, 192)[0].start) is begins
+
+
+@pytest.mark.parametrize("builder", [name for name in models.__all__ if name != "application"])
+def test_builders_of_one_size_are_known(builder):
+    build = getattr(models, builder)
+    shapes = [[w.shape for w in build((side, side, 3), 4).weights] for side in (32, 48)]
+    assert (shapes[0] != shapes[1]) is (builder in networks.OF_ONE_SIZE)
+
+
+def test_a_rungs_command_on_a_folder_says_what_it_does(folder, tmp_path):
+    flags = ["--data", folder, "--epochs", "2", "--output", tmp_path / "out"]
+    done = run("train.py", "fashion-mnist-92", *flags)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "few pictures: beginning with fashion-mnist-92's own weights, images "
+        "mirrored and shifted, batches of 16" in done.stderr
+    )
+    card = json.loads((tmp_path / "out" / "card.json").read_text())
+    assert card["recipe"]["start"] == "fashion-mnist-92" and card["recipe"]["epochs"] == 2
+    assert (
+        card["start_sha256"] == bundles.read_card(bundles.find("fashion-mnist-92"))["model_sha256"]
+    )
 
 
 def test_several_seeds_give_mean_and_spread_and_go_on(folder, base, tmp_path):
