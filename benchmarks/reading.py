@@ -1,10 +1,12 @@
 """What it costs to read a folder of large photos, the first time and again.
 
-    python benchmarks/reading.py --pictures 1000 --times 3
+    python benchmarks/reading.py --pictures 1000 --times 3 [--train]
 
 Makes JPEGs of 12 megapixels in a folder of its own (4 MB each), reads them as 32 x 32 RGB, and
 reads them again, in processes of their own with a cache of their own. Prints seconds, their median
 over the repetitions, and pictures a second. The files are in memory by then: a disk adds its time.
+--train starts `train.py FOLDER` instead, and takes the seconds until its first epoch begins, from
+the start of the command, and those until it is over.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +47,7 @@ def main(argv):
     )
     parser.add_argument("--pictures", type=cli.whole(10), default=1000, metavar="N")
     parser.add_argument("--times", type=cli.whole(1), default=3, metavar="N")
+    parser.add_argument("--train", action="store_true", help="time the command that trains")
     parser.add_argument("--folder", help="where to make them (default: the system's)")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
@@ -55,10 +59,9 @@ def main(argv):
         for i in range(args.times):
             cache = Path(folder) / f"cache{i}"
             for name, row in rows.items():
-                row.append(read(photos, cache))
-                print(
-                    f"  {name}: {row[-1][0]:.2f} s ({row[-1][1]:.1f} s of processors)", flush=True
-                )
+                row.append(train(photos, cache) if args.train else read(photos, cache))
+                what = "to the end of the first epoch" if args.train else "of processors"
+                print(f"  {name}: {row[-1][0]:.2f} s ({row[-1][1]:.1f} s {what})", flush=True)
     print("| read | n | median s | pictures a second |\n| --- | --- | --- | --- |")
     for name, row in rows.items():
         seconds = statistics.median(r[0] for r in row)
@@ -101,6 +104,25 @@ def read(folder, cache):
         check=True,
     )
     return json.loads(done.stdout)[:2]
+
+
+def train(folder, cache):
+    """Seconds from the start of `train.py FOLDER` until (its first epoch begins, it is over)."""
+    begin, times = time.perf_counter(), {}
+    with tempfile.TemporaryDirectory() as output:
+        command = [sys.executable, ROOT / "train.py", folder, "--output", Path(output) / "bundle"]
+        done = subprocess.Popen(
+            [*command, "--epochs", "2"],
+            env={**os.environ, "CIFAR_LAB_CACHE": str(cache)},
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        for line in done.stderr:
+            times.setdefault(line.split()[0], time.perf_counter() - begin)
+        if done.wait():
+            raise SystemExit(f"train.py: exit code {done.returncode}")
+    return times["compiled"], times["epoch"]
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ def main(folder="photos-example", *pictures):
     if len(sys.argv) == 1:
         draw_pictures(Path(folder))
     output = "runs/own-pictures-example"
-    cifar_lab.train(
-        "cifar10-74", data=folder, output=output, epochs=20, overwrite=True, notice=print
-    )
+    # 32 pixels for the drawn pictures; for photos leave `size` out
+    size = 32 if len(sys.argv) == 1 else None
+    cifar_lab.train(folder, output=output, size=size, overwrite=True, notice=print)
     pictures = pictures or sorted(map(str, Path(folder).glob("*/*")))[::60]
     for picture, best in zip(pictures, cifar_lab.load(output).classify(pictures, top=2)):
         print(f"{picture}: " + ", ".join(f"{name} {share:.1%}" for name, share in best))

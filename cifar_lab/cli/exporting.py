@@ -122,9 +122,10 @@ def _report(output: Path, card: dict[str, Any], as_json: bool) -> None:
     if as_json:
         common.print_json({"file": str(output), **card})
         return
+    shown = common.shown_path(output)
     print(
-        f"saved {output}: {card['bytes']:,} bytes, accuracy {card['accuracy']:.2%} on "
+        f"saved {shown}: {card['bytes']:,} bytes, accuracy {card['accuracy']:.2%} on "
         f"{card['images']:,} test images (Keras {card['keras_accuracy']:.2%}), Keras' class for "
         f"{card['agreement']:.2%}"
     )
-    print(f"use it: {paths.command('predict')} {shlex.quote(str(output))} IMAGE")
+    print(f"use it: {paths.command('predict')} {shlex.quote(shown)} IMAGE")

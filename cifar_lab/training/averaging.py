@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 #: Train images, augmented, from which a mean of weights has its normalisation's statistics.
 STATISTICS_IMAGES = 8192
 
+#: Images of a batch, at least, where statistics are taken anew after an epoch of few steps: each
+#: batch is a call without a compiled function, whose cost is that of the call.
+SETTLING_BATCH = 256
+
 
 #: Steps an epoch below which the moving statistics of any network do not count as settled.
 FEW_STEPS = 50
@@ -47,19 +51,20 @@ def take_mean(trainer: Trainer, epoch: int) -> dict:
     before, model = trainer.values(), trainer.model_of(epoch)
     pairs = zip(trainer.kept, weights, strict=True)
     trainer.network.set_weights([mean + (new - mean) / count for mean, new in pairs])
-    renew_statistics(trainer, model, trainer.order(epoch)[:STATISTICS_IMAGES])
+    indices = trainer.order(epoch)[:STATISTICS_IMAGES]
+    renew_statistics(trainer, model, indices, trainer.plan.recipe.batch_size)
     trainer.kept = trainer.network.get_weights()
     found = model.evaluate(**trainer.held_out(), verbose=0, return_dict=True)
     trainer.assign(before)
     return {"val_loss": found["loss"], "val_accuracy": found["accuracy"]}
 
 
-def renew_statistics(trainer: Trainer, model, indices: np.ndarray) -> None:
+def renew_statistics(trainer: Trainer, model, indices: np.ndarray, batch_size: int) -> None:
     """Give batch normalisation the mean over these images' batches, whole ones, as its moving
     statistics. indices: int32 (N,) of train images."""
     norms = _norms(trainer.network)
-    momenta, size = [layer.momentum for layer in norms], trainer.plan.recipe.batch_size
-    for n in range(max(1, len(indices) // size) if norms else 0):
+    momenta, size = [layer.momentum for layer in norms], min(batch_size, len(indices))
+    for n in range(len(indices) // size if norms else 0):
         for layer in norms:
             layer.momentum = n / (n + 1)
         model(ops.convert_to_tensor(indices[n * size : (n + 1) * size]), training=True)

@@ -292,7 +292,8 @@ class Trainer:
         order, model = self.order(epoch), self.model_of(epoch)
         self.fit(order, epoch, callbacks, validate=False)
         found, callbacks.held = callbacks.held, None
-        averaging.renew_statistics(self, model, order[: averaging.STATISTICS_IMAGES])
+        size = max(self.plan.recipe.batch_size, averaging.SETTLING_BATCH)
+        averaging.renew_statistics(self, model, order[: averaging.STATISTICS_IMAGES], size)
         figures = model.evaluate(**self.held_out(), verbose=0, return_dict=True)
         found.update({f"val_{name}": value for name, value in figures.items()})
         callbacks.on_epoch_end(epoch, found)
