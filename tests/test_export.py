@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import cifar_lab
-from cifar_lab import bundle_data, bundles, calibration, cli, data, inference
+from cifar_lab import bundles, calibration, cli, data, inference
 from cifar_lab.errors import InputError
 from cifar_lab.exporting import FORMATS, export, is_export_of, litert
 from support import ROOT, assert_refused, run, run_json
@@ -346,24 +346,30 @@ def test_a_file_that_others_tested_says_so(of_a_folder, tmp_path):
     assert cifar_lab.evaluate(tmp_path / "m.tflite")["images"] == 15
 
 
-def test_what_a_card_skipped_is_skipped_again(of_a_folder, monkeypatch, capsys):
-    """data.load has the keyword where the training used it."""
-    photos, _, card = of_a_folder
-    asked = []
-
-    def load(name, data_dir=None, input_shape=None, notice=print, test_only=False, **options):
-        asked.append(options)
-        return whole
-
-    whole = data.load(str(photos), None, (32, 32, 3))
-    monkeypatch.setattr(data, "load", load)
-    for skipped, expected in (([], {}), (["cup/7.png"], {"skip_damaged": True})):
-        own = {**card, "data": {**card["data"], "skipped": skipped}}
-        for use in (bundle_data.test_images, bundle_data.for_export):
-            use(own, str(photos), None, (32, 32, 3), print)
-        bundle_data.validation_images(own, None, (32, 32, 3), print)
-        assert asked == [expected] * 3
-        asked.clear()
+@pytest.mark.parametrize("is_split", [False, True])
+def test_what_a_training_skipped_is_skipped_again(of_a_folder, is_split, tmp_path):
+    """In tests, exports and calibration of the bundle, without being asked to again."""
+    photos = shutil.copytree(of_a_folder[0], tmp_path / ("photos/train" if is_split else "photos"))
+    root = tmp_path / "photos"
+    if is_split:
+        for name in ("cup", "fork", "nothing"):
+            (root / "test" / name).mkdir(parents=True)
+            for i in range(5):
+                (photos / name / f"{i}.png").rename(root / "test" / name / f"{i}.png")
+        (root / "test" / "fork" / "3.png").write_bytes(b"")
+    (photos / "cup" / "7.png").write_bytes(b"")
+    options = {"epochs": 1, "output": tmp_path / "out", "notice": None}
+    with pytest.raises(cifar_lab.InputError, match="7.png: is not an image"):
+        cifar_lab.train("cifar10-74", root, **options)
+    card = cifar_lab.train("cifar10-74", root, skip_damaged=True, **options)
+    damaged = ["train/cup/7.png", "test/fork/3.png"] if is_split else ["cup/7.png"]
+    assert card["data"]["skipped"] == damaged and card["data"]["test_images"] == 14 + (not is_split)
+    assert cifar_lab.evaluate(tmp_path / "out")["accuracy"] == card["test_accuracy"]
+    written = cifar_lab.export(tmp_path / "out", "litert", tmp_path / "m.tflite", overwrite=True)
+    tested = cifar_lab.evaluate(tmp_path / "m.tflite")
+    assert tested["images"] == card["data"]["test_images"]
+    assert tested["accuracy"] == written["accuracy"]
+    assert cli.main(["calibrate", str(tmp_path / "out")]) == 0
 
 
 WRONG = {
