@@ -15,11 +15,11 @@ import cifar_lab
 
 
 def draw_pictures(folder):
-    """Write 60 pictures for each of three shapes of the embedded data set."""
+    """Write 20 pictures for each of three shapes of the embedded data set."""
     data = cifar_lab.load_data("synthetic")
     for label in range(3):
         (folder / data.classes[label]).mkdir(parents=True, exist_ok=True)
-        for i, image in enumerate(data.train_images[data.train_labels == label][:60]):
+        for i, image in enumerate(data.train_images[data.train_labels == label][:20]):
             Image.fromarray(image).save(folder / data.classes[label] / f"{i}.png")
 
 
@@ -30,7 +30,7 @@ def main(folder="photos-example", *pictures):
     # 32 pixels for the drawn pictures; for photos leave `size` out
     size = 32 if len(sys.argv) == 1 else None
     cifar_lab.train(folder, output=output, size=size, overwrite=True, notice=print)
-    pictures = pictures or sorted(map(str, Path(folder).glob("*/*")))[::60]
+    pictures = pictures or sorted(map(str, Path(folder).glob("*/*")))[::20]
     for picture, best in zip(pictures, cifar_lab.load(output).classify(pictures, top=2)):
         print(f"{picture}: " + ", ".join(f"{name} {share:.1%}" for name, share in best))
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pickle
 import re
 import threading
 import time
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cifar_lab import data
-from cifar_lab.data import cache, reading
+from cifar_lab.data import cache, reading, synthetic
 from cifar_lab.errors import InputError
 from support import ROOT
 
@@ -286,3 +287,56 @@ def test_the_benchmark_runs(monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "SIZE", (400, 300))
     assert benchmark.main(["--pictures", "100", "--times", "1"]) == 0
     assert "| again | 1 |" in capsys.readouterr().out
+
+
+# --- what is drawn ---
+
+
+def test_what_was_drawn_is_taken_from_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CIFAR_LAB_CACHE", str(tmp_path))
+    calls = []
+
+    def draw():
+        calls.append(1)
+        return np.arange(12, dtype=np.uint8).reshape(3, 4), np.arange(3)
+
+    for key in ("a", "a", "b", "b"):
+        pixels, labels = cache.drawn(key, draw, 10_000)
+        assert pixels.tolist() == draw()[0].tolist() and labels.dtype == np.int64
+        calls.pop()
+    assert len(calls) == 2 and len(list(tmp_path.iterdir())) == 2
+    monkeypatch.setenv("CIFAR_LAB_CACHE", "off")
+    cache.drawn("a", draw, 10_000)
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: b"",
+        lambda raw: raw[: len(raw) // 2],
+        lambda raw: raw.replace(bytes(range(12)), bytes(range(1, 13))),
+        lambda raw: pickle.dumps([1, 2]),
+        lambda raw: raw + b"x" * 20_000,
+    ],
+)
+def test_a_damaged_file_is_drawn_anew(damage, tmp_path, monkeypatch):
+    monkeypatch.setenv("CIFAR_LAB_CACHE", str(tmp_path))
+    expected = np.arange(12, dtype=np.uint8)
+    cache.drawn("a", lambda: (expected,), 10_000)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(damage(file.read_bytes()))
+    (found,) = cache.drawn("a", lambda: (expected,), 10_000)
+    assert found.tolist() == expected.tolist()
+    (again,) = cache.drawn("a", lambda: (expected + 1,), 10_000)
+    assert again.tolist() == expected.tolist()  # and kept anew
+
+
+def test_the_embedded_data_are_drawn_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("CIFAR_LAB_CACHE", str(tmp_path))
+    first = synthetic.load(30, 20)
+    monkeypatch.setattr(synthetic, "draw", None)
+    for a, b in zip(first, synthetic.load(30, 20), strict=True):
+        assert a.dtype == b.dtype and np.array_equal(a, b)
+    with pytest.raises(TypeError):
+        synthetic.load(30, 20, dials=synthetic.Dials(clutter=0))

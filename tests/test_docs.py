@@ -201,7 +201,13 @@ def test_the_example_with_ones_own_pictures(tmp_path):
     told = runs_in(tmp_path, "examples/own_pictures.py").splitlines()
     assert len(told[-3:]) == 3 and all(line.count("%") == 2 for line in told[-3:])
     bundle = tmp_path / "runs/own-pictures-example"
-    assert len(json.loads((bundle / "card.json").read_text())["classes"]) == 3
+    card = json.loads((bundle / "card.json").read_text())
+    assert len(card["classes"]) == 3 and card["recipe"]["start"] == "cifar100-70"
+
+
+@pytest.mark.slow
+def test_the_example_with_pictures_that_are_there(tmp_path):
+    runs_in(tmp_path, "examples/own_pictures.py")
     picture = min((tmp_path / "photos-example").glob("*/*.png"))
     told = runs_in(tmp_path, "examples/own_pictures.py", "photos-example", picture)
     assert told.splitlines()[-1].startswith(f"{picture}: ")

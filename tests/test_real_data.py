@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from cifar_lab import data, ladder
+from cifar_lab import cli, data, ladder
 from support import ROOT, run_json
 
 RUNGS = [name for name, rung in ladder.LADDER.items() if rung.committed]
@@ -46,9 +46,15 @@ def test_idx_sets(real_data, name, mean):
     "rung",
     [rung if rung in QUICK else pytest.param(rung, marks=pytest.mark.slow) for rung in RUNGS],
 )
-def test_evaluate_gives_the_cards_figures_in_a_fresh_process(real_data, rung):
+def test_evaluate_gives_the_cards_figures(real_data, rung, capsys, monkeypatch):
+    """The smallest in a process of its own, as a user would."""
     card = json.loads((ROOT / "saved_models" / rung / "card.json").read_text())
-    result = run_json("evaluate.py", rung, CIFAR_LAB_DATA=real_data)
+    if rung == "cifar10-tiny-88":
+        result = run_json("evaluate.py", rung, CIFAR_LAB_DATA=real_data)
+    else:
+        monkeypatch.setenv("CIFAR_LAB_DATA", str(real_data))
+        assert cli.evaluate([rung, "--json"]) == 0
+        result = json.loads(capsys.readouterr().out)
     assert result["images"] == 10_000
     # another processor may round a probability or two to the other side
     assert result["accuracy"] == pytest.approx(card["test_accuracy"], abs=2e-4)

@@ -1,7 +1,8 @@
-"""Pictures that were read before, kept in the user's cache folder.
+"""Pictures that were read or drawn before, kept in the user's cache folder.
 
-A file a folder and shape: a line of JSON that lists the pictures, then their pixels. Nothing in it
-is trusted: what is damaged, foreign or of another reader is read anew from the pictures.
+A file a folder and shape: a line of JSON that lists the pictures, then their pixels. A file for
+what was drawn: arrays, as NumPy stores them. Nothing in them is trusted: what is damaged, foreign
+or of another reader is read or drawn anew.
 """
 
 import contextlib
@@ -10,9 +11,11 @@ import json
 import os
 import sys
 import tempfile
+import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO, TypeVar, cast
 
 import numpy as np
 import PIL
@@ -25,6 +28,11 @@ ENDING = ".pictures"
 Stamp = tuple[str, int, int, int]
 # A picture, uint8 (height, width, channels), or why the file holds none
 Result = np.ndarray | str
+
+Arrays = TypeVar("Arrays", bound=tuple[np.ndarray, ...])
+# What a file that is none of ours raises, whatever is in it
+_UNREADABLE = (OSError, ValueError, TypeError, AttributeError, KeyError, MemoryError, EOFError,
+               zipfile.BadZipFile)  # fmt: skip
 
 
 def place() -> Path | None:
@@ -83,19 +91,52 @@ def write(folder: str | os.PathLike, shape: Sequence[int], results: Mapping[Stam
         "damage": {stamp[0]: r for stamp, r in results.items() if isinstance(r, str)},
         "stamps": list(results),
     }
+
+    def fill(file: IO[bytes]) -> None:
+        file.write(json.dumps(header).encode() + b"\n")
+        file.write(pixels.data)
+
+    _write(path, fill)
+
+
+def _write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
+    """Put a file there that `fill` writes, whole or not at all; silent where it cannot."""
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
             temporary = file.name
-            file.write(json.dumps(header).encode() + b"\n")
-            file.write(pixels.data)
+            fill(file)
         os.replace(temporary, path)
         _bound(path)
     except OSError:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def drawn(key: str, draw: Callable[[], Arrays], most_bytes: int) -> Arrays:
+    """What `draw` returns, kept from one process to the next.
+
+    Args:
+        key: says all that decides what is drawn, the program that draws included.
+        draw: gives arrays, the same ones for the same key.
+        most_bytes: of a file that is read.
+    """
+    root = place()
+    path = root / (hashlib.sha256(key.encode()).hexdigest()[:32] + ENDING) if root else None
+    with contextlib.suppress(*_UNREADABLE):
+        if path and path.stat().st_size <= most_bytes:
+            with np.load(path, allow_pickle=False) as kept:  # which checks a checksum of each
+                if str(kept["key"]) == key:
+                    arrays = tuple(kept[str(i)] for i in range(len(kept.files) - 1))
+                    os.utime(path)
+                    return cast(Arrays, arrays)
+    found = draw()
+    if path:
+        named = {str(i): array for i, array in enumerate(found)}
+        _write(path, lambda file: np.savez(file, key=np.array(key), allow_pickle=False, **named))
+    return found
 
 
 def _key(folder: str | os.PathLike, shape: Sequence[int]) -> list:
