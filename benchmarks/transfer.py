@@ -2,7 +2,8 @@
 
     python benchmarks/transfer.py --data-dir DIR [--folder NAME=DIR ...] [--lines FILE]
                                   [--seeds 5] [--sides 32 64 96] [--only WORD ...]
-    python benchmarks/transfer.py --table
+    python benchmarks/transfer.py --rungs RUNG ... --folder NAME=DIR [...] [--seeds 5]
+    python benchmarks/transfer.py --table | --rung-table
 
 Trains the network of `train.py FOLDER` with its recipe, at each size, once with trained weights and
 once with drawn ones (whitened and dirac as the rung that it is of, Adam from 0.002), as many steps:
@@ -12,9 +13,10 @@ once with drawn ones (whitened and dirac as the rung that it is of, Adam from 0.
   cifar10-10    all ten classes, the same
   cifar100-10   ten of CIFAR-100's classes, from cifar10-94 (whose network it then is)
 
-Tested on the fifth that was kept apart, or on 100 test images of each class. Writes a JSON line a
-run to --lines (default docs/transfer.jsonl), and skips those that are there: it goes on where it
-was stopped. --table prints them as docs/measurements/transfer.md has them.
+Tested on the fifth that was kept apart, or on 100 test images of each class. With --rungs, what
+`train.py RUNG --data DIR` gives, as it is. Writes a JSON line a run to --lines (default
+docs/transfer.jsonl), and skips those that are there: it goes on where it was stopped. --table and
+--rung-table print them as docs/measurements/transfer.md has them.
 """
 
 import argparse
@@ -30,7 +32,8 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from cifar_lab import adjusting, backend, cli, data, own_pictures, recipe  # noqa: E402
+import cifar_lab  # noqa: E402
+from cifar_lab import adjusting, backend, cli, data, ladder, own_pictures, recipe  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
 
 LINES = ROOT / "docs" / "transfer.jsonl"
@@ -57,28 +60,43 @@ def main(argv):
     parser.add_argument("--sides", type=cli.whole(20), nargs="+", default=[32, 64, 96])
     parser.add_argument("--only", nargs="+", default=[], metavar="TASK")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--rungs", nargs="+", choices=ladder.LADDER, default=[], metavar="RUNG")
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--rung-table", action="store_true")
     args = parser.parse_args(argv)
-    if args.table:
-        print(table(read(args.lines)))
+    if args.table or args.rung_table:
+        print((table if args.table else rung_table)(read(args.lines)))
         return cli.OK
     folders = dict(adjusting.parsed_field(text) for text in args.folder)
     tasks = [name for name in (*folders, *CIFAR) if not args.only or name in args.only]
     if unknown := set(args.only) - set(tasks):
         raise InputError(f"--only: no such task: {', '.join(sorted(unknown))}")
     backend.start()
+    for row in rung_rows(args, folders) if args.rungs else rows(args, tasks):
+        if row in [{key: r.get(key) for key in row} for r in read(args.lines)]:
+            continue
+        row |= run_rung(row, folders) if args.rungs else run(row, folders, args.data_dir)
+        with open(args.lines, "a") as file:
+            print(json.dumps(row), file=file)
+        print(json.dumps(row), flush=True)
+    return cli.OK
+
+
+def rows(args, tasks):
+    """What is to be run: the keys of a line that say what it is of."""
     for seed in range(args.seeds):
         for side in args.sides:
             for task in tasks:
                 for count in COUNTS if task in CIFAR else (None,):
                     for way in args.ways:
-                        row = {"task": task, "count": count, "side": side, "way": way, "seed": seed}
-                        if row not in [{k: r[k] for k in row} for r in read(args.lines)]:
-                            row |= run(row, folders, args.data_dir)
-                            with open(args.lines, "a") as file:
-                                print(json.dumps(row), file=file)
-                            print(json.dumps(row), flush=True)
-    return cli.OK
+                        yield dict(task=task, count=count, side=side, way=way, seed=seed)
+
+
+def rung_rows(args, folders):
+    for rung in args.rungs:
+        for task in folders:
+            for seed in range(args.seeds):
+                yield dict(task=task, rung=rung, seed=seed)
 
 
 def read(lines):
@@ -110,12 +128,27 @@ def run(row, folders, data_dir):
             found, dataset, Path(temporary) / "bundle", rung=task, seed=row["seed"],
             notice=lambda line: None,
         )  # fmt: skip
+    return measured(card)
+
+
+def run_rung(row, folders):
+    """The same of a rung's own command."""
+    with tempfile.TemporaryDirectory() as temporary:
+        output = Path(temporary) / "bundle"
+        return measured(
+            cifar_lab.train(
+                row["rung"], folders[row["task"]], seed=row["seed"], output=output, notice=None
+            )
+        )
+
+
+def measured(card):
     return {
         "test_accuracy": card["test_accuracy"],
         "val_accuracy": card["val_accuracy"],
         "train_images": card["data"]["train_images"],
         "test_images": card["data"]["test_images"],
-        "epochs": epochs,
+        "epochs": card["recipe"]["epochs"],
         "seconds": round(card["seconds"], 1),
         "device": card["device"],
         "commit": card["commit"],
@@ -153,6 +186,7 @@ def part(task, count, seed, side, data_dir):
 
 def table(rows):
     """A Markdown table: a row a task and number of images, two columns a size."""
+    rows = [row for row in rows if "side" in row]
     sides = sorted({row["side"] for row in rows})
     heads = ["pictures", "to train on"]
     heads += [f"{side} px, {way}" for side in sides for way in ("scratch", "transfer")]
@@ -166,6 +200,20 @@ def table(rows):
                     100 * r["test_accuracy"] for r in own if (r["side"], r["way"]) == (side, way)
                 ]
                 cells.append(shown(found))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def rung_table(rows):
+    """A Markdown table: a row a rung, a column a folder."""
+    rows = [row for row in rows if "rung" in row]
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    lines = [f"| {' | '.join(['rung', *tasks])} |", "| --- " * (1 + len(tasks)) + "|"]
+    for rung in sorted({row["rung"] for row in rows}, key=list(ladder.LADDER).index):
+        cells = [f"`{rung}`"]
+        for task in tasks:
+            found = [r for r in rows if (r["rung"], r["task"]) == (rung, task)]
+            cells.append(shown([100 * row["test_accuracy"] for row in found]))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -113,9 +113,10 @@ def for_few(
     passes.
 
     A rung begins with its own trained weights, and with images mirrored and shifted where its own
-    training shifts none; at least a tenth validates; a batch is so small that an epoch has at least
-    12 steps (6 of `own_pictures.RECIPE`), down to 16 images; and there are as many epochs as a
-    number of steps takes, where the recipe has fewer. The figures behind it are in
+    training shifts none; at least a tenth validates, which are too few to choose the best epoch by,
+    so that the rate falls and the last epoch is kept; a batch is so small that an epoch has at
+    least 12 steps (6 of `own_pictures.RECIPE`), down to 16 images; and there are as many epochs as
+    a number of steps takes, where the recipe has fewer. The figures behind it are in
     docs/measurements/transfer.md.
 
     Args:
@@ -139,6 +140,10 @@ def for_few(
     if "validation_fraction" not in whole and base.validation_fraction < 0.1:
         found = replace(found, validation_fraction=0.1)
         said.append("a tenth to validate")
+    if found.keep == "best" and not whole & {"keep", "schedule"}:
+        falling = "cosine" if found.schedule == "constant" else found.schedule
+        found = replace(found, keep="last", schedule=falling)
+        said.append("the last epoch kept")
     if "batch_size" not in whole:
         most = images / (STEPS_AN_EPOCH if is_rung else STEPS_AN_EPOCH / 2)
         batch = max(16, 2 ** int(math.log2(max(1, most))))

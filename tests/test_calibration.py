@@ -12,7 +12,7 @@ import pytest
 from cifar_lab import bundle_data, bundles, calibration, data, evaluation, inference
 from cifar_lab.errors import InputError
 from cifar_lab.exporting.folding import folded
-from support import ROOT, assert_refused, command_env, run, run_json
+from support import ROOT, assert_refused, command_env, run_here, run_json
 
 
 def softmax(logits):
@@ -247,7 +247,7 @@ def test_a_training_calibrates_and_a_classifier_uses_it(fashion_bundle):
     np.testing.assert_allclose(
         classifier.probabilities(dataset.test_images, calibrated=False), plain, atol=1e-5
     )
-    told = run_json("evaluate.py", folder, "--data-dir", root)
+    told = run_json("evaluate.py", folder, "--data-dir", root, here=True)
     assert told["loss"] == pytest.approx(card["test_loss"], rel=1e-6)  # as it is saved
     assert told["calibrated"]["temperature"] == temperature
     expected = calibration.scaled(plain, temperature)
@@ -261,7 +261,7 @@ def test_calibrate_writes_what_the_training_would(fashion_bundle, fashion, tmp_p
     card = json.loads((folder / "card.json").read_text())
     found = card.pop("calibration")
     (folder / "card.json").write_text(json.dumps(card))
-    without = run("evaluate.py", folder, "--data-dir", fashion, "--precision", 0.9)
+    without = run_here("evaluate.py", folder, "--data-dir", fashion, "--precision", 0.9)
     assert_refused(without, "its card has no thresholds")
     done = calibrate(folder, "--data-dir", fashion)
     assert done.returncode == 0, done.stderr

@@ -25,6 +25,7 @@ from support import (
     mapped,
     replace_file,
     run,
+    run_here,
     run_json,
     write_fashion,
 )
@@ -152,7 +153,7 @@ def test_list_shows_every_rung():
 
 
 def test_show_prints_recipe_and_layers_and_trains_nothing(photos):
-    shown = run_json("train.py", "cifar10-74", "--show", "--epochs", 3)
+    shown = run_json("train.py", "cifar10-74", "--show", "--epochs", 3, here=True)
     assert shown["parameters"] == 1_639_914 and shown["recipe"]["epochs"] == 3
     assert {
         "layer": "conv1",
@@ -160,10 +161,10 @@ def test_show_prints_recipe_and_layers_and_trains_nothing(photos):
         "output_shape": [30, 30, 32],
         "parameters": 896,
     } in shown["layers"]
-    assert run_json("train.py", "cifar10-74", "--show", "--data", photos)["layers"][-1][
+    assert run_json("train.py", "cifar10-74", "--show", "--data", photos, here=True)["layers"][-1][
         "output_shape"
     ] == [3]
-    assert "conv1" in run("train.py", "cifar10-74", "--show").stdout
+    assert "conv1" in run_here("train.py", "cifar10-74", "--show").stdout
 
 
 def test_train_and_evaluate_json(fashion, tmp_path):
@@ -195,19 +196,19 @@ def test_train_and_evaluate_json(fashion, tmp_path):
 
     # an existing bundle is replaced with --overwrite alone; --resume reports that it is finished
     model = (out / "model.keras").read_bytes()
-    assert_refused(run("train.py", *args), "holds a trained bundle already", "--overwrite")
-    resumed = run_json("train.py", *args, "--resume")
+    assert_refused(run_here("train.py", *args), "holds a trained bundle already", "--overwrite")
+    resumed = run_json("train.py", *args, "--resume", here=True)
     assert resumed["finished_before"] and (out / "model.keras").read_bytes() == model
     assert_refused(
-        run("train.py", *args[:-2], "--seed", 1, "--output", out, "--resume"),
+        run_here("train.py", *args[:-2], "--seed", 1, "--output", out, "--resume"),
         "seed was 0, is now 1",
     )
-    again = run_json("train.py", *args, "--overwrite")
+    again = run_json("train.py", *args, "--overwrite", here=True)
     assert not again["finished_before"] and again["test_accuracy"] == result["test_accuracy"]
 
 
 def test_evaluate_prints_a_table_and_views(fashion_bundle):
-    done = run("evaluate.py", fashion_bundle[0], "--data-dir", fashion_bundle[1], "--views", 2)
+    done = run_here("evaluate.py", fashion_bundle[0], "--data-dir", fashion_bundle[1], "--views", 2)
     assert done.returncode == 0, done.stderr
     assert (
         "Ankle boot" in done.stdout
@@ -268,18 +269,20 @@ def test_a_folder_of_ones_own(photos, tmp_path):
     assert result["test_accuracy"] >= 0.8
     card = json.loads((out / "card.json").read_text())
     assert card["classes"] == ["b", "g", "r"] and "fifth" in card["data"]["note"]
-    own = run_json("evaluate.py", out)
+    own = run_json("evaluate.py", out, here=True)
     assert own["images"] == 6 and own["accuracy"] == card["test_accuracy"]
     other = tmp_path / "other"
     shutil.copytree(photos / "r", other / "r")
-    assert run_json("evaluate.py", out, "--data", other)["images"] == 12
+    assert run_json("evaluate.py", out, "--data", other, here=True)["images"] == 12
     shutil.copytree(photos / "r", other / "purple")
-    assert_refused(run("evaluate.py", out, "--data", other), "'purple' is not a class of the model")
+    assert_refused(
+        run_here("evaluate.py", out, "--data", other), "'purple' is not a class of the model"
+    )
     (photos / "r" / "1.jpg").rename(
         photos / "r" / "0.jpg"
     )  # the fifth that was kept can no longer be told
     (photos / "r" / "2.png").unlink()
-    assert_refused(run("evaluate.py", out), "has changed since")
+    assert_refused(run_here("evaluate.py", out), "has changed since")
 
 
 def test_the_main_job_on_the_embedded_data(tmp_path):
@@ -314,6 +317,7 @@ def test_the_embedded_data_can_be_learnt(tmp_path):
         8,
         "--output",
         tmp_path / "first",
+        here=True,
     )
     assert result["test_accuracy"] > 0.85
 

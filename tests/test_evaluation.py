@@ -14,7 +14,7 @@ from PIL import Image
 import cifar_lab
 from cifar_lab import bundles, data, evaluation, judging
 from cifar_lab.errors import InputError
-from support import ROOT, assert_refused, run, run_json
+from support import ROOT, assert_refused, run, run_here, run_json
 
 CLASSES = ("a", "b", "c")
 
@@ -240,13 +240,15 @@ def test_a_lone_keras_file_is_tested_on_what_it_is_told(photos, tmp_path):
     model = keras.Model(inputs, keras.layers.Softmax()(x))
     model.get_layer("swap").set_weights([np.eye(3)[::-1] / 10])
     model.save(tmp_path / "alone.keras")
-    found = run_json("evaluate.py", tmp_path / "alone.keras", "--data", photos)
+    found = run_json("evaluate.py", tmp_path / "alone.keras", "--data", photos, here=True)
     assert found["images"] == 36 and found["accuracy"] == 1.0  # all of them: none was trained on
-    done = run("evaluate.py", tmp_path / "alone.keras", "--data", photos)
+    done = run_here("evaluate.py", tmp_path / "alone.keras", "--data", photos)
     assert "has no card: its outputs are taken for the classes of" in done.stderr
     assert cifar_lab.evaluate(tmp_path / "alone.keras", photos)["images"] == 36
-    assert_refused(run("evaluate.py", tmp_path / "alone.keras"), "--data", "has no export card")
-    other = run("evaluate.py", tmp_path / "alone.keras", "--data", "synthetic")
+    assert_refused(
+        run_here("evaluate.py", tmp_path / "alone.keras"), "--data", "has no export card"
+    )
+    other = run_here("evaluate.py", tmp_path / "alone.keras", "--data", "synthetic")
     assert_refused(other, "has 10 classes, the network 3 outputs")
 
 
@@ -259,7 +261,7 @@ def test_several_networks_and_their_mean(fashion_bundle, tmp_path):
     model.save(second / "model.keras")
     card["model_sha256"] = bundles.file_sha256(second / "model.keras")
     (second / "card.json").write_text(json.dumps(card))
-    found = run_json("evaluate.py", folder, second, "--data-dir", root)
+    found = run_json("evaluate.py", folder, second, "--data-dir", root, here=True)
     assert [n["name"] for n in found["networks"]] == [str(folder), str(second)]
     dataset = data.load("fashion-mnist", str(root))
     pair = [bundles.load(f)[0] for f in (folder, second)]
@@ -267,14 +269,14 @@ def test_several_networks_and_their_mean(fashion_bundle, tmp_path):
     expected = evaluation.scores(mean, dataset.test_labels, dataset.classes)
     assert found["ensemble"]["accuracy"] == expected["accuracy"]
     assert found["ensemble"]["loss"] == pytest.approx(expected["loss"])
-    alone = run_json("evaluate.py", folder, "--data-dir", root)
+    alone = run_json("evaluate.py", folder, "--data-dir", root, here=True)
     assert found["networks"][0]["accuracy"] == alone["accuracy"]
     assert found["networks"][0]["loss"] == pytest.approx(alone["loss"])
     api = cifar_lab.evaluate([folder, pair[1]], dataset)
     assert api["ensemble"]["confusion"] == expected["confusion"]
-    done = run("evaluate.py", folder, second, "--data-dir", root)
+    done = run_here("evaluate.py", folder, second, "--data-dir", root)
     assert "\nensemble of 2 " in done.stdout and done.returncode == 0
-    refused = run("evaluate.py", folder, second, "--views", 2)
+    refused = run_here("evaluate.py", folder, second, "--views", 2)
     assert_refused(refused, "--views: is for one network, received 2")
     with pytest.raises(InputError, match="for one network"):
         cifar_lab.evaluate([folder, second], dataset, precision=0.9)

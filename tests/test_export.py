@@ -14,7 +14,7 @@ import cifar_lab
 from cifar_lab import bundles, calibration, cli, data, inference
 from cifar_lab.errors import InputError
 from cifar_lab.exporting import FORMATS, export, is_export_of, litert
-from support import ROOT, assert_refused, run, run_json
+from support import ROOT, assert_refused, run, run_here, run_json
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (the edge extra)")
 
@@ -43,6 +43,7 @@ def exports(fashion_bundle, tmp_path_factory):
         files["litert-int8"],
         "--data-dir",
         root,
+        here=True,
     )
     assert done["format"] == "litert-int8" and done["file"] == str(files["litert-int8"])
     return files
@@ -222,7 +223,9 @@ def test_a_compacted_file_computes_the_same(fashion_bundle, tmp_path, monkeypatc
 
 def test_evaluate_reads_an_export(exports, fashion_bundle):
     card = json.loads(inference.card_path(exports["litert-int8"]).read_text())
-    result = run_json("evaluate.py", exports["litert-int8"], "--data-dir", fashion_bundle[1])
+    result = run_json(
+        "evaluate.py", exports["litert-int8"], "--data-dir", fashion_bundle[1], here=True
+    )
     assert result["accuracy"] == pytest.approx(card["accuracy"]) and result["images"] == 70
 
 
@@ -231,39 +234,39 @@ def test_an_export_goes_beside_the_model_and_is_replaced_by_its_like_alone(
 ):
     folder = shutil.copytree(fashion_bundle[0], tmp_path / "bundle")
     request = ("export.py", folder, "--format", "litert", "--data-dir", fashion_bundle[1])
-    first = run(*request)
+    first = run_here(*request)
     assert (
         first.returncode == 0
         and (folder / "model.tflite").is_file()
         and (folder / "model.tflite.card.json").is_file()
     )
     assert f"saved {folder}/model.tflite: " in first.stdout
-    again = run(*request)
+    again = run_here(*request)
     assert again.returncode == 0 and "is written anew" in again.stderr
     (folder / "model.tflite.card.json").unlink()
-    refused = run(*request)
+    refused = run_here(*request)
     assert (
         refused.returncode == 2
         and "is there already and no litert export of this bundle" in refused.stderr
     )
-    assert run(*request, "--overwrite").returncode == 0
+    assert run_here(*request, "--overwrite").returncode == 0
     assert (
-        run("evaluate.py", folder, "--data-dir", fashion_bundle[1]).returncode == 0
+        run_here("evaluate.py", folder, "--data-dir", fashion_bundle[1]).returncode == 0
     )  # the bundle is still one
 
 
 def test_from_a_folder_of_photos_to_an_edge_file(photos, tmp_path):
     """Three classes of one's own: trained, exported to int8, tested, predicted by the runtime."""
     out, file = tmp_path / "out", tmp_path / "photos.int8.tflite"
-    run_json("train.py", "cifar10-74", "--data", photos, "--epochs", 12, "--output", out)
-    card = run_json("export.py", out, "--format", "litert-int8", "--output", file)
+    run_json("train.py", "cifar10-74", "--data", photos, "--epochs", 12, "--output", out, here=True)
+    card = run_json("export.py", out, "--format", "litert-int8", "--output", file, here=True)
     assert (
         card["images"] == 6
         and card["calibration"]["images"] == 30
         and card["classes"] == ["b", "g", "r"]
     )
-    assert run_json("evaluate.py", file)["accuracy"] == card["accuracy"] >= 0.8
-    done = run("predict.py", file, photos, "--json")
+    assert run_json("evaluate.py", file, here=True)["accuracy"] == card["accuracy"] >= 0.8
+    done = run_here("predict.py", file, photos, "--json")
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0 and len(answers) == 36
     assert np.mean([Path(a["file"]).parent.name == a["class"] for a in answers]) >= 0.8
@@ -280,7 +283,7 @@ def of_a_folder(tmp_path_factory):
             pixels = rng.integers(0, 256, (20, 24, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(root / "photos" / label / f"{i}.png")
     args = ("--data", root / "photos", "--epochs", 3, "--output", root / "out")
-    run_json("train.py", "cifar10-74", *args)
+    run_json("train.py", "cifar10-74", *args, here=True)
     return root / "photos", root / "out", json.loads((root / "out" / "card.json").read_text())
 
 

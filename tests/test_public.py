@@ -324,17 +324,17 @@ def test_a_recipe_of_ones_own_from_folder_to_int8_without_its_file(nets, photos,
     nets.write_text(NETS.replace("2 * width", "3 * width"))
     assert_refused(run(*request, "--resume"), "--resume with other settings: network was")
     nets.unlink()
-    assert run_json("evaluate.py", out)["accuracy"] == card["test_accuracy"]
-    exported = run_json("export.py", out, "--format", "litert-int8")
+    assert run_json("evaluate.py", out, here=True)["accuracy"] == card["test_accuracy"]
+    exported = run_json("export.py", out, "--format", "litert-int8", here=True)
     assert exported["images"] == 6
     picture = next((photos / "r").iterdir())
-    told = run_json("predict.py", out / "model.int8.tflite", picture)
+    told = run_json("predict.py", out / "model.int8.tflite", picture, here=True)
     assert told["class"] in ("b", "g", "r")
 
 
 def test_a_builder_alone_and_a_recipe_file_that_names_one(nets, tmp_path):
     few = ("--data", "synthetic", "--limit", 100, "--epochs", 1)
-    run_json("train.py", f"{nets}:small", *few, "--output", tmp_path / "a")
+    run_json("train.py", f"{nets}:small", *few, "--output", tmp_path / "a", here=True)
     recipe = json.loads((tmp_path / "a" / "card.json").read_text())["recipe"]
     assert (recipe["optimizer"], recipe["batch_size"], recipe["builder_options"]) == (
         "adam",
@@ -345,11 +345,11 @@ def test_a_builder_alone_and_a_recipe_file_that_names_one(nets, tmp_path):
         json.dumps({"builder": "my_nets.py:small", "builder_options": {"width": 4}})
     )
     args = ("--recipe", tmp_path / "r.json", *few, "--output", tmp_path / "b")
-    run_json("train.py", "cifar10-74", *args)  # the file is found beside the JSON
+    run_json("train.py", "cifar10-74", *args, here=True)  # the file is found beside the JSON
     model, card = bundles.load(tmp_path / "b")
     assert card["recipe"]["builder"] == "my_nets.py:small" and card["rung"] == "cifar10-74"
     assert model.count_params() == 4 * 28 + 8 * 37 + 90
-    shown = run_json("train.py", f"{nets}:small", "--show")
+    shown = run_json("train.py", f"{nets}:small", "--show", here=True)
     assert shown["parameters"] == 8 * 28 + 16 * 73 + 170
 
 

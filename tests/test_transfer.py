@@ -13,7 +13,7 @@ from cifar_lab.errors import InputError
 from cifar_lab.ladder import LADDER
 from cifar_lab.recipe import Augmentation, Recipe
 from cifar_lab.training import losses
-from support import assert_refused, run, run_json
+from support import assert_refused, run, run_here, run_json
 
 TINY = Recipe(
     data="x",
@@ -342,7 +342,9 @@ def test_flags_make_the_recipe(folder, base):
     flags = ["--from", base, "--size", "24", "--learning-rate", "0.5", "--epochs", "7"]
     flags += ["--set", "label_smoothing=0.3", "--set", "augmentation.cutout_size=4"]
     flags += ["--class-weight", "balanced", "--set", "optimizer=sgd"]
-    shown = run_json("train.py", "cifar10-79", "--data", folder, *flags, "--show")["recipe"]
+    shown = run_json("train.py", "cifar10-79", "--data", folder, *flags, "--show", here=True)[
+        "recipe"
+    ]
     assert shown["start"] == str(base) and shown["builder"] == "airbench"
     assert shown["builder_options"] == TINY.builder_options
     wanted = {
@@ -382,9 +384,9 @@ def test_wrong_flags_are_one_line(flags, words, folder):
 
 
 def test_a_folder_is_trained_in_the_recommended_way(folder):
-    shown = run_json("train.py", folder, "--show")
+    shown = run_json("train.py", folder, "--show", here=True)
     assert shown["rung"] == "own-pictures" and shown["recipe"]["start"] == "cifar100-70"
-    assert_refused(run("train.py", folder, "--data", "synthetic"), "is the folder of pictures")
+    assert_refused(run_here("train.py", folder, "--data", "synthetic"), "is the folder of pictures")
 
 
 # --- few pictures ---
@@ -451,7 +453,7 @@ def test_builders_of_one_size_are_known(builder):
 
 def test_a_rungs_command_on_a_folder_says_what_it_does(folder, tmp_path):
     flags = ["--data", folder, "--epochs", "2", "--output", tmp_path / "out"]
-    done = run("train.py", "fashion-mnist-92", *flags)
+    done = run_here("train.py", "fashion-mnist-92", *flags)
     assert done.returncode == 0, done.stderr
     assert (
         "few pictures: beginning with fashion-mnist-92's own weights, images "
@@ -473,11 +475,11 @@ def test_several_seeds_give_mean_and_spread_and_go_on(folder, base, tmp_path):
     assert found["test_accuracy"]["n"] == 2
     assert found["test_accuracy"]["mean"] == pytest.approx(np.mean(accuracies))
     assert found["test_accuracy"]["standard_deviation"] == pytest.approx(np.std(accuracies, ddof=1))
-    assert_refused(run(*command, "0:2"), "seed0", "--overwrite")
-    more = run_json(*command, "0:3", "--resume")
+    assert_refused(run_here(*command, "0:2"), "seed0", "--overwrite")
+    more = run_json(*command, "0:3", "--resume", here=True)
     assert [run["test_accuracy"] for run in more["runs"]][:2] == accuracies
     assert more["test_accuracy"]["n"] == 3
-    alone = run_json(*command[:-3], "--output", tmp_path / "alone", "--seed", "1")
+    alone = run_json(*command[:-3], "--output", tmp_path / "alone", "--seed", "1", here=True)
     assert alone["test_accuracy"] == accuracies[1] and alone["val_accuracy"] == pytest.approx(
         found["runs"][1]["val_accuracy"]
     )

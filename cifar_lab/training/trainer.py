@@ -67,6 +67,9 @@ def dtype_policy(policy: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
+MANY_TO_VALIDATE = 1000  # images that tell one epoch from another
+
+
 class Trainer:
     """The wrapper graph around a plan's network, its optimizer, and the epochs done so far.
 
@@ -300,9 +303,9 @@ class Trainer:
         return found
 
     def best(self, rows: list[dict]) -> dict:
-        """The row of the highest validation accuracy; of equals the first, or where the statistics
-        are renewed, as with few images, the one of the lowest validation loss."""
-        if self.settles:
+        """The row of the highest validation accuracy; of equals the first, or where few images
+        validate, so that many epochs are equal, the one of the lowest validation loss."""
+        if len(self.plan.val_indices) >= MANY_TO_VALIDATE:
             return max(rows, key=lambda row: row["val_accuracy"])
         return max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
 
