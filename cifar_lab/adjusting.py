@@ -19,7 +19,12 @@ from .recipe import Augmentation, Recipe
 HEAD_SHARE, FINE_RATE = 0.25, 0.25
 #: See `for_data` and `for_few`.
 FEW_IMAGES, STEPS_AN_EPOCH = 2_000, 12
-STEPS_FROM_TRAINED, STEPS_OF_SHIFTED, STEPS_FROM_DRAWN, STEPS_OF_OWN_PICTURES = 720, 1800, 2000, 180
+STEPS_FROM_TRAINED, STEPS_OF_SHIFTED, STEPS_FROM_RANDOM, STEPS_OF_OWN_PICTURES = (
+    720,
+    1800,
+    2000,
+    180,
+)
 MIRRORED_AND_SHIFTED = Augmentation(
     width_shift_range=0.1, height_shift_range=0.1, horizontal_flip=True, fill_mode="reflect"
 )
@@ -38,7 +43,7 @@ def adjusted(
     Args:
         base: a recipe.
         start: whose weights to begin with, see `networks.begun_from`; None: the recipe's own way,
-            "none": drawn ones.
+            "none": random ones.
         freeze: as the recipe's field; None: the recipe's own. Where `start` is given and this is
             not, the last layer is trained alone first, then all at a lower rate.
         size: pixels a side that images are brought to; what the recipe counts in pixels grows or
@@ -63,11 +68,16 @@ def adjusted(
         found = recipe.changed(found, {"freeze": freeze}, "`freeze`")
     if size is not None:
         found = recipe.resized(found, size)
-    return recipe.changed(found, _whole_fields(found, fields), "`fields`") if fields else found
+    if fields:
+        found = recipe.changed(found, _whole_fields(found, fields), "`fields`")
+    networks.check_start_size(found)
+    return found
 
 
 def _whole_fields(base: Recipe, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields with "augmentation.cutout_size" and the like put into the object they are part of."""
+    if not isinstance(fields, Mapping) or not all(isinstance(name, str) for name in fields):
+        raise InputError(f"`fields`: must be a dict from names to values, received {fields!r}")
     stored, found = base.as_dict(), {}
     for name, value in fields.items():
         outer, dot, inner = name.partition(".")
@@ -151,7 +161,7 @@ def for_few(
             found = replace(found, batch_size=batch)
             said.append(f"batches of {batch}")
     if "epochs" not in whole:
-        steps = steps if found.start else STEPS_FROM_DRAWN
+        steps = steps if found.start else STEPS_FROM_RANDOM
         epochs = math.ceil(steps / math.ceil(images / found.batch_size))
         if epochs > found.epochs:
             found = replace(found, epochs=epochs)
@@ -192,3 +202,13 @@ def parsed_field(text: str) -> tuple[str, Any]:
 def is_pictures(name: str) -> bool:
     """Whether what stands for a rung is a folder of pictures."""
     return name not in ladder.LADDER and not networks.is_own(name) and os.path.isdir(name)
+
+
+def refuse_no_folder(name: str) -> None:
+    """InputError for what looks like a folder of pictures and is none."""
+    if name in ladder.LADDER or networks.is_own(name):
+        return
+    if os.path.isfile(name):
+        raise InputError(f"{name}: is a file; name the folder with one subfolder a class")
+    if os.sep in name or "/" in name or "." in name:
+        raise InputError(f"{name}: there is no such folder")

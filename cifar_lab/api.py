@@ -64,7 +64,7 @@ def train(
         epochs: instead of the recipe's.
         size: pixels a side that images are brought to, instead of the recipe's.
         start: a rung, a bundle's folder, or "keras:NAME[:FILE]", whose weights to begin with;
-            "none" for drawn ones where the recipe has others.
+            "none" for random ones where the recipe has others.
         freeze: with `start`: how many of the first layers with weights stay as they are, or
             "features" for all but the last.
         fields: recipe fields that win over all else, {"learning_rate": 0.01,
@@ -96,6 +96,8 @@ def train(
             False,
         )
     else:
+        if isinstance(recipe_or_rung, (str, Path)):
+            adjusting.refuse_no_folder(str(recipe_or_rung))
         label, recipe, is_rung = _resolved(recipe_or_rung)
     own = recipe.sha256()
     if epochs is not None:
@@ -149,6 +151,7 @@ def evaluate(
     data_dir: str | Path | None = None,
     views: int = 1,
     precision: float | None = None,
+    notice: Notice | None = _to_stderr,
 ) -> dict:
     """Test a network, forward only; or several, alone and as an ensemble.
 
@@ -163,6 +166,7 @@ def evaluate(
         views: 2 or 6 to also average over as many views of each image, reported apart.
         precision: 0.8, 0.9, 0.95 or 0.99, to say also what the threshold that the card has for it
             gives on the test images.
+        notice: as in `train`.
 
     Returns:
         dict of accuracy (0 to 1), accuracy_interval (95 %), balanced_accuracy, loss (nats),
@@ -174,7 +178,7 @@ def evaluate(
 
     Raises:
         InputError: no such bundle, file or data, or they do not belong together; the outputs are
-            no probabilities.
+            not probabilities.
     """
     from . import judging
 
@@ -190,8 +194,8 @@ def evaluate(
     if several and (views != 1 or precision is not None):
         raise InputError("views, precision: are for one network, not for several")
     if several:
-        return judging.judge_together(subjects, name, where, _silent)
-    return judging.judge(subjects[0], name, where, _silent, views, precision)
+        return judging.judge_together(subjects, name, where, notice or _silent)
+    return judging.judge(subjects[0], name, where, notice or _silent, views, precision)
 
 
 def load(rung_or_path: str | Path) -> Classifier:
@@ -210,15 +214,19 @@ def load_data(
     name_or_folder: str | Path,
     data_dir: str | Path | None = None,
     input_shape: tuple[int, int, int] | None = None,
+    *,
+    skip_damaged: bool = False,
+    notice: Notice | None = _to_stderr,
 ) -> Dataset:
     """Read a data set whole.
 
     Args:
-        name_or_folder: "cifar10", "fashion-mnist", "mnist", "synthetic" (embedded), or a folder
-            with one subfolder of images a class.
+        name_or_folder: "cifar10", "cifar100", "cifar100-coarse", "fashion-mnist", "mnist",
+            "synthetic" (embedded), or a folder with one subfolder of images a class.
         data_dir: as in `train`.
         input_shape: (height, width, channels) that images are brought to; by default the set's own,
             of a folder 32 x 32 in colour.
+        skip_damaged, notice: as in `train`.
 
     Returns:
         Dataset of uint8 images (N, height, width, channels) and int64 labels, in two splits.
@@ -230,7 +238,7 @@ def load_data(
     if input_shape is None and data_sets.is_folder(name):
         input_shape = (32, 32, 3)
     where = None if data_dir is None else str(data_dir)
-    return data_sets.load(name, where, input_shape, _silent)
+    return data_sets.load(name, where, input_shape, notice or _silent, skip_damaged=skip_damaged)
 
 
 def export(
@@ -242,6 +250,7 @@ def export(
     data_dir: str | Path | None = None,
     seed: int = 0,
     overwrite: bool = False,
+    notice: Notice | None = _to_stderr,
 ) -> dict:
     """Write a bundle's network as a file for phones and boards, tested on its test images.
 
@@ -252,6 +261,7 @@ def export(
         data, data_dir: as in `evaluate`.
         seed: of the choice of calibration images.
         overwrite: replace another file that is there.
+        notice: as in `train`.
 
     Returns:
         The file's export card (format, bytes, accuracy, agreement with Keras, ...) and file, its
@@ -282,7 +292,7 @@ def export(
     name = None if data is None else str(data)
     chosen = bundle_data.chosen(card, name, where)
     shape = tuple(model.input_shape[1:])
-    dataset = bundle_data.for_export(card, chosen, where, shape, _silent)
+    dataset = bundle_data.for_export(card, chosen, where, shape, notice or _silent)
     command = f"cifar_lab.export({Path(rung_or_bundle).name!r}, {format!r})"
     written = exporting.export(model, card, format, file, dataset, seed, command)
     return {**written, "file": str(file)}

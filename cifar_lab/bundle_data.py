@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .data import Dataset
+    from .recipe import Recipe
 
 OTHER_TEST_IMAGES = "note: these are not the test images that the card's figures were measured on"
 
@@ -31,11 +33,16 @@ def chosen(card: dict[str, Any], name: str | None, data_dir: str | None) -> str:
     """
     from . import data
 
-    name = name or own(card).get("name")
+    given, name = name, name or own(card).get("name")
     if not isinstance(name, str):
         raise InputError(
             f"the card does not say what {card.get('rung', 'this network')} was trained on; "
             "name the data"
+        )
+    if not given and os.path.isabs(name) and not os.path.isdir(name):
+        raise InputError(
+            f"{name}: the folder that {card.get('rung', 'this network')} was trained on is gone; "
+            "say with `data` where it is now"
         )
     data.check(name, data_dir, card.get("classes"))
     return os.path.abspath(name) if data.is_folder(name) else name
@@ -80,31 +87,90 @@ def _folder_images(
     input_shape: tuple[int, int, int],
     notice: Callable[[str], Any],
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """As `test_images`: a folder's test/ if it is split, else all but what was trained on."""
+    """As `test_images`: a folder's test/ if it is split, else all, but what was trained on."""
     from . import data
 
     splits = data.splits_of(name)
     expected, is_own = own(card).get("test_sha256"), own(card).get("name") == name
     if expected and not splits and (is_own or _may_be_own(card, name)):
-        kept = None
+        whole = None
         with contextlib.suppress(InputError):  # what is wrong with the folder is said below
-            kept = load(card, name, None, input_shape)
-        if kept and kept.test_sha256() == expected:
+            whole = load(card, name, None, input_shape)
+        if whole and whole.test_sha256() == expected:
             notice(f"{name}: tested on the fifth of it that was kept from training")
-            return kept.test_images, kept.test_labels, name
+            return whole.test_images, whole.test_labels, name
         if is_own:
             raise changed_folder(card, name)
     source = str(splits.test) if splits else name
     if splits and own(card).get("skipped"):  # as in the training, without the damaged files
-        kept = load(card, name, None, input_shape, notice)
-        images, labels = kept.test_images, kept.test_labels
+        dataset = load(card, name, None, input_shape, notice)
+        images, labels = dataset.test_images, dataset.test_labels
     else:
         (images, labels), _ = data.read_labelled_folder(
             source, input_shape, notice, classes=card["classes"]
         )
     if splits and is_own and expected not in (None, sha256(card["classes"], images, labels)):
         notice(OTHER_TEST_IMAGES)
-    return images, labels, source
+    kept = _unseen(card, images, source, notice)
+    return images[kept], labels[kept], source
+
+
+def _unseen(
+    card: dict[str, Any], images: np.ndarray, source: str, notice: Callable[[str], Any]
+) -> np.ndarray:
+    """Which images, uint8 (N, height, width, channels), the network was not trained on: bool (N,).
+
+    A line says how many it was trained on. InputError where it was on all.
+    """
+    import numpy as np
+
+    from . import data
+
+    trained = set(str(own(card).get("train_pictures", "")).split())
+    kept = np.array([d not in trained for d in data.picture_digests(images)], bool)
+    if not kept.any():
+        raise InputError(f"{source}: {card.get('rung')} was trained on all of these pictures")
+    if not kept.all():
+        count, rung = int((~kept).sum()), card.get("rung")
+        notice(f"{source}: left out {count} of {len(kept)} pictures, which {rung} was trained on")
+    return kept
+
+
+def check_start(recipe: Recipe, dataset: Dataset, notice: Callable[[str], Any]) -> None:
+    """Refuse to test a network on pictures that the one it begins with was trained on.
+
+    Args:
+        recipe: of the training; only one that begins with a bundle is looked at.
+        dataset: what it is to be trained on; only a folder is looked at.
+        notice: called with a line where such pictures may validate.
+
+    Raises:
+        InputError: such pictures are among the test images.
+    """
+    from . import bundles, data
+    from .ladder import LADDER
+    from .recipe import split_start
+
+    is_bundle = recipe.start and recipe.start not in LADDER and not split_start(recipe.start)[0]
+    if not is_bundle or not os.path.isabs(dataset.name):
+        return
+    card = bundles.read_card(bundles.find(recipe.start))
+    trained = set(str(own(card).get("train_pictures", "")).split())
+    shape = tuple(card["recipe"]["input_shape"])
+    if trained and shape != tuple(recipe.input_shape):  # a digest is of the pixels at one size
+        dataset = data.load(dataset.name, None, shape, skip_damaged=bool(dataset.skipped))
+    seen = [d for d in data.picture_digests(dataset.test_images) if d in trained]
+    if seen:
+        raise InputError(
+            f"`start` {recipe.start}: was trained on {len(seen)} of the {len(dataset.test_labels)} "
+            "pictures that are to test: begin with another network, or keep the pictures for the "
+            "test in a folder test/"
+        )
+    if trained.intersection(data.picture_digests(dataset.train_images)):
+        notice(
+            f"note: {recipe.start} was trained on pictures of this folder, so the validation "
+            "figures flatter; those of the test do not"
+        )
 
 
 def _may_be_own(card: dict[str, Any], name: str) -> bool:
@@ -218,7 +284,12 @@ def for_export(
 
     dataset = load(card, name, data_dir, input_shape, notice)
     if is_other(card, name, dataset.test_sha256()):
-        if data.is_folder(name):
+        if data.is_folder(name) and not data.splits_of(name):
             raise changed_folder(card, name)
         notice(OTHER_TEST_IMAGES)
+    if data.is_folder(name):
+        kept = _unseen(card, dataset.test_images, name, notice)
+        dataset = replace(
+            dataset, test_images=dataset.test_images[kept], test_labels=dataset.test_labels[kept]
+        )
     return dataset

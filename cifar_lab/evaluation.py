@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import backend, calibration, inference
+from .data.names import shown
 from .errors import InputError
 
 VIEWS = (1, 2, 6)
@@ -23,7 +24,7 @@ def probabilities(model, images, batch_size=256):
     model: keras.Model, pixels 0-255 -> probabilities, or inference.Classifier, whose file's own
         probabilities are given, not brought to its card's temperature. Every image is passed once;
         the last batch is as small as it must be.
-    InputError where what comes out are no probabilities.
+    InputError where what comes out are not probabilities.
     """
     if isinstance(model, inference.Classifier):
         found = model.probabilities(images, batch_size, calibrated=False)
@@ -60,7 +61,7 @@ def evaluate(model, images, labels, classes, views=1, temperature=None, threshol
         views, views_accuracy and views_loss where several views are asked for.
 
     Raises:
-        InputError: no images, views not in (1, 2, 6), or what comes out are no probabilities.
+        InputError: no images, views not in (1, 2, 6), or what comes out are not probabilities.
     """
     if views not in VIEWS:
         raise InputError(f"views: must be one of {', '.join(map(str, VIEWS))}, received {views}")
@@ -188,7 +189,10 @@ def one_sided(result: dict[str, Any]) -> str | None:
     if total < FEWEST_ONE_SIDED or taken[i] <= (1 + true[i]) / 2:
         return None
     name = list(result["per_class"])[i]
-    return f"warning: {taken[i]:.1%} of the images are taken for {name}, {true[i]:.1%} are"
+    return (
+        f"warning: the network says {shown(name)} for {taken[i]:.1%} of the images; "
+        f"{true[i]:.1%} are of that class"
+    )
 
 
 def as_table(result: dict[str, Any], classes: Sequence[str]) -> str:
@@ -198,7 +202,7 @@ def as_table(result: dict[str, Any], classes: Sequence[str]) -> str:
     names need more than 100 columns. For more than 20 classes, or a matrix that is too wide with
     numbers too, the most frequent confusions are named instead.
     """
-    names, numbers = list(classes), [str(i) for i in range(len(classes))]
+    names, numbers = [shown(c) for c in classes], [str(i) for i in range(len(classes))]
     heads = names if _width(result, names) <= MATRIX_COLUMNS else numbers
     show = len(names) <= MATRIX_CLASSES and _width(result, heads) <= MATRIX_COLUMNS
     if show and heads is numbers:  # the rows of the first table are their legend

@@ -104,7 +104,7 @@ class Classifier:
             and all(isinstance(n, int) and n > 0 for n in (*self.input_shape, outputs))
         ):
             raise InputError(
-                f"{path}: is no image classifier: takes {self.input_shape}, gives {outputs}"
+                f"{path}: is not an image classifier: takes {self.input_shape}, gives {outputs}"
             )
         if outputs < 2:
             raise InputError(
@@ -124,7 +124,7 @@ class Classifier:
             which gives (classes,).
         calibrated: whether they are brought to `temperature`; otherwise as the file gives them.
         ValueError for another dtype or shape; InputError where the runtime cannot run the file, or
-        what it gives are no probabilities.
+        what it gives are not probabilities.
         """
         images = np.asarray(images)
         if (
@@ -199,7 +199,7 @@ class Classifier:
 
 
 def require_probabilities(values, shape, name, step=0.0):
-    """InputError where outputs are no probabilities of each class.
+    """InputError where outputs are not probabilities of each class.
 
     Args:
         values: float array, each value to be 0 to 1, each row to sum to 1, as exactly as 16 bits
@@ -224,7 +224,7 @@ def require_probabilities(values, shape, name, step=0.0):
     edge = PROBABILITY_TOLERANCE + step
     if low < -edge or high > 1 + edge or off > PROBABILITY_TOLERANCE + step * values.shape[1]:
         raise InputError(
-            f"{name}: its outputs are no probabilities: from {low:.4g} to {high:.4g}, the first "
+            f"{name}: its outputs are not probabilities: from {low:.4g} to {high:.4g}, the first "
             f"image's sum to {float(sums[0]):.4g}; it needs a softmax at its end"
         )
 
@@ -251,6 +251,8 @@ def threshold_of(card, precision, name):
             f"{name}: its card has no thresholds (`python -m cifar_lab calibrate` adds them to a "
             "bundle's)"
         )
+    if not isinstance(precision, (int, float)):
+        raise InputError(f"`precision`: must be a number, received {precision!r}")
     entry = thresholds.get(str(float(precision)), False)
     if entry is False:
         known = ", ".join(thresholds)
@@ -359,7 +361,7 @@ def _dequantized(values, details):
 def _only(ends, kind, path):
     """The one input or output of a file, or an InputError."""
     if len(ends) != 1:
-        raise InputError(f"{path}: is no image classifier: has {len(ends)} {kind}, needs one")
+        raise InputError(f"{path}: is not an image classifier: has {len(ends)} {kind}, needs one")
     return ends[0]
 
 
@@ -394,7 +396,7 @@ class _Onnx:
             )
         if not source.shape or not sink.shape:
             raise InputError(
-                f"{path}: is no image classifier: says no shape of its input or output"
+                f"{path}: is not an image classifier: says no shape of its input or output"
             )
         self.name, self.dtype = source.name, self.DTYPES[source.type]
         batch, *shape = source.shape

@@ -117,6 +117,24 @@ def begun_from(recipe: Recipe, start: str) -> Recipe:
     return replace(recipe, **fields, whitening=False, dirac=False)
 
 
+def check_start_size(recipe: Recipe) -> None:
+    """InputError where the weights that a recipe begins with fit no images of its shape."""
+    if not recipe.start or split_start(recipe.start)[0]:
+        return
+    theirs = bundles.read_card(bundles.find(recipe.start))["recipe"].get("input_shape")
+    ours = list(recipe.input_shape)
+    if not isinstance(theirs, list) or len(theirs) != 3 or theirs == ours:
+        return
+    if theirs[2] != ours[2]:
+        colours = "grey images" if theirs[2] == 1 else "images in colour"
+        raise InputError(f"`start` {recipe.start}: takes {colours}, the recipe's are others")
+    if recipe.builder in OF_ONE_SIZE:
+        raise InputError(
+            f"`start` {recipe.start}: takes images of {theirs[0]} x {theirs[1]} pixels only, "
+            f"the recipe's have {ours[0]} x {ours[1]}; set `size` to {theirs[0]}"
+        )
+
+
 def _channels(base: Any, start: str) -> int:
     try:
         base["builder"].partition(":")

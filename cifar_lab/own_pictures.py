@@ -9,9 +9,9 @@ LABEL = "own-pictures"
 
 # The evidence is in docs/measurements/transfer.md: on a few hundred photos trained weights are
 # worth more than anything else here, and 64 pixels more than 32. The last layer is trained alone
-# first: what a drawn one asks of the others would spoil them (Kumar et al. 2022).
+# first: what an untrained one asks of the others would spoil them (Kumar et al. 2022).
 RECIPE = Recipe(
-    idea="cifar100-70's weights at 64 x 64 pixels, its last layer trained alone, then all",
+    idea="one's own pictures, few of them, as serves them best",
     data="",
     input_shape=(64, 64, 3),
     builder="airbench",

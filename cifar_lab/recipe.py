@@ -593,7 +593,7 @@ def resized(recipe: Recipe, side: int) -> Recipe:
     them. InputError for a side that is too small."""
     if not (_whole(side) and 8 <= side <= 1024):
         raise InputError(
-            f"`size`: must be a whole number of pixels from 8 to 1024, received {side}"
+            f"`size`: must be a whole number of pixels from 8 to 1024, received {side!r}"
         )
     factor = side / max(recipe.input_shape[:2])
     augmentation = recipe.augmentation

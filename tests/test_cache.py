@@ -1,6 +1,7 @@
 """What was read before: taken from the cache, and from nowhere else once it changed."""
 
 import importlib.util
+import itertools
 import os
 import pickle
 import re
@@ -112,6 +113,8 @@ def test_damage_is_kept_and_repaired(root, place, decoded):
 
 
 def test_what_may_be_otherwise_the_next_time_is_not_kept(root, place, monkeypatch):
+    count = itertools.count()
+
     def fail(file):
         if file.name == "3.png":
             raise OSError(5, "Input/output error")
@@ -119,7 +122,7 @@ def test_what_may_be_otherwise_the_next_time_is_not_kept(root, place, monkeypatc
 
     with monkeypatch.context() as patched:
         patched.setattr(reading, "read_file", fail)
-        patched.setattr(reading, "decode", lambda *_: np.zeros(SHAPE, np.uint8))
+        patched.setattr(reading, "decode", lambda *_: np.full(SHAPE, next(count), np.uint8))
         with pytest.raises(InputError, match="3.png: cannot be read .Input/output error"):
             load(root)
     assert len(load(root).train_labels)

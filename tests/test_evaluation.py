@@ -178,7 +178,9 @@ def test_a_network_that_takes_most_for_one_class_is_told(true, taken, warns):
     line = evaluation.one_sided(scores_of(labels, answers, classes))
     assert bool(line) == warns
     if warns:
-        assert line.startswith(f"warning: {taken[0]}.0% of the images are taken for c0, {true[0]}")
+        assert line.startswith(
+            f"warning: the network says c0 for {taken[0]}.0% of the images; {true[0]}"
+        )
 
 
 def test_what_a_threshold_and_a_temperature_do_is_said(brightest_column):
@@ -196,7 +198,7 @@ def test_what_a_threshold_and_a_temperature_do_is_said(brightest_column):
     assert found["calibrated"]["expected_calibration_error"] == pytest.approx(half / 4, abs=1e-3)
 
 
-# --- outputs that are no probabilities ---
+# --- outputs that are not probabilities ---
 
 
 def ending(*layers):
@@ -208,9 +210,9 @@ def ending(*layers):
 
 
 BAD_ENDS = {
-    "logits": ([keras.layers.Rescaling(1.5)], "are no probabilities"),
+    "logits": ([keras.layers.Rescaling(1.5)], "are not probabilities"),
     "one sigmoid": ([keras.layers.Dense(1, activation="sigmoid")], "has one output"),
-    "sigmoids": ([keras.layers.Activation("sigmoid")], "are no probabilities"),
+    "sigmoids": ([keras.layers.Activation("sigmoid")], "are not probabilities"),
     "nan": ([keras.layers.Rescaling(float("nan"))], "gives NaN or infinity for "),
 }
 

@@ -1,5 +1,6 @@
 """Exports of a trained network: what they compute, what their cards say; a bad one is not kept."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -326,7 +327,7 @@ def test_an_export_refuses_a_folder_that_has_changed(of_a_folder, change, tmp_pa
     file = tmp_path / "model.tflite"
     export(*bundles.load(bundle), "litert", file, data.load(str(copy), None, (32, 32, 3)))
     if change == "one more":
-        shutil.copy(copy / "cup" / "1.png", copy / "cup" / "new.png")
+        Image.new("RGB", (20, 24), "red").save(copy / "cup" / "new.png")
     elif change == "one less":
         (copy / "cup" / "1.png").unlink()
     else:
@@ -373,6 +374,47 @@ def test_what_a_training_skipped_is_skipped_again(of_a_folder, is_split, tmp_pat
     assert tested["images"] == card["data"]["test_images"]
     assert tested["accuracy"] == written["accuracy"]
     assert cli.main(["calibrate", str(tmp_path / "out")]) == 0
+
+
+def test_pictures_of_the_training_are_left_out_wherever_they_lie(of_a_folder, tmp_path):
+    """In a copy of the folder, changed, at another place; by its bundle and by its file."""
+    photos, folder, card = of_a_folder
+    moved = shutil.copytree(photos, tmp_path / "moved")
+    (moved / "cup" / "1.png").unlink()
+    own = data.load(str(photos), None, (32, 32, 3))
+    trained = set(data.picture_digests(own.train_images))
+    (images, labels), _ = data.read_labelled_folder(moved, (32, 32, 3))
+    left = len(images) - sum(digest in trained for digest in data.picture_digests(images))
+    assert left in (14, 15)
+    file = tmp_path / "m.tflite"
+    export(*bundles.load(folder), "litert", file, own)
+    for network in (folder, file):
+        lines = []
+        found = cifar_lab.evaluate(network, moved, notice=lines.append)
+        assert found["images"] == left
+        assert f"left out {74 - left} of 74 pictures, which cifar10-74 was trained on" in lines[-1]
+    lines = []
+    with contextlib.suppress(InputError):  # 2 pictures may be too few for the check
+        cifar_lab.export(folder, "litert", tmp_path / "n.tflite", data=moved, notice=lines.append)
+    assert any("which cifar10-74 was trained on" in line for line in lines)
+    for name in ("cup", "fork", "nothing"):
+        for picture in (moved / name).iterdir():
+            pixels = data.read_image(picture, (32, 32, 3))[None]
+            if data.picture_digests(pixels)[0] not in trained:
+                picture.unlink()
+    with pytest.raises(InputError, match="cifar10-74 was trained on all of these pictures"):
+        cifar_lab.evaluate(folder, moved, notice=None)
+
+
+def test_a_folder_that_is_gone_is_said_to_be(of_a_folder, tmp_path):
+    _, folder, card = of_a_folder
+    bundle = shutil.copytree(folder, tmp_path / "bundle")
+    card = {**card, "data": {**card["data"], "name": "/nowhere/photos"}}
+    (bundle / "card.json").write_text(json.dumps(card))
+    with pytest.raises(
+        InputError, match="/nowhere/photos: the folder that .* was trained on is gone"
+    ):
+        cifar_lab.evaluate(bundle)
 
 
 WRONG = {
@@ -548,7 +590,7 @@ def test_what_a_runtime_cannot_run_is_one_line(tmp_path):
     Image.new("RGB", (4, 4), "white").save(tmp_path / "a.png")
     files = {
         "int8.onnx": ({"dtype": "int8"}, "takes tensor(int8), must take one of tensor(float)"),
-        "logits.onnx": ({"softmax": False}, "its outputs are no probabilities"),
+        "logits.onnx": ({"softmax": False}, "its outputs are not probabilities"),
         "shapes.onnx": ({"rows": 2}, "cannot be run by onnxruntime"),
     }
     for name, (options, words) in files.items():

@@ -317,7 +317,6 @@ def tiff(values, tags=(), **options):
 
 def test_sixteen_bit_grey():
     assert_ramp(saved(Image.fromarray(ramp(0, 65535, np.uint16)), "PNG"))
-    assert_ramp(saved(Image.fromarray(ramp(0, 255, np.uint16)), "PNG"), most=1)  # dark
     assert_ramp(saved(Image.fromarray(ramp(0, 65535, np.uint16)), "JPEG2000"))
     for order in "<>":
         assert_ramp(tiff(ramp(0, 65535, np.uint16), order=order))
@@ -334,7 +333,19 @@ def test_sixteen_bit_grey():
         assert_ramp(saved(image, "TIFF", compression=compression))
     pgm = b"P5 16 16 1023\n" + ramp(0, 1023, np.uint16).astype(">u2").tobytes()
     assert_ramp(pgm)
-    assert_ramp(b"P5 16 16 65535\n" + ramp(0, 255, np.uint16).astype(">u2").tobytes(), most=1)
+    assert_ramp(
+        saved(Image.fromarray(ramp(0, 4096, np.uint16)), "PNG"), most=16
+    )  # dark, not nearly black
+    for high in (126, 255, 1023, 4095):
+        few = ramp(0, high, np.uint16)
+        for raw in (
+            saved(Image.fromarray(few), "PNG"),
+            tiff(few),
+            b"P5 16 16 65535\n" + few.astype(">u2").tobytes(),
+        ):
+            with pytest.raises(pictures.Unreadable, match=f"16-bit values up to {high} only"):
+                pictures.decode(raw, (16, 16, 1))
+    assert_ramp(saved(Image.fromarray(np.zeros((16, 16), np.uint16)), "PNG"), most=0)
 
 
 def test_twelve_packed_bits():

@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
+import cifar_lab
 from cifar_lab import adjusting, bundles, data, models, networks, own_pictures, training
 from cifar_lab import recipe as recipes
 from cifar_lab.errors import InputError
@@ -277,11 +280,13 @@ def test_weights_that_cannot_be_had_are_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(keras.utils, "get_file", fail)
     monkeypatch.setattr("keras.src.applications.mobilenet_v2.file_utils.get_file", fail)
-    with pytest.raises(InputError, match="ImageNet weights cannot be had .*keras:MobileNetV2:FILE"):
+    with pytest.raises(
+        InputError, match="ImageNet weights could not be loaded .*keras:MobileNetV2:FILE"
+    ):
         trainer_of(recipe, pictures(32))
     (tmp_path / "bad.h5").write_bytes(b"nothing")
     recipe = adjusting.adjusted(TINY, start=f"keras:MobileNetV2:{tmp_path / 'bad.h5'}", size=32)
-    with pytest.raises(InputError, match="the weights in .*bad.h5 cannot be had"):
+    with pytest.raises(InputError, match="the weights in .*bad.h5 could not be loaded"):
         trainer_of(recipe, pictures(32))
 
 
@@ -325,8 +330,6 @@ def test_a_data_sets_own_validation_part_is_used():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    from PIL import Image
-
     root = tmp_path_factory.mktemp("own") / "photos"
     dataset = pictures(40, each=12)
     for name in dataset.classes:
@@ -377,6 +380,7 @@ def test_flags_make_the_recipe(folder, base):
         (["--seeds", "0:2", "--seed", "1"], ["--seed: cannot be given with --seeds"]),
         (["--learning-rate", "0"], ["must be a number greater than 0"]),
         (["--class-weight", "even"], ["invalid choice"]),
+        (["--from", "cifar10-74", "--size", "96"], ["--from cifar10-74: takes images of 32 x 32"]),
     ],
 )
 def test_wrong_flags_are_one_line(flags, words, folder):
@@ -386,7 +390,51 @@ def test_wrong_flags_are_one_line(flags, words, folder):
 def test_a_folder_is_trained_in_the_recommended_way(folder):
     shown = run_json("train.py", folder, "--show", here=True)
     assert shown["rung"] == "own-pictures" and shown["recipe"]["start"] == "cifar100-70"
-    assert_refused(run_here("train.py", folder, "--data", "synthetic"), "is the folder of pictures")
+    for flags in (["--data", "synthetic"], ["--set", "data=mnist"]):
+        assert_refused(run_here("train.py", folder, *flags), "is the folder of pictures")
+    assert_refused(run_here("train.py", f"{folder}-2"), "-2: there is no such folder")
+    picture = next(folder.glob("*/*.png"))
+    assert_refused(run_here("train.py", picture), "is a file; name the folder with one subfolder")
+
+
+# --- what the first network was trained on ---
+
+
+@pytest.fixture(scope="module")
+def begun_on(folder, tmp_path_factory):
+    """A copy of the folder, and a bundle trained on it."""
+    root = tmp_path_factory.mktemp("begun")
+    photos = shutil.copytree(folder, root / "photos")
+    recipe = dataclasses.replace(TINY, epochs=1)
+    cifar_lab.train(recipe, photos, output=root / "first", notice=None)
+    return photos, root / "first"
+
+
+@pytest.mark.parametrize("side", [16, 24])
+def test_pictures_of_the_first_training_do_not_test_the_second(begun_on, side, tmp_path):
+    photos, first = begun_on
+    more = shutil.copytree(photos, tmp_path / "photos")
+    recipe = dataclasses.replace(TINY, epochs=1, start=str(first))
+    recipe = recipes.resized(recipe, side)
+    lines = []
+    cifar_lab.train(recipe, more, output=tmp_path / "same", notice=lines.append)
+    assert any("so the validation figures flatter" in line for line in lines)
+    for i in range(6):
+        colour = Image.new("RGB", (20, 20), (200, 10 * i, 30))
+        colour.save(more / "cup" / f"more{i}.png")
+    with pytest.raises(InputError, match=r"`start` .*: was trained on \d of the \d pictures"):
+        cifar_lab.train(recipe, more, output=tmp_path / "out", notice=None)
+
+
+def test_what_weights_fit_is_said_before_data_are_read(base):
+    recipe = LADDER["cifar10-79"].recipe
+    with pytest.raises(InputError, match="28 x 28 pixels only, the recipe's have 32 x 32"):
+        adjusting.adjusted(recipe, start="fashion-mnist-92")
+    assert adjusting.adjusted(recipe, start="fashion-mnist-92", size=28).input_shape == (28, 28, 1)
+    with pytest.raises(InputError, match="`start` cifar10-90: takes images in colour"):
+        adjusting.adjusted(recipe, start="cifar10-90", fields={"input_shape": [32, 32, 1]})
+    with pytest.raises(InputError, match="`fields`: must be a dict"):
+        adjusting.adjusted(recipe, fields=["epochs"])
 
 
 # --- few pictures ---
@@ -404,7 +452,7 @@ def test_a_rung_begins_with_its_own_weights_where_pictures_are_few():
     assert recipe.augmentation == LADDER["cifar10-90"].recipe.augmentation
     assert said == ["beginning with cifar10-90's own weights", "batches of 16", "60 epochs"]
     recipe, said = few("cifar10-90", 192, ("start",))
-    assert recipe.start == "" and recipe.epochs * 12 >= adjusting.STEPS_FROM_DRAWN
+    assert recipe.start == "" and recipe.epochs * 12 >= adjusting.STEPS_FROM_RANDOM
 
 
 def test_a_network_that_saw_no_shifted_images_sees_some_and_longer():
@@ -457,7 +505,7 @@ def test_a_rungs_command_on_a_folder_says_what_it_does(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (
         "few pictures: beginning with fashion-mnist-92's own weights, images "
-        "mirrored and shifted, batches of 16" in done.stderr
+        "mirrored and shifted, the last epoch kept, batches of 16" in done.stderr
     )
     card = json.loads((tmp_path / "out" / "card.json").read_text())
     assert card["recipe"]["start"] == "fashion-mnist-92" and card["recipe"]["epochs"] == 2

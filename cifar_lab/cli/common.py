@@ -156,8 +156,8 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="NAME_OR_FOLDER",
-        help="cifar10, fashion-mnist, mnist, synthetic, or a folder of images with one subfolder "
-        "a class",
+        help="cifar10, cifar100, cifar100-coarse, fashion-mnist, mnist, synthetic, or a folder of "
+        "images with one subfolder a class",
     )
     add_json_flag(parser, "print one JSON object on stdout and nothing else there")
 

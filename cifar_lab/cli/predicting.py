@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..data.names import shown
 from ..errors import InputError
 from . import common
 from .common import OK, WRONG
@@ -175,8 +176,9 @@ def _tell(classifier: Any, pictures: list[Picture], request: Request) -> bool:
             _print_json(file, next(answers), pixels, request)
         else:
             best = next(answers)
-            shown = ", ".join(f"{name} {share:.1%}" for name, share in best)
-            print(f"{file}: " + (f"unsure ({shown})" if _is_unsure(best, request) else shown))
+            text = ", ".join(f"{shown(name)} {share:.1%}" for name, share in best)
+            text = f"unsure ({text})" if _is_unsure(best, request) else text
+            print(f"{shown(file)}: {text}")
             if request.show_pixels:
                 _print_pixels(pixels)
     return len(read) < len(pictures)

@@ -126,7 +126,7 @@ def _parser() -> common.Parser:
         dest="start",
         metavar="RUNG_OR_BUNDLE",
         help="begin with the weights of a rung or bundle, or with keras:NAME[:FILE], a network of "
-        "keras.applications with ImageNet weights or a file's; none: with drawn ones",
+        "keras.applications with ImageNet weights or a file's; none: with random ones",
     )
     add(
         "--freeze",
@@ -206,10 +206,11 @@ def _request(args: argparse.Namespace) -> Request:
 
     pictures = adjusting.is_pictures(args.rung)
     if pictures:
-        if args.data:
-            raise InputError(f"--data {args.data}: {args.rung} is the folder of pictures already")
+        if args.data or "data" in dict(map(adjusting.parsed_field, args.set)):
+            raise InputError(f"--data: {args.rung} is the folder of pictures already")
         args.data, label, base = args.rung, own_pictures.LABEL, own_pictures.RECIPE
     else:
+        adjusting.refuse_no_folder(args.rung)
         label, base = networks.resolve(args.rung)
     recipe = _with_flags(base, args)
     own = not pictures and (networks.is_own(args.rung) or not networks.is_packaged(recipe))
@@ -372,6 +373,7 @@ def _several(request: Request, args: argparse.Namespace, argv: list[str]) -> int
             print(f"seed {seed}: test accuracy {card['test_accuracy']:.2%}{note}", flush=True)
     accuracies = [card["test_accuracy"] for card in cards]
     mean = statistics.fmean(accuracies)
+    where = common.shown_path(next(iter(folders.values())).parent)
     spread = statistics.stdev(accuracies) if len(accuracies) > 1 else None
     if args.as_json:
         runs = [{key: card.get(key) for key in ("bundle", *_JSON_KEYS)} for card in cards]
@@ -380,6 +382,7 @@ def _several(request: Request, args: argparse.Namespace, argv: list[str]) -> int
         return OK
     shown = f" +- {100 * spread:.2f}" if spread is not None else ""
     print(f"test accuracy {100 * mean:.2f}{shown} % (n = {len(cards)})")
+    print(f"saved in {where}/seed{args.seeds[0]} to seed{args.seeds[-1]}")
     return OK
 
 

@@ -10,7 +10,7 @@ names. Files are read and checked whole before anything is returned. Nothing her
 """
 
 from . import synthetic
-from .dataset import Dataset
+from .dataset import Dataset, picture_digests
 from .folders import folder_classes, read_labelled_folder
 from .layout import Splits, class_folders, images_below, left_out, splits_of
 from .names import same_classes
@@ -32,6 +32,7 @@ __all__ = [
     "images_below",
     "is_folder",
     "left_out",
+    "picture_digests",
     "limited",
     "load",
     "read_image",

@@ -20,7 +20,7 @@ from typing import IO, TypeVar, cast
 import numpy as np
 import PIL
 
-READER = 1  # raise it where a picture's pixels come out otherwise than before
+READER = 2  # raise it where a picture's pixels come out otherwise than before
 MAX_BYTES = 2 << 30  # of all files in the cache together
 ENDING = ".pictures"
 

@@ -42,8 +42,9 @@ def load_folder(
 ) -> Dataset:
     """Read a folder of images whole.
 
-    A picture that is in two splits, by its pixels as they are read, stays in the test set, or
-    leaves train for validation: what a network was trained on tests nothing.
+    Pictures that are the same, by their pixels as they are read, are there once: of a class the
+    first, of two splits that in the test set, or in validation rather than train. What a network
+    was trained on tests nothing.
 
     Args:
         name: the folder: class folders inside, or splits with the same class folders, see
@@ -75,6 +76,7 @@ def load_folder(
             both = f"{folders[0].relative_to(root)}/ and {folder.relative_to(root)}/"
             raise InputError(f"{name}: {both} have different classes ({listed(differ)})")
     _tell_two_classes(root, parts, notice)
+    parts = [_without_twins(root, part, notice) for part in parts]
     if splits is None:
         return replace(_drawn(root, parts[0], skipped, notice), name=name)
     train, test, val = parts[0], parts[1], parts[2] if len(parts) > 2 else None
@@ -231,12 +233,12 @@ def _judge_damage(
     if not skip:
         hint = "" if skip is None else " (`skip_damaged` leaves them out)"
         line = f"{root}: {counted(len(damaged), 'file')} cannot be read: "
-        for count, (name, why) in enumerate(damaged):
-            if count and len(line) + len(name) + len(why) > MAX_ERROR - len(hint):
-                line += "..., "
-                break
-            line += f"{name}: {why[:150]}; "
-        raise InputError(line[:-2] + hint)
+        whole = "; ".join(f"{name}: {why[:150]}" for name, why in damaged)
+        if len(line + whole + hint) > MAX_ERROR:
+            for name, why in damaged:
+                notice(f"{name}: {why[:150]}")
+            whole = f"{listed(name for name, _ in damaged)} (each is listed above)"
+        raise InputError(line + whole + hint)
     for part in parts:
         for file, label, _ in part.damaged:
             if label not in part.labels:
@@ -275,9 +277,10 @@ def _drawn(
     """A stratified fifth is the test set; copies of its pictures leave the rest."""
     counts = np.bincount(part.labels, minlength=len(part.classes))
     if counts.min() < 3:
+        fewest = counted(int(counts.min()), "image")
         raise InputError(
-            f"{root / part.classes[int(counts.argmin())]}: has {counts.min()} images; without "
-            "train/ and test/ a class needs at least 3, one of them for the test set"
+            f"{root / part.classes[int(counts.argmin())]}: has {fewest}; without train/ and test/ "
+            "a class needs at least 3, one of them for the test set"
         )
     rest, fifth = stratified_split(part.labels, TEST_FRACTION, 0, part.classes)
     notice(
@@ -304,6 +307,20 @@ def _drawn(
 
 def _digests(part: _Part) -> Iterator[bytes]:
     return (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in part.images)
+
+
+def _without_twins(root: Path, part: _Part, notice: Callable[[str], None]) -> _Part:
+    """`part` with the first of the pictures of a class that are the same, which a line tells."""
+    seen: set[tuple[int, bytes]] = set()
+    first = np.ones(len(part.labels), bool)
+    for i, mark in enumerate(zip(map(int, part.labels), _digests(part))):
+        first[i] = mark not in seen
+        seen.add(mark)
+    if first.all():
+        return part
+    copies = [_below(root, file) for file, is_first in zip(part.files, first) if not is_first]
+    notice(f"{root}: left out {counted(len(copies), 'copy', 'copies')}: {listed(copies)}")
+    return part.only(first)
 
 
 def _without_copies(

@@ -13,6 +13,9 @@ IGNORED = {
 }
 
 
+LONGEST = 100  # characters of a name that is listed; of a longer one, its ends
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is none of the user's."""
     return name.startswith(".") or name.lower() in IGNORED
@@ -39,9 +42,11 @@ def shown(name: str) -> str:
 def listed(names: Iterable[str], most: int = 3) -> str:
     """ "a, b, c, ..." """
     names = list(names)
-    return ", ".join([shown(n) for n in names[:most]] + ["..."] * (len(names) > most))
+    short = [n if len(n) <= LONGEST else f"{n[: LONGEST // 2]}...{n[-LONGEST // 2 :]}"
+             for n in map(shown, names[:most])]  # fmt: skip
+    return ", ".join(short + ["..."] * (len(names) > most))
 
 
-def counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str, plural: str = "") -> str:
     """ "1 picture", "1,200 pictures"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

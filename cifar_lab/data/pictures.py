@@ -6,7 +6,7 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -333,6 +333,8 @@ def _range(image: Image.Image, file: Container) -> tuple[float, float]:
     if file.low is not None and file.high is not None:
         if not (np.isfinite([file.low, file.high]).all() and file.low < file.high):
             raise Unreadable(f"its tags say that it goes from {file.low:g} to {file.high:g}")
+        if (file.low, file.high) == (0, 65535):
+            _refuse_few_levels(image)
         return file.low, file.high
     if image.mode == "F":
         return _float_range(image)
@@ -342,15 +344,34 @@ def _range(image: Image.Image, file: Container) -> tuple[float, float]:
             f"holds {kind} numbers of {file.bits} bits, and no tag (SMinSampleValue, "
             "SMaxSampleValue) says what is black and what is white"
         )
-    return 0, 2 ** (file.bits or 16) - 1
+    bits = file.bits or 16
+    if bits == 16:
+        _refuse_few_levels(image)
+    return 0, 2**bits - 1
+
+
+def _refuse_few_levels(image: Image.Image) -> None:
+    """Raises Unreadable where a picture of 16 bits uses 12 or fewer of them: as it stands it is
+    nearly black, and nothing says whether it is meant to be."""
+    high = max(values.max() for values in _bands(image))
+    if 0 < high < 4096:
+        raise Unreadable(
+            f"holds 16-bit values up to {high} only, of 65,535, and no tag says that this is "
+            "white: save it with 8 bits"
+        )
+
+
+def _bands(image: Image.Image) -> Iterator[np.ndarray]:
+    """The values of a picture, some rows at a time."""
+    rows = max(1, _BAND // image.width)
+    for y in range(0, image.height, rows):
+        yield np.asarray(image.crop((0, y, image.width, min(y + rows, image.height))))
 
 
 def _float_range(image: Image.Image) -> tuple[float, float]:
     """0 to 1 or 0 to 255, by what a picture of floats holds. Raises Unreadable."""
     low, high = np.inf, -np.inf
-    rows = max(1, _BAND // image.width)
-    for y in range(0, image.height, rows):
-        values = np.asarray(image.crop((0, y, image.width, min(y + rows, image.height))))
+    for values in _bands(image):
         if not np.isfinite(values).all():
             raise Unreadable("holds numbers that are not finite")
         low, high = min(low, values.min()), max(high, values.max())

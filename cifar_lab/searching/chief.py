@@ -12,7 +12,7 @@ def serve(oracle, host, port, started=lambda port: None, watch=lambda: None):
     watch: called about twice a second.
 
     Raises:
-        OSError: the address cannot be had.
+        OSError: the address could not be loaded.
     """
     from concurrent import futures
 

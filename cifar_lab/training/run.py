@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from .. import __version__, bundles, networks, provenance
+from .. import __version__, bundle_data, bundles, networks, provenance
 from .. import recipe as recipes
 from ..data import Dataset, limited
 from ..errors import InputError, reason
@@ -68,6 +68,7 @@ def train(
     if limit is not None:
         dataset = limited(dataset, limit, seed)
     plan = Plan.of(recipe, dataset, seed)
+    bundle_data.check_start(recipe, dataset, notice)
     run = _Run(plan, output, command, notice, test, _identity(plan, rung, limit))
     bundles.prepare(output, bytes_needed=0)
     with bundles.locked(output):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,11 @@ from typing import Any
 import keras
 
 from .. import backend, bundles, calibration, evaluation
+from ..data import Dataset, picture_digests
 from ..report import figures
 from .trainer import HISTORY_FIELDS, Trainer
+
+MOST_PICTURES = 20_000  # of a folder whose card has a digest of each
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,15 @@ def _card(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) ->
             "test_sha256": dataset.test_sha256(),
             "note": dataset.note,
             **({"skipped": list(dataset.skipped)} if dataset.skipped else {}),
+            **_pictures(dataset),
         },
         "data_sha256": run["data_sha256"],
         "model_sha256": bundles.file_sha256(folder / "model.keras"),
     }
+
+
+def _pictures(dataset: Dataset) -> dict:
+    """Digests of what was trained on, for a folder of pictures that are not too many."""
+    if not os.path.isabs(dataset.name) or len(dataset.train_images) > MOST_PICTURES:
+        return {}
+    return {"train_pictures": " ".join(sorted(set(picture_digests(dataset.train_images))))}

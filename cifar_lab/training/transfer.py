@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +90,8 @@ def _begin_from_application(network: keras.Model, recipe: Recipe, name: str, fil
 
     options = {k: v for k, v in recipe.builder_options.items() if k not in ("network", "dropout")}
     try:
-        with backend.quiet_stderr():
+        # Keras tells of its download on stdout
+        with contextlib.redirect_stdout(sys.stderr), backend.quiet_stderr():
             trained = keras_applications.features(
                 name, recipe.input_shape, file or "imagenet", options
             )
@@ -99,7 +102,7 @@ def _begin_from_application(network: keras.Model, recipe: Recipe, name: str, fil
     ) as error:  # a download, a file of another network: Keras raises nearly anything
         what = f"the weights in {file}" if file else "ImageNet weights"
         raise InputError(
-            f"recipe field start: {name}: {what} cannot be had ({reason(error)[:200]})"
+            f"recipe field start: {name}: {what} could not be loaded ({reason(error)[:200]})"
             + ("" if file else f"; a file of them is named by keras:{name}:FILE")
         ) from None
     *ours, last = _with_weights(network)
