@@ -19,12 +19,8 @@ from .recipe import Augmentation, Recipe
 HEAD_SHARE, FINE_RATE = 0.25, 0.25
 #: See `for_data` and `for_few`.
 FEW_IMAGES, STEPS_AN_EPOCH = 2_000, 12
-STEPS_FROM_TRAINED, STEPS_OF_SHIFTED, STEPS_FROM_RANDOM, STEPS_OF_OWN_PICTURES = (
-    720,
-    1800,
-    2000,
-    180,
-)
+STEPS_FROM_TRAINED, STEPS_OF_SHIFTED, STEPS_FROM_RANDOM = 720, 1_800, 2_000
+STEPS_OF_OWN_PICTURES = 180
 MIRRORED_AND_SHIFTED = Augmentation(
     width_shift_range=0.1, height_shift_range=0.1, horizontal_flip=True, fill_mode="reflect"
 )
@@ -61,6 +57,8 @@ def adjusted(
         if freeze is None and not found.head_share:
             found = replace(found, head_share=HEAD_SHARE, fine_rate=FINE_RATE)
     if freeze is not None:
+        if isinstance(freeze, bool):
+            raise InputError(f"`freeze`: must be a number or 'features', received {freeze}")
         if not found.start:
             raise InputError("`freeze`: needs trained weights to begin with (`start`)")
         if freeze == "features":

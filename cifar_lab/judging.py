@@ -44,8 +44,15 @@ class Subject:
 
     @property
     def outputs(self) -> int:
-        is_file = isinstance(self.model, inference.Classifier)
-        return len(self.model.classes) if is_file else self.model.output_shape[-1]
+        if isinstance(self.model, inference.Classifier):
+            return len(self.model.classes)
+        count = len(getattr(self.model, "outputs", [None]))
+        if count != 1 or self.model.output_shape[-1] == 1:
+            raise InputError(
+                f"{self.name}: has {count} {'output' if count == 1 else 'outputs'}, where a "
+                "probability for each class is needed"
+            )
+        return self.model.output_shape[-1]
 
     @property
     def temperature(self) -> float | None:

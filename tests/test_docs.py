@@ -173,7 +173,8 @@ def test_tables_are_those_of_the_results(command, table):
 
 
 def test_which_tables_are_generated():
-    expected = {"ablation", "batches", "budget", "calibration", "latency", "sizes", "strategies"}
+    expected = {"ablation", "batches", "budget", "calibration", "latency", "rungs", "sizes"}
+    expected |= {"strategies", "transfer"}
     assert {param.id for param in generated()} == expected
 
 

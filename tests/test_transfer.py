@@ -374,6 +374,8 @@ def test_flags_make_the_recipe(folder, base):
         (["--freeze", "all"], ["must be a whole number of layers, or features"]),
         (["--from", "nowhere"], ["'nowhere': is neither a rung"]),
         (["--from", "keras:Nothing"], ["--from keras:Nothing: must be keras:NAME"]),
+        (["--epochs", "2", "--set", "epochs=3"], ["--set epochs: is set twice"]),
+        (["--set", "momentum=0.5", "--set", "momentum=0.6"], ["--set momentum: is set twice"]),
         (["--size", "3"], ["--size: must be a whole number of pixels from 8"]),
         (["--seeds", "3"], ["must be A:B"]),
         (["--seeds", "5:5"], ["must be A:B"]),

@@ -206,7 +206,7 @@ def _request(args: argparse.Namespace) -> Request:
 
     pictures = adjusting.is_pictures(args.rung)
     if pictures:
-        if args.data or "data" in dict(map(adjusting.parsed_field, args.set)):
+        if args.data or "data" in _set_fields(args):
             raise InputError(f"--data: {args.rung} is the folder of pictures already")
         args.data, label, base = args.rung, own_pictures.LABEL, own_pictures.RECIPE
     else:
@@ -261,7 +261,19 @@ def _with_flags(recipe: Recipe, args: argparse.Namespace) -> Recipe:
             value = "" if value == "none" else value
             flag = f"--{name.replace('_', '-')}"
             recipe = recipes.changed(recipe, {name: value}, flag)
-    return adjusting.adjusted(recipe, fields=dict(map(adjusting.parsed_field, args.set)))
+    return adjusting.adjusted(recipe, fields=_set_fields(args))
+
+
+def _set_fields(args: argparse.Namespace) -> dict[str, Any]:
+    """What --set says, by field. Raises InputError for a field that is set twice."""
+    from .. import adjusting
+
+    found: dict[str, Any] = {}
+    for name, value in map(adjusting.parsed_field, args.set):
+        if name in found or getattr(args, name, None) is not None:
+            raise InputError(f"--set {name}: is set twice")
+        found[name] = value
+    return found
 
 
 def _file_name(data_name: str) -> str:
@@ -306,7 +318,7 @@ def _for_few(request: Request, dataset: Dataset, args: argparse.Namespace) -> Re
     """The request as few pictures need it, which a line says; what flags say stays."""
     from .. import adjusting
 
-    given = {adjusting.parsed_field(text)[0] for text in args.set}
+    given = set(_set_fields(args))
     given |= {name for name in ("epochs", "start") if getattr(args, name) is not None}
     if args.recipe:
         given |= set(common.read_json(args.recipe))
