@@ -370,6 +370,10 @@ def search(
     dataset = data_sets.load(data_name, where, recipe.input_shape, notice or _silent)
     if trial_images is not None:
         data_sets.check_limit(dataset, trial_images, "trial_images")
+    given = {"epochs", *found}
+    line = adjusting.for_data(recipe, label, dataset, trial_images, given)[1]
+    if line and notice:
+        notice(line)
     request = requests.Request(
         networks.portable(recipe_or_rung),
         strategy,

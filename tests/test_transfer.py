@@ -1,5 +1,6 @@
 """Training that begins with trained weights, and images that count unequally."""
 
+import csv
 import dataclasses
 import json
 import shutil
@@ -514,6 +515,19 @@ def test_a_rungs_command_on_a_folder_says_what_it_does(folder, tmp_path):
     assert (
         card["start_sha256"] == bundles.read_card(bundles.find("fashion-mnist-92"))["model_sha256"]
     )
+
+
+def test_a_search_on_few_pictures_trains_as_train_does(folder, tmp_path):
+    pytest.importorskip("keras_tuner")
+    out, data_flags = tmp_path / "search", ("--data", folder)
+    few_trials = ("--range", "learning_rate=0.1:0.2", "--max-trials", 1, "--trial-epochs", 2)
+    done = run_here("tune.py", "cifar10-90", *data_flags, *few_trials, "--output", out)
+    assert done.returncode == 0, done.stderr
+    assert "few pictures: beginning with cifar10-90's own weights, batches of 16" in done.stderr
+    (row,) = csv.DictReader((out / "trials.csv").read_text().splitlines())
+    flags = ("--recipe", out / "best_recipe.json", "--epochs", 2, "--output", tmp_path / "out")
+    trained = run_json("train.py", "cifar10-90", *data_flags, *flags, here=True)
+    assert trained["val_accuracy"] == pytest.approx(float(row["score"]))
 
 
 def test_several_seeds_give_mean_and_spread_and_go_on(folder, base, tmp_path):

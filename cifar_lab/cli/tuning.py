@@ -218,7 +218,7 @@ def _request(
 ) -> Request:
     """What decides the search; reads the data, for their digest. A network of the user's own is
     built first, to refuse a wrong one at once."""
-    from .. import data, networks
+    from .. import adjusting, data, networks
     from ..searching.request import Request
 
     data_name = common.data_place(args.data or recipe.data)
@@ -227,6 +227,10 @@ def _request(
     dataset = data.load(data_name, args.data_dir, recipe.input_shape, notice)
     if args.trial_images:
         data.check_limit(dataset, args.trial_images, "trial_images")
+    given = {"epochs", *ranges}
+    line = adjusting.for_data(recipe, args.rung, dataset, args.trial_images, given)[1]
+    if line:
+        notice(line)
     return Request(
         rung=networks.portable(args.rung),
         strategy=args.strategy,

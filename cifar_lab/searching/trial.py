@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-from .. import backend, bundles, data, networks
+from .. import adjusting, backend, bundles, data, networks
 from .. import recipe as recipes
 from ..errors import InputError, reason
 from ..report import results
@@ -66,6 +66,9 @@ def _train(folder, request):
 
     recipe = recipes.changed(networks.resolve(request["rung"])[1], request["fields"], "trial")
     dataset = data.load(request["data"], request["data_dir"], recipe.input_shape)
+    recipe, _ = adjusting.for_data(
+        recipe, request["rung"], dataset, request["limit"], set(request["fields"])
+    )
     output = folder / "run"
     watch = (
         [_behind(folder, output, request["objective"], request["direction"], recipe)]
