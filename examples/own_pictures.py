@@ -27,9 +27,9 @@ def main(folder="photos-example", *pictures):
     if len(sys.argv) == 1:
         draw_pictures(Path(folder))
     output = "runs/own-pictures-example"
-    # 32 pixels for the drawn pictures; for photos leave `size` out
-    size = 32 if len(sys.argv) == 1 else None
-    cifar_lab.train(folder, output=output, size=size, overwrite=True, notice=print)
+    # small and quick for the drawn pictures; photos need neither
+    quick = {"size": 32, "epochs": 20} if len(sys.argv) == 1 else {}
+    cifar_lab.train(folder, output=output, overwrite=True, notice=print, **quick)
     pictures = pictures or sorted(map(str, Path(folder).glob("*/*")))[::20]
     for picture, best in zip(pictures, cifar_lab.load(output).classify(pictures, top=2)):
         print(f"{picture}: " + ", ".join(f"{name} {share:.1%}" for name, share in best))

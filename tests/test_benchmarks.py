@@ -89,6 +89,7 @@ def test_wrong_requests_of_the_engines(args, words):
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_ladder_over_seeds_without_tensorflow(tmp_path, fashion):
     """A few steps a run, as on a GPU machine that has JAX alone."""
     pytest.importorskip("jax")

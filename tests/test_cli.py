@@ -647,7 +647,7 @@ def test_no_space_left_is_said_before_training(tmp_path, fashion, monkeypatch):
 
 def test_images_of_one_pixel_and_of_three_rows_are_read(photos, tmp_path):
     Image.new("RGB", (1, 1), (255, 0, 0)).save(photos / "r" / "one.png")
-    Image.new("RGB", (3000, 3), (255, 0, 0)).save(photos / "r" / "wide.png")
+    Image.new("RGB", (3000, 3), (250, 0, 0)).save(photos / "r" / "wide.png")
     dataset = data.load(str(photos), input_shape=(32, 32, 3))
     assert len(dataset.train_labels) + len(dataset.test_labels) == 36 + 2
 

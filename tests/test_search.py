@@ -21,7 +21,7 @@ from cifar_lab.errors import InputError
 from cifar_lab.models.searchable import Choice, Number, searchable
 from cifar_lab.searching import picture, space, table
 from cifar_lab.searching.ranges import Range
-from support import ROOT, command_env, run, run_json, write_fashion
+from support import ROOT, command_env, run, run_here, run_json, write_fashion
 
 pytest.importorskip("keras_tuner", reason="keras-tuner is not installed (the tune extra)")
 RECIPE = ladder.get("fashion-mnist-92").recipe
@@ -400,7 +400,9 @@ def test_every_moment_of_a_kill(tmp_path, strategy, monkeypatch):
     raise AssertionError("more writes than moments")
 
 
-@pytest.mark.parametrize("strategy", ["hyperband", "bayesian"])
+@pytest.mark.parametrize(
+    "strategy", ["hyperband", pytest.param("bayesian", marks=pytest.mark.slow)]
+)
 def test_kerastuners_own_strategies_run_to_their_end(tmp_path, strategy):
     if strategy == "bayesian":
         pytest.importorskip("sklearn")
@@ -567,9 +569,9 @@ def test_a_search_and_its_best_recipe(small_data, tmp_path):
     ][0]["first_trial"] == 0
     assert not list(out.rglob("model.keras"))
     # more trials go on with those there were; the best recipe gives its trial's figure
-    more = run_json(*request, "--max-trials", 3)
+    more = run_json(*request, "--max-trials", 3, here=True)
     assert more["trials"] == 3 and trials_of(out)[:2] == rows
-    told = run(*request, "--max-trials", 3).stdout.splitlines()[
+    told = run_here(*request, "--max-trials", 3).stdout.splitlines()[
         -1
     ]  # nothing left to do: where the best is, with its data
     assert (
@@ -593,6 +595,7 @@ def test_a_search_and_its_best_recipe(small_data, tmp_path):
         small_data,
         "--output",
         tmp_path / "trained",
+        here=True,
     )
     assert trained["val_accuracy"] == float(best["score"])
     for changed, words in (
@@ -601,7 +604,7 @@ def test_a_search_and_its_best_recipe(small_data, tmp_path):
         (("--strategy", "random"), "another strategy"),
         (("--range", "batch_size=8,16"), "another range of batch_size"),
     ):
-        refused = run(*request, "--max-trials", 4, *changed)
+        refused = run_here(*request, "--max-trials", 4, *changed)
         assert (
             refused.returncode == 2 and words in refused.stderr and refused.stderr.count("\n") == 1
         ), refused.stderr
@@ -619,7 +622,7 @@ def test_a_search_over_optimizers_and_activations(small_data, tmp_path):
     )
     flags = [word for text in ranges for word in ("--range", text)]
     request = ("tune.py", "fashion-mnist-92", *flags, "--data-dir", small_data, "--output", out)
-    done = run(*request, "--trial-epochs", 1, "--max-trials", 3)
+    done = run_here(*request, "--trial-epochs", 1, "--max-trials", 3)
     assert done.returncode == 0, done.stderr
     rows = trials_of(out)
     assert {r["status"] for r in rows} == {"completed"} and len(rows) == 3
@@ -646,6 +649,7 @@ def test_a_search_over_optimizers_and_activations(small_data, tmp_path):
         small_data,
         "--output",
         tmp_path / "trained",
+        here=True,
     )
     assert trained["val_accuracy"] == float(best["score"])
 
@@ -654,7 +658,7 @@ def test_a_search_over_optimizers_and_activations(small_data, tmp_path):
 def test_a_network_that_its_builder_refuses_is_a_failed_trial(small_data, tmp_path):
     out = tmp_path / "search"
     request = ("tune.py", "fashion-mnist-95", "--data-dir", small_data, "--output", out)
-    done = run(*request, "--trial-epochs", 1, "--max-trials", 2, "--range", "convolutions=1,2")
+    done = run_here(*request, "--trial-epochs", 1, "--max-trials", 2, "--range", "convolutions=1,2")
     assert done.returncode == 0, done.stderr
     rows = {r["convolutions"]: r for r in trials_of(out)}
     assert (rows["1"]["status"], rows["2"]["status"]) == ("failed", "completed")
@@ -663,7 +667,7 @@ def test_a_network_that_its_builder_refuses_is_a_failed_trial(small_data, tmp_pa
 
 def test_a_trial_that_diverges_is_recorded_and_the_search_goes_on(small_data, tmp_path):
     out = tmp_path / "search"
-    done = run(
+    done = run_here(
         "tune.py",
         "fashion-mnist-92",
         "--data-dir",
