@@ -8,6 +8,7 @@ that the gradient has a factor 1 / N.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .activations import sigmoid, softmax
 from .layers import Array
@@ -16,7 +17,7 @@ from .layers import Array
 EPSILON = 1e-7
 
 
-def one_hot(labels: Array, classes: int, dtype: type = np.float64) -> Array:
+def one_hot(labels: Array, classes: int, dtype: DTypeLike = np.float64) -> Array:
     """Class numbers (N,) -> (N, classes), 1 at the class and 0 elsewhere."""
     return np.eye(classes, dtype=dtype)[labels]
 
@@ -128,6 +129,5 @@ class WorstHinge(Loss):
         return np.maximum(((1 - t) * y).max(-1) - (t * y).sum(-1) + 1, 0)
 
     def gradient(self, y: Array, t: Array) -> Array:
-        wrong = (1 - t) * y
-        worst = one_hot(wrong.argmax(-1), y.shape[-1]) * (1 - t)
+        worst = one_hot(((1 - t) * y).argmax(-1), y.shape[-1], y.dtype) * (1 - t)
         return (self.each(y, t) > 0)[:, None] * (worst - t) / len(y)
