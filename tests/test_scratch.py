@@ -134,7 +134,7 @@ BOTH = [(case, False) for case in LAYERS] + [(c, True) for c in LAYERS if "norma
 
 
 @pytest.mark.parametrize("case, training", BOTH)
-def test_layer_is_equal_to_keras_and_to_the_numerical_gradient(case, training):
+def test_layer_is_equal_to_keras(case, training):
     make, shape = LAYERS[case]
     model = of_one_layer(make, shape)
     network = scratch.load(model)
@@ -143,13 +143,11 @@ def test_layer_is_equal_to_keras_and_to_the_numerical_gradient(case, training):
     assert y.dtype == np.float64
     cotangent = rng(2).normal(size=y.shape)
     by_x = network.backward(cotangent)
-    gradients = [g.copy() for g in network.gradients]
-
     keras_y, keras_by_x, keras_gradients = with_keras(model, x, cotangent, training)
     assert_equal(y, keras_y, "output")
     assert_equal(by_x, keras_by_x, "gradient by the input")
-    assert len(gradients) == len(keras_gradients)
-    for ours, theirs in zip(gradients, keras_gradients):
+    assert len(network.gradients) == len(keras_gradients)
+    for ours, theirs in zip(network.gradients, keras_gradients):
         assert_equal(ours, theirs, "gradient by a weight")
     for layer in network.layers.values():
         if isinstance(layer, scratch.BatchNormalization):
@@ -157,16 +155,36 @@ def test_layer_is_equal_to_keras_and_to_the_numerical_gradient(case, training):
             assert_equal(layer.moving_mean, mean, "moving mean")
             assert_equal(layer.moving_variance, variance, "moving variance")
 
+
+@pytest.mark.parametrize("case, training", BOTH)
+def test_layer_has_the_numerical_gradient(case, training):
+    make, shape = LAYERS[case]
+    network = scratch.load(of_one_layer(make, shape))
+    x = rng(1).normal(size=(3, *shape))
+    cotangent = rng(2).normal(size=network.forward(x, training).shape)
+    by_x = network.backward(cotangent)
+
     def value():
         return (network.forward(x, training) * cotangent).sum()
 
-    if not training:
-        assert_equal(by_x, scratch.numerical_gradient(value, x), "numerical, by the input")
-    else:  # small beside what it is a sum of: the differences cancel
-        by_x_numerically = scratch.numerical_gradient(value, x)
-        np.testing.assert_allclose(by_x, by_x_numerically, rtol=1e-5, atol=1e-7)
+    assert_equal(by_x, scratch.numerical_gradient(value, x), "by the input")
+    gradients = [g.copy() for g in network.gradients]
     for weight, gradient in zip(network.weights, gradients):
-        assert_equal(gradient, scratch.numerical_gradient(value, weight), "numerical, by a weight")
+        assert_equal(gradient, scratch.numerical_gradient(value, weight), "by a weight")
+
+
+def test_a_frozen_normalisation_learns_nothing_in_training():
+    model = of_one_layer(layers.BatchNormalization, (4,))
+    model.layers[0].trainable = False
+    network = scratch.load(model)
+    x = rng(1).normal(size=(6, 4))
+    expected = keras.ops.convert_to_numpy(model(x, training=True))
+    assert_equal(network.forward(x, training=True), expected)
+    assert network.weights == []
+    (layer,) = network.layers.values()
+    *_, mean, variance = model.get_weights()
+    np.testing.assert_array_equal(layer.moving_mean, mean)
+    np.testing.assert_array_equal(layer.moving_variance, variance)
 
 
 @pytest.mark.parametrize("make", [lambda: layers.MaxPooling2D(3, 2), layers.GlobalMaxPooling2D])
@@ -511,6 +529,17 @@ def test_step_leaves_what_is_not_trainable():
     for w, old in zip(first.weights, before):
         np.testing.assert_array_equal(w, old)
     assert not np.array_equal(network.weights[0], last)
+
+
+def test_what_nothing_reads_has_no_gradient():
+    network = small_mlp()
+    affine = scratch.Affine(np.ones((2, 3)))
+    network.add(affine, "aside", ["input"])
+    network.add(scratch.Softmax(), "last", ["3_affine"])
+    affine.gradients = [np.ones((2, 3))]  # of an earlier pass
+    y = network.forward(rng(1).normal(size=(4, 2)))
+    assert network.backward(y).shape == (4, 2)
+    np.testing.assert_array_equal(affine.gradients[0], np.zeros((2, 3)))
 
 
 def test_predict_in_batches_and_of_whole_numbers():

@@ -1,4 +1,4 @@
-"""The numerical gradient: slow, and without a formula to get wrong. The check of all others."""
+"""The numerical gradient: slow, with no formula to get wrong, and so the check of all others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def numerical_gradient(function: Callable[[], float], x: Array, step: float = 1e
     (f(x + h) - f(x - h)) / 2h: its error falls with h^2, that of the one-sided one with h.
 
     Args:
-        function: reads `x`, which is changed in place for it and put back.
+        function: reads `x`, which is changed in place between calls and put back.
         x: float64, any shape.
         step: h.
 

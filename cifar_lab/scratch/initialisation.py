@@ -3,8 +3,8 @@
 A sum of n values of variance 1 has variance n, so weights of variance 1 / n keep it (Xavier). A
 relu throws half of it away, so 2 / n (He). Variances and truncation are `keras.initializers`'.
 
-Each function takes the shape, of a dense kernel (inputs, units), a convolution's (rows, columns,
-inputs, outputs) or any other, and a generator; and gives float64.
+Each function takes a shape - (inputs, units) for a dense kernel, (rows, columns, inputs, outputs)
+for a convolution's - and most a generator, and returns float64.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def he_uniform(shape: Shape, generator: np.random.Generator) -> Array:
 
 
 def he_normal(shape: Shape, generator: np.random.Generator) -> Array:
-    """The same variance, normal cut off at two deviations: sqrt(2 / fan in), not 2 / sqrt(...)."""
+    """The same variance, normal cut off at two deviations: sqrt(2 / n), not 2 / sqrt(n)."""
     return _cut_normal(shape, generator, math.sqrt(2 / fans(shape)[0]))
 
 

@@ -1,12 +1,12 @@
-"""The layers that neither slide over the picture nor act on each value alone.
+"""What a layer is, and the layers that neither slide over a picture nor only bend values.
 
 Every layer of this package is a `Layer`: `forward(x, training)` computes, and keeps what the way
 back needs; `backward(gradient)` takes the gradient of the loss by what the layer gave, keeps the
 gradient by each of its weights, and returns the gradient by its input. That is the whole of
 backpropagation (Rumelhart, Hinton and Williams 1986): the chain rule, one layer at a time.
 
-Pictures are arrays (N, height, width, channels). The arithmetic has the type of what comes in, so
-float64 in is float64 throughout, which the gradient check wants.
+Pictures are arrays (N, height, width, channels). What comes in sets the type:
+float32 stays float32, and float64, which the gradient check needs, stays float64.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Layer:
         self.trainable = True
 
     def forward(self, x: Any, training: bool = False) -> Array:
-        """The layer's output for the input `x`; `training` matters to Dropout and normalisation."""
+        """The layer's output for the input `x`; only Dropout and normalisation heed `training`."""
         raise NotImplementedError
 
     def backward(self, gradient: Array) -> Any:
@@ -50,7 +50,7 @@ class Affine(Layer):
         bias: b, (units,), or None.
 
     With g the gradient by y: W gets xT g, b gets the sum of g over the samples, x gets g WT. The
-    shapes leave no other product (CS231n, "Vector, matrix and tensor derivatives").
+    shapes allow no other product (CS231n, "Vector, matrix and tensor derivatives").
     """
 
     def __init__(self, kernel: Array, bias: Array | None = None) -> None:
@@ -140,7 +140,7 @@ class Add(Layer):
 
 
 class Dropout(Layer):
-    """In training, each value is zero with probability `rate`, and the others grow to make up.
+    """In training, each value becomes zero with probability `rate`; the others grow to make up.
 
     Srivastava et al. (2014), "inverted": divided by 1 - rate here, so that nothing changes outside
     training.
@@ -206,6 +206,7 @@ class BatchNormalization(Layer):
     def forward(self, x: Array, training: bool = False) -> Array:
         """(N, ..., channels) -> the same shape."""
         axes = tuple(range(x.ndim - 1))
+        training = training and self.trainable  # frozen, it keeps its statistics, as in Keras
         if training:
             mean, variance = x.mean(axes), x.var(axes)
             keep = self.momentum

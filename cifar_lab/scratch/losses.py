@@ -62,7 +62,7 @@ class BinaryCrossEntropy(Loss):
 
 
 class SigmoidCrossEntropy(Loss):
-    """The same of scores, before the sigmoid: the two together have the gradient sigmoid(y) - t.
+    """The same from scores, before the sigmoid: the two together have the gradient sigmoid(y) - t.
 
     Written max(y, 0) - y t + log(1 + exp(-|y|)), nothing overflows.
     """
@@ -86,7 +86,7 @@ class CategoricalCrossEntropy(Loss):
 
 
 class SoftmaxCrossEntropy(Loss):
-    """The same of scores, before the softmax: the two together have the gradient softmax(y) - t.
+    """The same from scores, before the softmax: the two together have the gradient softmax(y) - t.
 
     -t_i / p_i from the cross-entropy times the softmax's p_i (1 - p_i) and -p_i p_j: all divisions
     cancel (Bishop 2006, eq. 4.109). It never vanishes while the answer is wrong.
@@ -101,7 +101,7 @@ class SoftmaxCrossEntropy(Loss):
 
 
 class MultiClassHinge(Loss):
-    """How far each wrong score is above the right one less a margin of 1; nothing beyond it.
+    """How far each wrong score intrudes on a margin of 1 below the right one.
 
     sum over j != right of max(0, y_j - y_right + 1), Weston and Watkins (1999), as in CS231n.
     """
@@ -120,7 +120,7 @@ class MultiClassHinge(Loss):
 
 
 class WorstHinge(Loss):
-    """The same of the worst wrong class alone, max(0, max y_j - y_right + 1).
+    """The same for the worst wrong class alone, max(0, max y_j - y_right + 1).
 
     Crammer and Singer (2001); Keras' `CategoricalHinge`, which takes a wrong score below 0 for 0.
     """

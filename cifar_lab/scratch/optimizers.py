@@ -15,7 +15,7 @@ from .layers import Array
 
 
 class Optimizer:
-    """Remembers, and updates one weight at a time.
+    """What all optimizers share: they update one weight at a time, and remember.
 
     Args:
         learning_rate: how far a step goes.
@@ -33,7 +33,7 @@ class Optimizer:
         """One step; `gradients` are in the order and the shapes of `weights`.
 
         Raises:
-            ValueError: other weights than in the first step, or as many gradients as not weights.
+            ValueError: the lists differ in length, or from the first step's.
         """
         if not self._memories:
             self._memories = [{} for _ in weights]
