@@ -4,7 +4,7 @@
     training.py      train.py                 predicting.py    predict.py
     testing.py       evaluate.py              exporting.py     export.py
     tuning.py        tune.py                  recording.py     python -m cifar_lab record
-    calibrating.py   python -m cifar_lab calibrate
+    learning.py      learn.py                 calibrating.py   python -m cifar_lab calibrate
 
 Each parses its arguments into a request, calls the library, and prints. Keras takes seconds to
 import, so each imports what it needs once its arguments are right; and none imports the ladder or
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import calibrating, exporting, predicting, recording, testing, training, tuning
+from . import calibrating, exporting, learning, predicting, recording, testing, training, tuning
 from .common import (
     INTERRUPTED,
     OK,
@@ -42,6 +42,7 @@ __all__ = [
     "evaluate",
     "export",
     "guarded",
+    "learn",
     "main",
     "positive",
     "predict",
@@ -56,6 +57,7 @@ COMMANDS = {
     "predict": predicting.run,
     "export": exporting.run,
     "tune": tuning.run,
+    "learn": learning.run,
     "record": recording.run,
     "calibrate": calibrating.run,
 }
@@ -84,6 +86,11 @@ def export(argv: Sequence[str] | None = None) -> int:
 def tune(argv: Sequence[str] | None = None) -> int:
     """tune.py, as `train`."""
     return _script("tune", argv)
+
+
+def learn(argv: Sequence[str] | None = None) -> int:
+    """learn.py, as `train`."""
+    return _script("learn", argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,125 @@
+"""learn.py: the lectures' experiments, one command each."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import paths
+from ..errors import InputError
+from . import common
+from .common import OK
+
+DEFAULT_OUTPUT = "runs/lessons"
+
+
+def run(argv: list[str]) -> int:
+    """The command: returns the exit code. Raises InputError."""
+    args = _parse(argv)
+    from .. import lessons
+
+    if args.list:
+        return _list(lessons.lessons(), args.as_json)
+    lesson = lessons.get(args.lesson)
+    notice = common.Notice()
+    sources = lessons.Sources(args.data_dir, args.photo, notice)
+    if args.photo and "photo" not in lesson.needs:
+        raise InputError(f"--photo: {lesson.name} looks at no photo")
+    start = time.perf_counter()
+    outcome = lesson.run(sources)
+    seconds = time.perf_counter() - start
+    drawn = _draw(lesson, outcome, args.output, notice)
+    if args.as_json:
+        common.print_json(
+            {
+                "lesson": lesson.name,
+                "title": lesson.title,
+                "source": lesson.source,
+                "data": outcome.data,
+                "numbers": [number.as_dict() for number in outcome.numbers],
+                "seen": outcome.seen,
+                "picture": str(drawn) if drawn else None,
+                "seconds": round(seconds, 2),
+            }
+        )
+    else:
+        print(_told(lesson, outcome, drawn))
+    return OK
+
+
+def _parse(argv: list[str]) -> Any:
+    parser = common.Parser(
+        prog="learn.py",
+        description="Run one of the lectures' experiments: its numbers beside what each should be, "
+        "and a picture.",
+    )
+    parser.add_argument("lesson", nargs="?", metavar="LESSON", help="one of --list")
+    parser.add_argument("--list", action="store_true", help="show the lessons and stop")
+    parser.add_argument(
+        "--output", metavar="DIR", help=f"folder of the picture (default: {DEFAULT_OUTPUT})"
+    )
+    parser.add_argument("--photo", metavar="FILE", help="a picture of your own, where one is used")
+    common.add_data_dir_flag(parser)
+    common.add_json_flag(parser, "print one JSON object on stdout and nothing else there")
+    args = parser.parse_args(argv)
+    if args.list and args.lesson:
+        parser.error("--list: takes no lesson")
+    if not args.list and not args.lesson:
+        parser.error("a lesson is missing: --list shows them")
+    return args
+
+
+def _list(known: dict, as_json: bool) -> int:
+    if as_json:
+        common.print_json({name: lesson.title for name, lesson in known.items()})
+    else:
+        width = max(map(len, known))
+        for name, lesson in known.items():
+            print(f"{name:{width}}  {lesson.title}")
+    return OK
+
+
+def _draw(lesson: Any, outcome: Any, output: str | None, notice: Any) -> Path | None:
+    """The picture's path; None, with a line, where it could not be drawn."""
+    if outcome.draw is None:
+        return None
+    from ..lessons import picture
+    from ..report import figures
+
+    folder = Path(output) if output else paths.home() / DEFAULT_OUTPUT
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"`output` {folder}: cannot be made ({error.strerror})") from None
+    path = folder / f"{lesson.name}.png"
+    return path if figures.attempt(notice, picture.save, path, outcome, lesson.title) else None
+
+
+def _told(lesson: Any, outcome: Any, drawn: Path | None) -> str:
+    lines = [lesson.title, f"(from {lesson.source})", ""]
+    if outcome.data:
+        lines.insert(2, f"on {outcome.data}")
+    width = max((len(number.name) for number in outcome.numbers), default=0)
+    for number in outcome.numbers:
+        line = f"{number.name:{width}}  {shown(number.value)}"
+        if number.expected is not None:
+            line += "  as it should be" if number.right else f"  should be {shown(number.expected)}"
+        if number.printed is not None:
+            line += f"  (the slide has {number.printed})"
+        lines.append(line)
+        if number.why:
+            lines.append(f"{'':{width}}  {number.why}")
+    lines += ["", outcome.seen]
+    if drawn:
+        lines.append(f"picture: {drawn}")
+    return "\n".join(lines)
+
+
+def shown(value: Any) -> str:
+    """A number with five figures, or nested lists of them."""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return "[" + ", ".join(shown(item) for item in value) + "]"
+    return f"{value:,}" if isinstance(value, (int, np.integer)) else f"{value:.5g}"
