@@ -34,6 +34,7 @@ def train(
     recipe_or_rung: str | Recipe | Callable[..., keras.Model],
     data: str | Path | None = None,
     *,
+    classes: Sequence[str] | None = None,
     data_dir: str | Path | None = None,
     output: str | Path | None = None,
     seed: int = 0,
@@ -56,6 +57,7 @@ def train(
             (builder(input_shape, num_classes) -> keras.Model), which the default recipe trains.
         data: a data set's name or a folder with one subfolder of images a class; by default the
             recipe's own.
+        classes: train on these classes of the data set alone, in this order; None for all.
         data_dir: folder with real data as published; by default CIFAR_LAB_DATA, the Keras cache, or
             a download.
         output: folder of the bundle; by default runs/NAME in the working folder.
@@ -105,6 +107,8 @@ def train(
     begin = None if start is None else str(start)
     recipe = adjusting.adjusted(recipe, start=begin, freeze=freeze, size=size, fields=fields)
     name = _data_name(data, recipe)
+    if classes is not None:
+        name = data_sets.with_classes(name, _names(classes))
     folder = Path(os.path.abspath(output if output is not None else Path("runs") / label))
     whole = is_rung and not (limit or name != recipe.data) and recipe.sha256() == own
     _refuse_rungs_place(folder, whole, label)
@@ -417,6 +421,12 @@ def _data_name(data: str | Path | None, recipe: Recipe | None) -> str:
     """A data set's name, or the absolute path of a folder."""
     name = str(data) if data is not None else recipe.data if recipe else ""
     return os.path.abspath(name) if data_sets.is_folder(name) else name
+
+
+def _names(classes: Sequence[str]) -> list[str]:
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+        raise InputError(f"`classes`: must be a list of names, received {classes!r}")
+    return list(classes)
 
 
 def _is_whole(value: Any) -> bool:

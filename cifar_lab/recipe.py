@@ -22,7 +22,17 @@ from . import paths
 from .errors import InputError
 
 SCHEDULES = ("constant", "cosine", "triangular")
-OPTIMIZERS = ("adam", "sgd", "muon")
+OPTIMIZERS = ("adam", "sgd", "muon", "momentum", "adagrad", "rmsprop")
+LOSSES = (
+    "categorical_crossentropy",
+    "binary_crossentropy",
+    "multiclass_hinge",
+    "categorical_hinge",
+)
+INITIALIZERS = (
+    *("zeros", "random_normal", "random_uniform", "glorot_normal", "glorot_uniform"),
+    *("he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "orthogonal"),
+)
 KEEPS = ("last", "best")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 CPU_PRECISIONS = ("float32", "mixed_bfloat16")
@@ -239,12 +249,18 @@ class _Network(_Part):
         initialisation.whiten); the network needs a layer "whiten", as airbench has.
     dirac: begin with convolutions that pass on what they are given (Zagoruyko and Komodakis 2017,
         Jordan 2024; see initialisation.dirac).
+    initializer: the name of a Keras initializer from which all kernels are drawn, instead of those
+        that the builder names; "" for the builder's.
+    drop_connect: the share of the weights of each dense layer but the last that are left out, drawn
+        anew for each batch (DropConnect; Wan et al. 2013); 0 for none.
     """
 
     builder: str | Callable = "cifar10_cnn"
     builder_options: dict = field(default_factory=dict)
     whitening: bool = _later(False)
     dirac: bool = _later(False)
+    initializer: str = _later("")
+    drop_connect: float = _later(0.0)
 
     def check(self) -> None:
         names = _builders()
@@ -257,6 +273,9 @@ class _Network(_Part):
         self._require("builder_options", isinstance(self.builder_options, dict), "an object")
         for name in ("whitening", "dirac"):
             self._require(name, isinstance(getattr(self, name), bool), "true or false")
+        known = self.initializer in ("", *INITIALIZERS)
+        self._require("initializer", known, f'one of {", ".join(INITIALIZERS)}, or ""')
+        self._require_between("drop_connect", 0, 0.95)
 
     @property
     def builder_name(self) -> str:
@@ -317,16 +336,23 @@ class _Optimizer(_Part):
     """
     batch_size: images a step.
     learning_rate: the highest of the schedule.
-    optimizer: "adam" (Kingma and Ba 2015), "sgd" with Nesterov's momentum, or "muon" (Jordan et al.
-        2024), which is that but for the kernels of convolutions; see optimizers.Muon.
-    momentum: of "sgd" and "muon".
+    optimizer: "adam" (Kingma and Ba 2015); "sgd" with Nesterov's momentum, plain gradient descent
+        where `momentum` is 0; "muon" (Jordan et al. 2024), which is that but for the kernels of
+        convolutions, see optimizers.Muon; "momentum" (Polyak 1964), "adagrad" (Duchi et al. 2011)
+        or "rmsprop" (Tieleman and Hinton 2012), as Keras has them.
+    momentum: of "sgd", "momentum" and "muon".
     kernel_rate: of "muon"; the highest rate of the convolutions' kernels, whose steps are that
         share of their norm.
     weight_decay: decoupled (Loshchilov and Hutter 2019): each step takes rate * weight_decay of
         every kernel from it; biases and normalisation have none.
     bias_rate_factor: of "sgd" and "muon"; biases and normalisation offsets learn at so many times
         the rate (Jordan 2024).
-    label_smoothing: the share of the target that is spread over all classes (Szegedy et al. 2016).
+    loss: "categorical_crossentropy"; "binary_crossentropy", the mean over the classes of each
+        one's own; "multiclass_hinge", the sum over the wrong classes of max(0, 1 + their score -
+        the right one's) (Weston and Watkins 1999), of the scores before the softmax; or
+        "categorical_hinge", which is Keras' own of the probabilities; see losses.
+    label_smoothing: the share of the target that is spread over all classes (Szegedy et al. 2016);
+        of the cross-entropies.
     class_weight: "balanced": an image's loss counts the more the rarer its class is, so that all
         classes together count alike (train images / (classes * those of its class), as in
         scikit-learn); "" for images that count alike.
@@ -341,9 +367,11 @@ class _Optimizer(_Part):
     bias_rate_factor: float = _later(1.0)
     label_smoothing: float = _later(0.0)
     class_weight: str = _later("")
+    loss: str = _later("categorical_crossentropy")
 
     used_by: ClassVar[dict] = {
-        "momentum": ("optimizer", ("sgd", "muon")),
+        "label_smoothing": ("loss", ("categorical_crossentropy", "binary_crossentropy")),
+        "momentum": ("optimizer", ("sgd", "momentum", "muon")),
         "bias_rate_factor": ("optimizer", ("sgd", "muon")),
         "kernel_rate": ("optimizer", ("muon",)),
     }
@@ -354,6 +382,7 @@ class _Optimizer(_Part):
         ok = _number(self.learning_rate) and 0 < self.learning_rate <= 1e30
         self._require("learning_rate", ok, "a number greater than 0")
         self._require("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
+        self._require("loss", self.loss in LOSSES, f"one of {', '.join(LOSSES)}")
         self._require("class_weight", self.class_weight in ("", "balanced"), '"balanced" or ""')
         for name, low, high in (
             ("momentum", 0, 0.9999),
@@ -376,14 +405,20 @@ class _Schedule(_Part):
     warmup_fraction: of "triangular".
     keep: whose weights are saved: those of the "last" epoch (with swa_share their mean), or of the
         "best", the one with the highest validation accuracy (the first of equals).
+    patience: training stops early, after so many epochs without a better one ("early stopping";
+        Prechelt 1998), where keep is "best"; 0 for never.
     """
 
     epochs: int = 25
     schedule: str = "constant"
     warmup_fraction: float = _later(0.2)
     keep: str = "best"
+    patience: int = _later(0)
 
-    used_by: ClassVar[dict] = {"warmup_fraction": ("schedule", ("triangular",))}
+    used_by: ClassVar[dict] = {
+        "warmup_fraction": ("schedule", ("triangular",)),
+        "patience": ("keep", ("best",)),
+    }
 
     def check(self) -> None:
         ok = _whole(self.epochs) and 1 <= self.epochs <= 10**6
@@ -391,6 +426,8 @@ class _Schedule(_Part):
         self._require("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
         self._require_between("warmup_fraction", 0, 1)
         self._require("keep", self.keep in KEEPS, f"one of {', '.join(KEEPS)}")
+        ok = _whole(self.patience) and 0 <= self.patience <= 10**6
+        self._require("patience", ok, "a whole number of epochs, 0 for none")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,9 @@ from .cifar10_cnn import cifar10_cnn
 from .edge import edge
 from .fashion_mnist_cnn import fashion_mnist_cnn
 from .keras_applications import application
+from .lenet5 import lenet5
+from .linear import linear
+from .mlp import mlp
 from .resnet import resnet
 from .vgg import vgg
 
@@ -22,6 +25,9 @@ __all__ = [
     "cifar10_cnn",
     "edge",
     "fashion_mnist_cnn",
+    "lenet5",
+    "linear",
+    "mlp",
     "resnet",
     "vgg",
 ]

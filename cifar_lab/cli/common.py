@@ -19,7 +19,7 @@ from ..errors import InputError, reason
 OK, WRONG, INTERRUPTED = 0, 2, 130
 # Arguments that the library names in its errors, in backquotes; each is a flag of some command
 ARGUMENTS = (
-    *("chief", "data", "data_dir", "fields", "freeze", "limit", "output", "overwrite"),
+    *("chief", "classes", "data", "data_dir", "fields", "freeze", "limit", "output", "overwrite"),
     *("precision", "resume", "seeds", "size", "skip_damaged", "start", "trial_images", "views"),
 )
 RENAMED = {"fields": "set", "start": "from"}  # arguments whose flag is called otherwise
@@ -220,7 +220,7 @@ def num_classes(data_name: str) -> int:
     from .. import data
 
     if not data.is_folder(data_name):
-        return len(data.CLASSES[data_name.split(":")[0]])
+        return len(data.classes_of(data_name))
     count = len(data.folder_classes(data_name))
     if count < 2:
         raise InputError(

@@ -105,6 +105,11 @@ def _parser() -> common.Parser:
     )
     add("--list", action="store_true", help="show the ladder: promises, measurements, ideas")
     common.add_data_flags(parser)
+    add(
+        "--classes",
+        metavar="A,B,...",
+        help="train on these classes of the data set alone, at least two",
+    )
     add("--recipe", metavar="FILE", help="JSON file with recipe fields that replace the rung's")
     add("--epochs", type=common.whole(1), metavar="N", help="epochs instead of the recipe's")
     add("--learning-rate", type=common.positive, metavar="X", help="rate instead of the recipe's")
@@ -203,6 +208,7 @@ def _seeds(text: str) -> range:
 def _request(args: argparse.Namespace) -> Request:
     """What the flags ask for. Builds a network of the user's own, to refuse a wrong one at once."""
     from .. import adjusting, networks, own_pictures
+    from .. import data as data_sets
 
     pictures = adjusting.is_pictures(args.rung)
     if pictures:
@@ -215,6 +221,9 @@ def _request(args: argparse.Namespace) -> Request:
     recipe = _with_flags(base, args)
     own = not pictures and (networks.is_own(args.rung) or not networks.is_packaged(recipe))
     named = args.data or recipe.data
+    if args.classes is not None:
+        kept = [name.strip() for name in args.classes.split(",")]
+        named = data_sets.with_classes(named, kept)
     data = common.data_place(named)
     other_data = named != base.data
     if own and not args.show:

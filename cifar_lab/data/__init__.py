@@ -15,7 +15,7 @@ from .folders import folder_classes, read_labelled_folder
 from .layout import Splits, class_folders, images_below, left_out, splits_of
 from .names import same_classes
 from .pictures import fit_images, read_image
-from .sets import CLASSES, NAMES, check, check_classes, is_folder, load
+from .sets import CLASSES, NAMES, check, check_classes, classes_of, is_folder, load, with_classes
 from .splits import check_limit, limited, stratified_split
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "check_classes",
     "check_limit",
     "class_folders",
+    "classes_of",
     "fit_images",
     "folder_classes",
     "images_below",
@@ -41,4 +42,5 @@ __all__ = [
     "splits_of",
     "stratified_split",
     "synthetic",
+    "with_classes",
 ]

@@ -91,7 +91,8 @@ def load(
 
     Args:
         name: one of `NAMES` ("synthetic:occlusion=1,clutter=0" sets its dials), or a folder of
-            images with one subfolder a class.
+            images with one subfolder a class. "mnist:3,8" has these classes alone, labelled in
+            this order.
         data_dir: folder with real data in a publisher's layout: the set's own folder, or the
             parent of several. Default: the environment's CIFAR_LAB_DATA; where neither is given,
             the Keras cache, and then a download.
@@ -110,12 +111,15 @@ def load(
     """
     if is_folder(name):
         return load_folder(name, input_shape, notice, skip_damaged)
-    if name in PUBLISHED:
-        dataset = _load_published(name, data_dir, notice)
+    whole, kept = split_name(name)
+    if whole in PUBLISHED:
+        dataset = _load_published(whole, data_dir, notice)
     else:
-        dials = synthetic.parse_dials(name)
+        dials = synthetic.parse_dials(whole)
         arrays = synthetic.load(**({"train_size": 0} if test_only else {}), dials=dials)
-        dataset = Dataset(name, synthetic.CLASSES, *arrays)
+        dataset = Dataset(whole, synthetic.CLASSES, *arrays)
+    if kept:
+        dataset = replace(_with_classes(dataset, kept), name=name)
     if input_shape is not None:
         dataset = replace(
             dataset,
@@ -129,12 +133,13 @@ def is_folder(name: str) -> bool:
     """Whether a data name is a folder's; False for one of `NAMES`.
 
     Raises:
-        InputError: it is neither, or the dials of the embedded data are wrong.
+        InputError: it is neither, or the classes or dials that it asks for are wrong.
     """
-    if name in PUBLISHED:
+    whole, _ = split_name(name)
+    if whole in PUBLISHED:
         return False
-    if name.split(":")[0] == "synthetic":
-        synthetic.parse_dials(name)
+    if whole.split(":")[0] == "synthetic":
+        synthetic.parse_dials(whole)
         return False
     if not os.path.isdir(name):
         raise InputError(
@@ -142,6 +147,79 @@ def is_folder(name: str) -> bool:
             "subfolder a class; there is no such folder"
         )
     return True
+
+
+def split_name(name: str) -> tuple[str, tuple[str, ...]]:
+    """(name of the whole set, its classes to keep) of "mnist:3,8"; () for all classes.
+
+    "synthetic:disc,ring,occlusion=1" gives ("synthetic:occlusion=1", ("disc", "ring")). Of a
+    folder, its name. Raises InputError for a class that the set does not have, for one that is
+    named twice, and for one class alone.
+    """
+    base, colon, settings = name.partition(":")
+    if base not in NAMES or not colon:
+        return name, ()
+    parts = [part.strip() for part in settings.split(",")]
+    dials = [part for part in parts if "=" in part and base == "synthetic"]
+    kept = tuple(part for part in parts if part and part not in dials)
+    if kept or base in PUBLISHED:
+        check_kept(base, kept)
+    return (f"{base}:{','.join(dials)}" if dials else base), kept
+
+
+def check_kept(base: str, kept: Sequence[str]) -> None:
+    """InputError where classes to keep, by name, are not at least two different ones of a set's.
+
+    base: one of `NAMES`.
+    """
+    for name in kept:
+        if name not in CLASSES[base]:
+            raise InputError(
+                f"`classes`: {base} has no class {name!r}; it has {_some(CLASSES[base])}"
+            )
+    if len(set(kept)) < max(len(kept), 2):
+        raise InputError(
+            f"`classes`: must name at least two different ones, received {','.join(kept)}"
+        )
+
+
+def _some(names: Sequence[str], most: int = 20) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def classes_of(name: str) -> tuple[str, ...]:
+    """The classes of a data name that is no folder's, told without reading data."""
+    whole, kept = split_name(name)
+    return kept or CLASSES[whole.split(":")[0]]
+
+
+def with_classes(name: str, kept: Sequence[str]) -> str:
+    """The data name of these classes alone, `kept` in place of those that `name` keeps.
+
+    Raises InputError for a folder, and for classes that the set does not have.
+    """
+    if is_folder(name):
+        raise InputError(
+            f"`classes`: {name} is a folder, whose classes are its subfolders; leave some out there"
+        )
+    whole = split_name(name)[0]
+    check_kept(whole.split(":")[0], kept)
+    return f"{whole}{',' if ':' in whole else ':'}{','.join(kept)}"
+
+
+def _with_classes(dataset: Dataset, kept: Sequence[str]) -> Dataset:
+    """The images of these classes, in their order in the set; a label is an index into `kept`."""
+    places = np.full(len(dataset.classes), -1)
+    places[[dataset.classes.index(name) for name in kept]] = range(len(kept))
+    train, test = places[dataset.train_labels], places[dataset.test_labels]
+    return replace(
+        dataset,
+        classes=tuple(kept),
+        train_images=dataset.train_images[train >= 0],
+        train_labels=train[train >= 0].astype(np.int64),
+        test_images=dataset.test_images[test >= 0],
+        test_labels=test[test >= 0].astype(np.int64),
+    )
 
 
 def check(
@@ -161,10 +239,10 @@ def check(
     """
     if is_folder(name):
         return
-    if name in PUBLISHED:
+    if split_name(name)[0] in PUBLISHED:
         _given_root(data_dir)
     if classes is not None:
-        check_classes(name, CLASSES[name.split(":")[0]], classes)
+        check_classes(name, classes_of(name), classes)
 
 
 def check_classes(name: str, classes: Sequence[str], expected: Sequence[str]) -> None:

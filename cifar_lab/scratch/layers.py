@@ -139,6 +139,39 @@ class Add(Layer):
         return [gradient] * self._count
 
 
+class Concatenate(Layer):
+    """Several inputs side by side: (N, ..., a) and (N, ..., b) give (N, ..., a + b)."""
+
+    def forward(self, x: Sequence[Array], training: bool = False) -> Array:
+        self._ends = np.cumsum([part.shape[-1] for part in x])[:-1]
+        return np.concatenate(x, axis=-1)
+
+    def backward(self, gradient: Array) -> list[Array]:
+        """Each input has its own columns of the gradient, in their order."""
+        return np.split(gradient, self._ends, axis=-1)
+
+
+class GaussianNoise(Layer):
+    """In training, noise of mean 0 is added (Bishop 1995: like a penalty on steep outputs).
+
+    Args:
+        deviation: standard deviation of the noise, 0 or more.
+        generator: where it comes from.
+    """
+
+    def __init__(self, deviation: float, generator: np.random.Generator) -> None:
+        super().__init__()
+        self.deviation, self.generator = deviation, generator
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        if not training:
+            return x
+        return x + self.generator.normal(0, self.deviation, x.shape).astype(x.dtype)
+
+    def backward(self, gradient: Array) -> Array:
+        return gradient
+
+
 class Dropout(Layer):
     """In training, each value becomes zero with probability `rate`; the others grow to make up.
 

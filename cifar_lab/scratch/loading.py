@@ -154,6 +154,8 @@ _LAYERS: dict[str, Callable[[dict[str, Any], list[Array]], Layer]] = {
     "Rescaling": lambda s, w: layers.Rescaling(s["scale"], s["offset"]),
     "Flatten": lambda s, w: layers.Flatten(),
     "Add": lambda s, w: layers.Add(),
+    "Concatenate": lambda s, w: layers.Concatenate(),
+    "GaussianNoise": lambda s, w: layers.GaussianNoise(s["stddev"], np.random.default_rng(0)),
     "ZeroPadding2D": _zero_padding,
     "ReLU": _relu,
     "LeakyReLU": lambda s, w: activations.LeakyRelu(s["negative_slope"]),

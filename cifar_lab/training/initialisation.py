@@ -6,6 +6,43 @@ import numpy as np
 from ..errors import InputError
 
 
+def draw(network, name, seed):
+    """Draw every kernel anew from the Keras initializer of this name, each with a seed of its own.
+
+    network: keras.Model; a frozen layer keeps its weights.   seed: int.
+    """
+    layers = [layer for layer in network.layers if layer.trainable]
+    kernels = [
+        weight
+        for layer in layers
+        for weight in layer.trainable_weights
+        if weight.name.endswith("kernel")
+    ]
+    for place, kernel in enumerate(kernels):
+        own = int(np.random.default_rng([seed, place]).integers(2**31))
+        config = {} if name == "zeros" else {"seed": own}
+        drawn = keras.initializers.get({"class_name": name, "config": config})
+        kernel.assign(drawn(tuple(kernel.shape), dtype=kernel.dtype))
+
+
+def standardize(network, images):
+    """Give the frozen layer "standardize", where a network has one, the mean and variance of each
+    channel of the train images.
+
+    network: keras.Model with that layer after a division by 255.
+    images: uint8 (N, height, width, channels).
+    """
+    found = [layer for layer in network.layers if layer.name == "standardize"]
+    if not found:
+        return
+    total, squares, count = 0.0, 0.0, 0
+    for start in range(0, len(images), 1000):
+        x = images[start : start + 1000].astype("float64").reshape(-1, images.shape[-1]) / 255
+        total, squares, count = total + x.sum(0), squares + (x**2).sum(0), count + len(x)
+    mean = total / count
+    found[0].set_weights([mean, np.maximum(squares / count - mean**2, 1e-6)])
+
+
 def whiten(network, images, epsilon=3e-5):
     """Set the layer "whiten" so that its outputs are uncorrelated and of unit variance on train
     patches, with both signs (Page 2019, "How to train your ResNet 8"; Jordan 2024), and freeze it.

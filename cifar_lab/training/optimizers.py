@@ -3,6 +3,16 @@
 import keras
 from keras import ops
 
+#: {name: (rate, recipe, options) -> keras.optimizers.Optimizer} of those that are Keras' own.
+KERAS_OWN = {
+    "adam": lambda rate, recipe, options: keras.optimizers.Adam(rate, **options),
+    "momentum": lambda rate, recipe, options: keras.optimizers.SGD(
+        rate, momentum=recipe.momentum, **options
+    ),
+    "adagrad": lambda rate, recipe, options: keras.optimizers.Adagrad(rate, **options),
+    "rmsprop": lambda rate, recipe, options: keras.optimizers.RMSprop(rate, **options),
+}
+
 
 def build(recipe, steps, precision="float32", head=False):
     """The optimizer of a recipe for a training of `steps` steps under the dtype policy `precision`:
@@ -19,8 +29,9 @@ def build(recipe, steps, precision="float32", head=False):
     rate = _schedule(recipe, peak, main)
     if recipe.swa_cycles and not head:
         rate = Cycles(rate, main, _schedule(recipe, recipe.swa_rate * peak, cycle), cycle)
-    if recipe.optimizer == "adam":
-        optimizer = keras.optimizers.Adam(rate, weight_decay=recipe.weight_decay or None)
+    if recipe.optimizer in KERAS_OWN:
+        decay = {"weight_decay": recipe.weight_decay or None}
+        optimizer = KERAS_OWN[recipe.optimizer](rate, recipe, decay)
         if recipe.weight_decay:
             optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
         return optimizer

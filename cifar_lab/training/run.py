@@ -151,7 +151,7 @@ class _Run:
             self.notice(f"compiled in {trainer.compile_seconds:.1f} s")
             watchers = trainer.watchers(self.notice, interrupt, *callbacks)
             watchers.begin()
-            while len(trainer.history) < self.plan.recipe.epochs and not trainer.stopped:
+            while not (trainer.done or trainer.stopped):
                 row = trainer.run_epoch(watchers)
                 trainer.save_state(self.state_path, self.identity)
                 sets = self.plan.sets_after(row["epoch"])
@@ -162,6 +162,12 @@ class _Run:
                     )
                 interrupt.check()
             watchers.end()
+            if trainer.out_of_patience:
+                best = trainer.best(trainer.history)
+                self.notice(
+                    f"stopped after epoch {len(trainer.history)}: none since epoch {best['epoch']} "
+                    "was better on the validation images"
+                )
 
     def _make_room(self, trainer: Trainer) -> None:
         """InputError where the disk has no room: twice the state (the new one is written beside the

@@ -18,7 +18,17 @@ from keras import layers, ops
 
 from .. import backend
 from ..errors import InputError, reason
-from . import averaging, fused, initialisation, losses, optimizers, sharpness, state, transfer
+from . import (
+    averaging,
+    connections,
+    fused,
+    initialisation,
+    losses,
+    optimizers,
+    sharpness,
+    state,
+    transfer,
+)
 from .augment import Augment
 from .plan import Phase, Plan
 from .progress import OneRun, progress_of
@@ -92,8 +102,13 @@ class Trainer:
         keras.utils.set_random_seed(plan.seed)
         with dtype_policy(plan.precision):
             network = plan.build()
+            if recipe.drop_connect:
+                network = connections.dropped(network, recipe.drop_connect)
             self.network = fused.rebuilt(network) if plan.fused else network
             start = time.perf_counter()
+            if recipe.initializer:
+                initialisation.draw(self.network, recipe.initializer, plan.seed)
+            initialisation.standardize(self.network, dataset.train_images[plan.train_indices])
             if recipe.whitening:
                 shuffled = np.random.default_rng(plan.seed).permutation(plan.train_indices)
                 initialisation.whiten(self.network, dataset.train_images[shuffled[:5000]])
@@ -183,6 +198,19 @@ class Trainer:
     def stopped(self) -> bool:
         """Whether a callback asked for the end."""
         return any(model.stop_training for model in self.models.values())
+
+    @property
+    def done(self) -> bool:
+        """Whether all epochs are trained, or no more are worth it."""
+        return len(self.history) >= self.plan.recipe.epochs or self.out_of_patience
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the last `patience` epochs, where the recipe has some, were none the best."""
+        patience = self.plan.recipe.patience
+        if not (patience and self.history):
+            return False
+        return len(self.history) - self.best(self.history)["epoch"] >= patience
 
     def _variables(self) -> list:
         """All that a later epoch depends on: weights, seed generators, and the optimizer's own."""
