@@ -8,6 +8,8 @@ from .standardized import regularizer, scaled
     activation=Choice(ACTIVATIONS),
     pooling=Choice(("average", "max")),
     dropout=Number(0.0, 0.95, usual=(0.0, 0.5)),
+    standardize=Choice((False, True)),
+    input_noise=Number(0.0, 10.0),
     l2=Number(0.0, 1.0, usual=(1e-6, 1e-3), log=True),
 )
 def lenet5(

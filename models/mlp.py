@@ -7,8 +7,10 @@ from .standardized import regularizer, scaled
 @searchable(
     hidden_units=Widths(),
     activation=Choice(ACTIVATIONS),
+    batch_normalization=Choice((False, True)),
     dropout=Number(0.0, 0.95, usual=(0.0, 0.6)),
     input_dropout=Number(0.0, 0.95),
+    standardize=Choice((False, True)),
     input_noise=Number(0.0, 10.0),
     l1=Number(0.0, 1.0),
     l2=Number(0.0, 1.0, usual=(1e-7, 1e-3), log=True),

@@ -271,7 +271,8 @@ def test_unknown_fields_and_wrong_options():
 @pytest.mark.parametrize("name", ladder.LADDER)
 def test_the_parameters_of_every_rungs_network(name):
     rung = ladder.LADDER[name]
-    assert networks.build(rung.recipe, 10).count_params() == rung.parameters
+    network = networks.build(rung.recipe, rung.num_classes)
+    assert network.count_params() == rung.parameters
 
 
 CARDS = sorted((ROOT / "saved_models").glob("*/card.json"))

@@ -465,8 +465,8 @@ def test_callbacks_are_told_of_a_renewed_epoch_once_with_its_validation(dataset,
 @pytest.mark.parametrize("name", list(ladder.LADDER))
 def test_no_rung_is_trained_otherwise_for_the_sake_of_short_epochs(name):
     """Its published figures were measured without: 45,000 train images are no few."""
-    recipe = ladder.get(name).recipe
-    network = networks.build(recipe, 10)
+    rung = ladder.get(name)
+    recipe, network = rung.recipe, networks.build(rung.recipe, rung.num_classes)
     steps = math.ceil(45_000 / recipe.batch_size)
     assert steps >= averaging.settling_steps(network)
 

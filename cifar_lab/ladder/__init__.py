@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ..errors import InputError
-from . import beyond, famous, fashion_mnist, lecture, tiny
+from . import beyond, famous, fashion_mnist, first_networks, lecture, tiny
 from .rung import Rung
 
 __all__ = ["LADDER", "Rung", "get"]
 
 #: {name: Rung}, in the order in which tables show them.
 LADDER: dict[str, Rung] = {
+    **first_networks.RUNGS,
     **lecture.RUNGS,
     **beyond.RUNGS,
     **famous.RUNGS,

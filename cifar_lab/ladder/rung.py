@@ -14,7 +14,8 @@ class Rung:
     Fields:
         recipe: what is trained. Its promise is the test accuracy of the mean over seeds, its idea
             what separates it from the rung that it builds on.
-        parameters: of its network with ten classes, a literal that a test holds against it.
+        parameters: of its network with `num_classes` classes, a literal that a test holds against
+            it.
         accuracies: (low, high), within which the test accuracy of any one seed must lie.
         weights: "committed" where saved_models/RUNG has the bundle of seed 0, else why it has not.
         lecture: whether it is one of the lecture's; these promise whole per cents, the others
@@ -38,6 +39,12 @@ class Rung:
     def idea(self) -> str:
         """In a line."""
         return self.recipe.idea
+
+    @property
+    def num_classes(self) -> int:
+        """Of the network that `parameters` counts: those that its data keep, else ten."""
+        kept = self.recipe.data.partition(":")[2]
+        return len(kept.split(",")) if kept else 10
 
     @property
     def committed(self) -> bool:
