@@ -48,22 +48,25 @@ def take_mean(trainer: Trainer, epoch: int) -> dict:
     if count == 1 or trainer.kept is None:
         trainer.kept = weights
         return {}
-    before, model = trainer.values(), trainer.model_of(epoch)
+    before = trainer.values()
     pairs = zip(trainer.kept, weights, strict=True)
     trainer.network.set_weights([mean + (new - mean) / count for mean, new in pairs])
     indices = trainer.order(epoch)[:STATISTICS_IMAGES]
-    renew_statistics(trainer, model, indices, trainer.plan.recipe.batch_size)
+    renew_statistics(trainer, epoch, indices, trainer.plan.recipe.batch_size)
     trainer.kept = trainer.network.get_weights()
-    found = model.evaluate(**trainer.held_out(), verbose=0, return_dict=True)
+    found = trainer.validate(epoch)
     trainer.assign(before)
     return {"val_loss": found["loss"], "val_accuracy": found["accuracy"]}
 
 
-def renew_statistics(trainer: Trainer, model, indices: np.ndarray, batch_size: int) -> None:
+def renew_statistics(trainer: Trainer, epoch: int, indices: np.ndarray, batch_size: int) -> None:
     """Give batch normalisation the mean over these images' batches, whole ones, as its moving
-    statistics. indices: int32 (N,) of train images."""
-    norms = _norms(trainer.network)
-    momenta, size = [layer.momentum for layer in norms], min(batch_size, len(indices))
+    statistics, at the size of an epoch's images. indices: int32 (N,) of train images."""
+    norms, size = _norms(trainer.network), min(batch_size, len(indices))
+    if norms and trainer.scanned:
+        trainer.scanned[trainer.phase_of(epoch)].renew(norms, indices, size)
+        return
+    model, momenta = trainer.model_of(epoch), [layer.momentum for layer in norms]
     for n in range(len(indices) // size if norms else 0):
         for layer in norms:
             layer.momentum = n / (n + 1)
