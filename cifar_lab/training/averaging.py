@@ -11,6 +11,7 @@ from keras import layers, ops
 if TYPE_CHECKING:
     import keras
 
+    from .plan import Phase
     from .trainer import Trainer
 
 #: Train images, augmented, from which a mean of weights has its normalisation's statistics.
@@ -57,6 +58,22 @@ def take_mean(trainer: Trainer, epoch: int) -> dict:
     found = trainer.validate(epoch)
     trainer.assign(before)
     return {"val_loss": found["loss"], "val_accuracy": found["accuracy"]}
+
+
+def settling_size(trainer: Trainer) -> int:
+    """Images of a batch where statistics are taken anew after an epoch of few steps."""
+    return max(trainer.plan.recipe.batch_size, SETTLING_BATCH)
+
+
+def compile_renewals(trainer: Trainer, phase: Phase) -> None:
+    """Compile what takes statistics anew in a phase, where its epochs are scanned."""
+    plan, norms = trainer.plan, _norms(trainer.network)
+    means = (plan.sets_after(epoch + 1) > 1 for epoch, p in enumerate(plan.phases) if p == phase)
+    sizes = set() if trainer.settles else {settling_size(trainer)}
+    sizes |= {plan.recipe.batch_size} if any(means) else set()
+    indices = plan.train_indices[:STATISTICS_IMAGES]
+    for size in sizes if norms else ():
+        trainer.scanned[phase].compile_renewal(norms, indices, min(size, len(indices)))
 
 
 def renew_statistics(trainer: Trainer, epoch: int, indices: np.ndarray, batch_size: int) -> None:

@@ -13,6 +13,7 @@ they run, and are kept.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 
 import keras
@@ -105,17 +106,16 @@ class Scanned:
     def renew(self, norms: list, indices: np.ndarray, size: int) -> None:
         """Give batch normalisation the mean over batches of `size` images, whole ones, as its
         moving statistics. norms: the layers; indices: int32 (N,)."""
-        model, start = self.model, 0
-        whole = indices[: len(indices) // size * size]
-        for rows in self._calls(whole, size):
-            counts = np.arange(start, start + len(rows), dtype="float32")
-            start += len(rows)
-            fixed, images = self._fixed(), self.images.value
-            arguments = fixed, _values(model.trainable_variables), images, rows, counts
-            program = self._compiled(
-                "renew", lambda *given: self._renewing(norms, *given), arguments
-            )
-            _write(self._fixed_variables(), program(*arguments))
+        done = 0
+        for rows in self._calls(indices[: len(indices) // size * size], size):
+            program, state, fixed = self._renewal_program(norms, rows, done)
+            _write(self._fixed_variables(), program(state, *fixed))
+            done += len(rows)
+
+    def compile_renewal(self, norms: list, indices: np.ndarray, size: int) -> None:
+        """Compile what `renew` with these arguments will call. Nothing runs."""
+        for rows in self._calls(indices[: len(indices) // size * size], size):
+            self._renewal_program(norms, rows, 0)
 
     # --- calls ---
 
@@ -176,11 +176,11 @@ class Scanned:
     # --- programs ---
 
     def _compiled(self, name: str, function: Callable, arguments: tuple) -> Callable:
-        """The program of a function at these arguments' shapes; the first argument is given up to
-        it."""
+        """The program of a function, whose name stands for it, at these arguments' shapes: only the
+        last one's differ from call to call. The memory of the first is given up to it."""
         import jax
 
-        key = name, arguments[-1].shape, arguments[-2].shape
+        key = name, arguments[-1].shape
         if key not in self._programs:
             program = jax.jit(function, donate_argnums=0).lower(*arguments).compile()
             self._programs[key] = program
@@ -198,6 +198,14 @@ class Scanned:
         weights = _values(model.trainable_variables), self._fixed()
         fixed = *weights, self.images.value, self.one_hot, rows
         return self._compiled("test", self._testing, (state, *fixed)), state, fixed
+
+    def _renewal_program(self, norms, rows, done: int) -> tuple:
+        """done: batches that the statistics are of already."""
+        state, weights = self._fixed(), _values(self.model.trainable_variables)
+        counts = np.arange(done, done + len(rows), dtype="float32")
+        fixed = weights, self.images.value, counts, rows
+        function = functools.partial(self._renewing, norms)
+        return self._compiled("renewal", function, (state, *fixed)), state, fixed
 
     def _training(self, state, images, targets, rows):
         import jax
@@ -226,7 +234,7 @@ class Scanned:
         metrics, logs = jax.lax.scan(step, metrics, rows)
         return _last(logs), metrics
 
-    def _renewing(self, norms, fixed, trainable, images, rows, counts):
+    def _renewing(self, norms, fixed, trainable, images, counts, rows):
         import jax
 
         def step(fixed, given):

@@ -233,10 +233,12 @@ class Trainer:
             if self.scanned:  # a whole epoch's programs; what runs is the last batch, if it is less
                 self._train(phase)
                 self.scanned[phase].compile(plan.train_indices, plan.val_indices)
+                averaging.compile_renewals(self, phase)
                 size = count % batch
             else:
                 size = min(count, batch + count % batch)
             self.fit(plan.train_indices[:size], 0, None, phase=phase)
+        self._learning_rate(len(self.history))  # JAX compiles a schedule's dozen operations too
         self.assign(before)
         self.compile_seconds += time.perf_counter() - start
 
@@ -300,9 +302,9 @@ class Trainer:
             found = {name: history[name][-1] for name in HISTORY_FIELDS[1:5]}
         else:
             found = self._fit_and_settle(epoch, callbacks)
-        rate = ops.convert_to_numpy(self.model_of(epoch).optimizer.learning_rate)
+        rate = self._learning_rate(epoch)
         row = {"epoch": epoch + 1, **{name: float(found[name]) for name in HISTORY_FIELDS[1:5]}}
-        row["learning_rate"] = float(rate)
+        row["learning_rate"] = rate
         # the weights too: kernels that take a maximum, or the loss that is clipped, can hide a NaN
         losses = row["loss"], row["val_loss"]
         finite = all(np.isfinite(w).all() for w in self.network.get_weights())
@@ -329,12 +331,15 @@ class Trainer:
         order = self.order(epoch)
         self.fit(order, epoch, callbacks, validate=False)
         found, callbacks.held = callbacks.held, None
-        size = max(self.plan.recipe.batch_size, averaging.SETTLING_BATCH)
-        averaging.renew_statistics(self, epoch, order[: averaging.STATISTICS_IMAGES], size)
+        indices = order[: averaging.STATISTICS_IMAGES]
+        averaging.renew_statistics(self, epoch, indices, averaging.settling_size(self))
         figures = self.validate(epoch)
         found.update({f"val_{name}": value for name, value in figures.items()})
         callbacks.on_epoch_end(epoch, found)
         return found
+
+    def _learning_rate(self, epoch: int) -> float:
+        return float(ops.convert_to_numpy(self.model_of(epoch).optimizer.learning_rate))
 
     def best(self, rows: list[dict]) -> dict:
         """The row of the highest validation accuracy; of equals the first, or where few images
