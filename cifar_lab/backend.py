@@ -86,11 +86,26 @@ def device():
     return "CPU", f"CPU: {_cpu_name()}, {cores()} cores"
 
 
-def is_tensorflow_on_cpu():
-    """Where XLA is off, because it makes convolutions many times slower."""
+def is_tensorflow():
     import keras
 
-    return keras.backend.backend() == "tensorflow" and device()[0] == "CPU"
+    return keras.backend.backend() == "tensorflow"
+
+
+def is_jax():
+    import keras
+
+    return keras.backend.backend() == "jax"
+
+
+def is_tensorflow_on_cpu():
+    """Where XLA is off, because it makes convolutions many times slower."""
+    return is_tensorflow() and device()[0] == "CPU"
+
+
+def is_jax_on_gpu():
+    """Where an epoch is a compiled program, because Python between its steps makes the GPU wait."""
+    return is_jax() and device()[0] == "GPU"
 
 
 def precision(recipe):

@@ -11,6 +11,7 @@ from keras import layers, ops
 if TYPE_CHECKING:
     import keras
 
+    from .plan import Phase
     from .trainer import Trainer
 
 #: Train images, augmented, from which a mean of weights has its normalisation's statistics.
@@ -48,22 +49,41 @@ def take_mean(trainer: Trainer, epoch: int) -> dict:
     if count == 1 or trainer.kept is None:
         trainer.kept = weights
         return {}
-    before, model = trainer.values(), trainer.model_of(epoch)
+    before = trainer.values()
     pairs = zip(trainer.kept, weights, strict=True)
     trainer.network.set_weights([mean + (new - mean) / count for mean, new in pairs])
     indices = trainer.order(epoch)[:STATISTICS_IMAGES]
-    renew_statistics(trainer, model, indices, trainer.plan.recipe.batch_size)
+    renew_statistics(trainer, epoch, indices, trainer.plan.recipe.batch_size)
     trainer.kept = trainer.network.get_weights()
-    found = model.evaluate(**trainer.held_out(), verbose=0, return_dict=True)
+    found = trainer.validate(epoch)
     trainer.assign(before)
     return {"val_loss": found["loss"], "val_accuracy": found["accuracy"]}
 
 
-def renew_statistics(trainer: Trainer, model, indices: np.ndarray, batch_size: int) -> None:
+def settling_size(trainer: Trainer) -> int:
+    """Images of a batch where statistics are taken anew after an epoch of few steps."""
+    return max(trainer.plan.recipe.batch_size, SETTLING_BATCH)
+
+
+def compile_renewals(trainer: Trainer, phase: Phase) -> None:
+    """Compile what takes statistics anew in a phase, where its epochs are scanned."""
+    plan, norms = trainer.plan, _norms(trainer.network)
+    means = (plan.sets_after(epoch + 1) > 1 for epoch, p in enumerate(plan.phases) if p == phase)
+    sizes = set() if trainer.settles else {settling_size(trainer)}
+    sizes |= {plan.recipe.batch_size} if any(means) else set()
+    indices = plan.train_indices[:STATISTICS_IMAGES]
+    for size in sizes if norms else ():
+        trainer.scanned[phase].compile_renewal(norms, indices, min(size, len(indices)))
+
+
+def renew_statistics(trainer: Trainer, epoch: int, indices: np.ndarray, batch_size: int) -> None:
     """Give batch normalisation the mean over these images' batches, whole ones, as its moving
-    statistics. indices: int32 (N,) of train images."""
-    norms = _norms(trainer.network)
-    momenta, size = [layer.momentum for layer in norms], min(batch_size, len(indices))
+    statistics, at the size of an epoch's images. indices: int32 (N,) of train images."""
+    norms, size = _norms(trainer.network), min(batch_size, len(indices))
+    if norms and trainer.scanned:
+        trainer.scanned[trainer.phase_of(epoch)].renew(norms, indices, size)
+        return
+    model, momenta = trainer.model_of(epoch), [layer.momentum for layer in norms]
     for n in range(len(indices) // size if norms else 0):
         for layer in norms:
             layer.momentum = n / (n + 1)

@@ -13,6 +13,9 @@ from .. import backend, networks
 from ..data import Dataset, stratified_split
 from ..recipe import Recipe
 
+#: Of 32 x 32 pixels, in one call where epochs are scanned: a second or so of a GPU.
+SCANNED_IMAGES = 65_536
+
 
 class Phase(NamedTuple):
     """What is particular about an epoch.
@@ -40,6 +43,7 @@ class Plan:
         phases: a Phase an epoch.
         steps_per_execution: steps that the compiled function takes before it returns to Python.
         fused: whether the network trains with the faster layers of `fused`, where they fit.
+        scanned: whether an epoch is a compiled program, see scanned.Scanned, or Keras' `fit`.
     """
 
     recipe: Recipe
@@ -52,6 +56,7 @@ class Plan:
     phases: tuple[Phase, ...]
     steps_per_execution: int
     fused: bool
+    scanned: bool
 
     @classmethod
     def of(
@@ -63,6 +68,7 @@ class Plan:
         precision: str | None = None,
         steps_per_execution: int | None = None,
         fused: bool = True,
+        scanned: bool | None = None,
     ) -> Plan:
         """Resolve a recipe, on this machine.
 
@@ -71,9 +77,13 @@ class Plan:
             dataset: its images have the recipe's input shape.
             seed: decides the initial weights, the validation split, dropout, augmentation and the
                 order of images.
-            precision, steps_per_execution, fused: for measurements; by default what suits the
-                recipe and the device.
+            precision, steps_per_execution, fused, scanned: for measurements; by default what suits
+                the recipe and the device: scanned on a GPU with JAX.
         """
+        if scanned is None:
+            scanned = backend.is_jax_on_gpu()
+        elif scanned and not backend.is_jax():
+            raise ValueError("scanned: must be False on a backend that is not JAX")
         if dataset.val_indices is None:
             train, val = stratified_split(
                 dataset.train_labels, recipe.validation_fraction, seed, dataset.classes
@@ -81,7 +91,7 @@ class Plan:
         else:  # the data set's own
             val = dataset.val_indices
             train = np.setdiff1d(np.arange(len(dataset.train_labels)), val)
-        steps = steps_per_execution or default_steps_per_execution(recipe)
+        steps = steps_per_execution or default_steps_per_execution(recipe, scanned)
         return cls(
             recipe,
             dataset,
@@ -93,6 +103,7 @@ class Plan:
             tuple(phase_of(recipe, epoch) for epoch in range(recipe.epochs)),
             steps,
             fused,
+            scanned,
         )
 
     @property
@@ -147,14 +158,15 @@ def phase_of(recipe: Recipe, epoch: int) -> Phase:
     )
 
 
-def default_steps_per_execution(recipe: Recipe) -> int:
-    """About 1,000 images of 32 x 32 pixels' worth on TensorFlow (what it buys is in
-    docs/experiments/engine.md), and 1 elsewhere, where Keras loops in Python all the same.
+def default_steps_per_execution(recipe: Recipe, scanned: bool) -> int:
+    """SCANNED_IMAGES' worth where epochs are scanned, about 1,000 images of 32 x 32 pixels' worth
+    on TensorFlow (what it buys is in docs/experiments/engine.md), and 1 elsewhere, where Keras
+    loops in Python all the same.
 
     Callbacks see a batch's beginning and end only so often, and so does Ctrl-C.
     """
-    import keras
-
-    images = 1024 * 32 * 32 // (recipe.input_shape[0] * recipe.input_shape[1])
-    tensorflow = keras.backend.backend() == "tensorflow"
-    return max(1, images // recipe.batch_size) if tensorflow else 1
+    if not scanned and not backend.is_tensorflow():
+        return 1
+    images = SCANNED_IMAGES if scanned else 1024
+    images = images * 32 * 32 // (recipe.input_shape[0] * recipe.input_shape[1])
+    return max(1, images // recipe.batch_size)

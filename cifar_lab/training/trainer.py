@@ -1,6 +1,6 @@
 """Trainer: a planned network on its data set, an epoch at a time, on every backend.
 
-The data set lies on the device as uint8; `fit` is fed indices, in an order that is a function of
+The data set lies on the device as uint8; training is fed indices, in an order that is a function of
 seed and epoch, and a lookup layer in front of the bare network turns them into pixels.
 """
 
@@ -32,6 +32,7 @@ from . import (
 from .augment import Augment
 from .plan import Phase, Plan
 from .progress import OneRun, progress_of
+from .scanned import Scanned
 
 VALIDATION_BATCH = 500
 #: Of a row of the history. learning_rate is that of the step to come; at the end of a cycle
@@ -87,6 +88,7 @@ class Trainer:
         plan: a Plan.
         network: the bare network that trains, keras.Model; its layers may be `fused` ones.
         model: the compiled graph from indices to probabilities; models has one for each Phase.
+        scanned: a Scanned for each Phase; empty where Keras' `fit` trains.
         settles: whether an epoch has steps enough for the moving statistics of batch normalisation
             to follow the weights; where not, they are taken anew at its end.
         history: a dict an epoch, see HISTORY_FIELDS.
@@ -138,6 +140,7 @@ class Trainer:
             if phase not in self.models:
                 optimizer = self.head_optimizer if phase.head_alone else self.model.optimizer
                 self.models[phase] = self._training_model(phase, optimizer)
+        self.scanned = self._scanned() if plan.scanned else {}
         self.history: list[dict] = []
         self.kept: list | None = None
         self.compile_seconds = 0.0
@@ -170,6 +173,22 @@ class Trainer:
             jit_compile=False if backend.is_tensorflow_on_cpu() else "auto",
         )
         return model
+
+    def _scanned(self) -> dict[Phase, Scanned]:
+        targets, one_hot = map(ops.convert_to_tensor, (self.targets, self.one_hot))
+        batch_size, found = self.plan.recipe.batch_size, {}
+        for phase, model in self.models.items():
+            self._train(phase)
+            found[phase] = Scanned(
+                model,
+                self.lookup.images,
+                targets,
+                one_hot,
+                batch_size=batch_size,
+                validation_batch=VALIDATION_BATCH,
+                images_per_call=self.plan.steps_per_execution * batch_size,
+            )
+        return found
 
     def _network_for(self, side: int) -> keras.Model:
         """The layers of the network behind an input of side x side pixels."""
@@ -236,27 +255,37 @@ class Trainer:
         """Run one short epoch of each kind to come, so that training finds its steps compiled, and
         put everything back."""
         start, before, plan = time.perf_counter(), self.values(), self.plan
-        batch = plan.recipe.batch_size
-        size = min(len(plan.train_indices), batch + len(plan.train_indices) % batch)
+        batch, count = plan.recipe.batch_size, len(plan.train_indices)
         coming = set(plan.phases[len(self.history) :])
         for phase in reversed([phase for phase in self.models if phase in coming]):
+            if self.scanned:  # a whole epoch's programs; what runs is the last batch, if it is less
+                self._train(phase)
+                self.scanned[phase].compile(plan.train_indices, plan.val_indices)
+                averaging.compile_renewals(self, phase)
+                size = count % batch
+            else:
+                size = min(count, batch + count % batch)
             self.fit(plan.train_indices[:size], 0, None, phase=phase)
+        self._learning_rate(len(self.history))  # JAX compiles a schedule's dozen operations too
         self.assign(before)
         self.compile_seconds += time.perf_counter() - start
 
     def fit(self, order, epoch: int, callbacks, validate: bool = True, phase=None):
-        """One pass of Keras' `fit` over the images of these indices, int32 (N,), in this order: its
-        History. phase: by default that of the epoch."""
+        """One pass of Keras' `fit`, or what is equal to it, over the images of these indices, int32
+        (N,), in this order: its History. phase: by default that of the epoch."""
         phase = phase or self.phase_of(epoch)
         self._train(phase)
+        model = self.models[phase]
+        if callbacks is not None and callbacks.model is not model:
+            callbacks.set_model(model)
+        if self.scanned:
+            held_out = self.plan.val_indices if validate else None
+            return self.scanned[phase].fit(order, epoch, callbacks, held_out)
         given = backend.batched(order, self.targets[order], self.plan.recipe.batch_size)
         if validate:
             held_out = self.held_out()
             pairs = (held_out["x"], held_out["y"]) if "y" in held_out else held_out["x"]
             given.update(validation_data=pairs, validation_batch_size=held_out.get("batch_size"))
-        model = self.models[phase]
-        if callbacks is not None and callbacks.model is not model:
-            callbacks.set_model(model)
         return model.fit(
             **given,
             shuffle=False,
@@ -270,6 +299,13 @@ class Trainer:
         """The validation part, as Keras' `fit` and `evaluate` take it."""
         indices = self.plan.val_indices
         return backend.batched(indices, self.one_hot[indices], VALIDATION_BATCH)
+
+    def validate(self, epoch: int) -> dict[str, float]:
+        """{"loss", "accuracy"} on the validation part, at the size of an epoch's images."""
+        if self.scanned:
+            return self.scanned[self.phase_of(epoch)].evaluate(self.plan.val_indices)
+        model = self.model_of(epoch)
+        return model.evaluate(**self.held_out(), verbose=0, return_dict=True)
 
     def watchers(self, notice, *more) -> OneRun:
         """The callbacks of a training: History, progress, and `more`; begin() and end() are the
@@ -294,9 +330,9 @@ class Trainer:
             found = {name: history[name][-1] for name in HISTORY_FIELDS[1:5]}
         else:
             found = self._fit_and_settle(epoch, callbacks)
-        rate = ops.convert_to_numpy(self.model_of(epoch).optimizer.learning_rate)
+        rate = self._learning_rate(epoch)
         row = {"epoch": epoch + 1, **{name: float(found[name]) for name in HISTORY_FIELDS[1:5]}}
-        row["learning_rate"] = float(rate)
+        row["learning_rate"] = rate
         # the weights too: kernels that take a maximum, or the loss that is clipped, can hide a NaN
         losses = row["loss"], row["val_loss"]
         finite = all(np.isfinite(w).all() for w in self.network.get_weights())
@@ -320,15 +356,18 @@ class Trainer:
             callbacks = OneRun([keras.callbacks.History()], model=self.model)
             callbacks.begin()
         callbacks.held = {}
-        order, model = self.order(epoch), self.model_of(epoch)
+        order = self.order(epoch)
         self.fit(order, epoch, callbacks, validate=False)
         found, callbacks.held = callbacks.held, None
-        size = max(self.plan.recipe.batch_size, averaging.SETTLING_BATCH)
-        averaging.renew_statistics(self, model, order[: averaging.STATISTICS_IMAGES], size)
-        figures = model.evaluate(**self.held_out(), verbose=0, return_dict=True)
+        indices = order[: averaging.STATISTICS_IMAGES]
+        averaging.renew_statistics(self, epoch, indices, averaging.settling_size(self))
+        figures = self.validate(epoch)
         found.update({f"val_{name}": value for name, value in figures.items()})
         callbacks.on_epoch_end(epoch, found)
         return found
+
+    def _learning_rate(self, epoch: int) -> float:
+        return float(ops.convert_to_numpy(self.model_of(epoch).optimizer.learning_rate))
 
     def best(self, rows: list[dict]) -> dict:
         """The row of the highest validation accuracy; of equals the first, or where few images
