@@ -50,48 +50,101 @@ def affine_backward(gradient, x, w):
 FORWARD = (
     Wrong(0, "b is missing", lambda x, w, b: x @ w),
     Wrong(0, "b is subtracted", lambda x, w, b: x @ w - b),
-    Wrong(0, "W is transposed: its shape is (inputs, units), so it is x W", lambda x, w, b: x @ w.T + b),
+    Wrong(
+        0,
+        "W is transposed: its shape is (inputs, units), so it is x W",
+        lambda x, w, b: x @ w.T + b,
+    ),
     Wrong(0, "`*` multiplies entry by entry: the matrix product is `@`", lambda x, w, b: x * w + b),
-    Wrong(0, "b is multiplied by W too: it is added after the product", lambda x, w, b: (x + b) @ w),
+    Wrong(
+        0, "b is multiplied by W too: it is added after the product", lambda x, w, b: (x + b) @ w
+    ),
     Wrong(0, "y is transposed: the images are its rows", lambda x, w, b: (x @ w + b).T),
-)  # fmt: skip
+)
 BACKWARD = (
     Wrong(0, "the gradient of x misses the transpose: it is g WT", lambda g, x, w: g @ w),
     Wrong(0, "the gradient of x is transposed: the images are its rows", lambda g, x, w: w @ g.T),
     Wrong(0, "the gradient of x misses W: it is g WT", lambda g, x, w: g),
-    Wrong(0, "the gradient of x misses g: it is g WT", lambda g, x, w: np.tile(w.sum(1), (len(x), 1))),
-    Wrong(0, "the gradient of x is divided by the number of images: the loss has done that",
-          lambda g, x, w: g @ w.T / len(x)),
-    Wrong(1, "the gradient of w is transposed: it is xT g, (inputs, units)", lambda g, x, w: g.T @ x),
-    Wrong(1, "the gradient of w is divided by the number of images: the loss has done that",
-          lambda g, x, w: x.T @ g / len(x)),
+    Wrong(
+        0, "the gradient of x misses g: it is g WT", lambda g, x, w: np.tile(w.sum(1), (len(x), 1))
+    ),
+    Wrong(
+        0,
+        "the gradient of x is divided by the number of images: the loss has done that",
+        lambda g, x, w: g @ w.T / len(x),
+    ),
+    Wrong(
+        1, "the gradient of w is transposed: it is xT g, (inputs, units)", lambda g, x, w: g.T @ x
+    ),
+    Wrong(
+        1,
+        "the gradient of w is divided by the number of images: the loss has done that",
+        lambda g, x, w: x.T @ g / len(x),
+    ),
     Wrong(1, "the gradient of w misses the transpose: it is xT g", lambda g, x, w: x @ g),
-    Wrong(1, "`*` multiplies entry by entry: the gradient of w is the matrix product xT g",
-          lambda g, x, w: x * g),
-    Wrong(1, "the gradient of w comes from the first image alone: it is the sum over all",
-          lambda g, x, w: np.outer(x[0], g[0])),
+    Wrong(
+        1,
+        "`*` multiplies entry by entry: the gradient of w is the matrix product xT g",
+        lambda g, x, w: x * g,
+    ),
+    Wrong(
+        1,
+        "the gradient of w comes from the first image alone: it is the sum over all",
+        lambda g, x, w: np.outer(x[0], g[0]),
+    ),
     Wrong(2, "the gradient of b misses the sum over the batch", lambda g, x, w: g),
-    Wrong(2, "the gradient of b is summed over the units: axis 0 is the batch", lambda g, x, w: g.sum(1)),
-    Wrong(2, "the gradient of b is the mean over the batch: it is the sum, the loss has divided by N",
-          lambda g, x, w: g.mean(0)),
-    Wrong(2, "the gradient of b is summed over everything: each unit has its own, axis=0",
-          lambda g, x, w: g.sum()),
-    Wrong(2, "the gradient of b keeps the axis of the batch: it must be (units,), without keepdims",
-          lambda g, x, w: g.sum(0, keepdims=True)),
-    Wrong(2, "the gradient of b comes from one image alone: it is the sum over all", lambda g, x, w: g[0]),
-    Wrong(2, "the gradient of b comes from one image alone: it is the sum over all", lambda g, x, w: g[-1]),
-    Wrong(2, "the gradient of b misses g: it is the sum of g over the batch",
-          lambda g, x, w: np.ones(g.shape[1])),
-    Wrong(2, "the gradient of b misses g: it is the sum of g over the batch",
-          lambda g, x, w: np.full(g.shape[1], float(len(g)))),
-)  # fmt: skip
+    Wrong(
+        2,
+        "the gradient of b is summed over the units: axis 0 is the batch",
+        lambda g, x, w: g.sum(1),
+    ),
+    Wrong(
+        2,
+        "the gradient of b is the mean over the batch: it is the sum, the loss has divided by N",
+        lambda g, x, w: g.mean(0),
+    ),
+    Wrong(
+        2,
+        "the gradient of b is summed over everything: each unit has its own, axis=0",
+        lambda g, x, w: g.sum(),
+    ),
+    Wrong(
+        2,
+        "the gradient of b keeps the axis of the batch: it must be (units,), without keepdims",
+        lambda g, x, w: g.sum(0, keepdims=True),
+    ),
+    Wrong(
+        2,
+        "the gradient of b comes from one image alone: it is the sum over all",
+        lambda g, x, w: g[0],
+    ),
+    Wrong(
+        2,
+        "the gradient of b comes from one image alone: it is the sum over all",
+        lambda g, x, w: g[-1],
+    ),
+    Wrong(
+        2,
+        "the gradient of b misses g: it is the sum of g over the batch",
+        lambda g, x, w: np.ones(g.shape[1]),
+    ),
+    Wrong(
+        2,
+        "the gradient of b misses g: it is the sum of g over the batch",
+        lambda g, x, w: np.full(g.shape[1], float(len(g))),
+    ),
+)
 
 
 def cases(rng: np.random.Generator) -> dict[str, list[Case]]:
     forward, backward = [], []
     for n, inputs, units in ((5, 4, 3), (2, 7, 4), (4, 4, 4), (1, 3, 6)):
         sizes = {"images": n, "inputs": inputs, "units": units}
-        x, w, b = rng.normal(size=(n, inputs)), rng.normal(size=(inputs, units)), rng.normal(size=units)
+        x, w, b = (
+            rng.normal(size=(n, inputs)),
+            rng.normal(size=(inputs, units)),
+            rng.normal(size=units),
+        )
         forward.append(Case((x, w, b), sizes))
         backward.append(Case((rng.normal(size=(n, units)), x, w), sizes))
     return {"affine_forward": forward, "affine_backward": backward}
@@ -118,7 +171,9 @@ class Swapped(scratch.Affine):
         return self.functions["affine_forward"](x, *self.weights)
 
     def backward(self, gradient):
-        by_x, *self.gradients = self.functions["affine_backward"](gradient, self._x, self.weights[0])
+        by_x, *self.gradients = self.functions["affine_backward"](
+            gradient, self._x, self.weights[0]
+        )
         return by_x
 
 

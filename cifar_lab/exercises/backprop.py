@@ -47,7 +47,10 @@ def network_backward(x, t, h, y, w2):
     Source: Rumelhart, Hinton and Williams (1986).
     """
     first, second = scratch.Affine(np.zeros((x.shape[1], len(w2))), np.zeros(len(w2))), None
-    second, bends = scratch.Affine(w2, np.zeros(w2.shape[1])), (scratch.Sigmoid(), scratch.Sigmoid())
+    second, bends = (
+        scratch.Affine(w2, np.zeros(w2.shape[1])),
+        (scratch.Sigmoid(), scratch.Sigmoid()),
+    )
     first._x, second._x, bends[0]._y, bends[1]._y = x, h, h, y
     first.backward(bends[0].backward(second.backward(bends[1].backward((y - t) / len(x)))))
     return *first.gradients, *second.gradients
@@ -90,20 +93,45 @@ def _s(v):
 FORWARD = (
     Wrong(0, "h misses its sigmoid", lambda x, w1, b1, w2, b2: x @ w1 + b1),
     Wrong(0, "h misses b1", lambda x, w1, b1, w2, b2: scratch.sigmoid(x @ w1)),
-    Wrong(0, "the sign in the sigmoid's exponent is wrong: 1 / (1 + exp(-s))",
-          lambda x, w1, b1, w2, b2: scratch.sigmoid(-x @ w1 - b1)),
-    Wrong(0, "h is bent by tanh: here it is the sigmoid", lambda x, w1, b1, w2, b2: np.tanh(x @ w1 + b1)),
-    Wrong(0, "h is bent by relu: here it is the sigmoid",
-          lambda x, w1, b1, w2, b2: np.maximum(x @ w1 + b1, 0)),
-    Wrong(1, "y misses its sigmoid", lambda x, w1, b1, w2, b2: scratch.sigmoid(x @ w1 + b1) @ w2 + b2),
-    Wrong(1, "y misses b2", lambda x, w1, b1, w2, b2: scratch.sigmoid(scratch.sigmoid(x @ w1 + b1) @ w2)),
-    Wrong(1, "y comes from the sums of the first layer, without their sigmoid",
-          lambda x, w1, b1, w2, b2: scratch.sigmoid((x @ w1 + b1) @ w2 + b2)),
-    Wrong(1, "the sign in the sigmoid's exponent is wrong: 1 / (1 + exp(-s))",
-          lambda x, w1, b1, w2, b2: scratch.sigmoid(-scratch.sigmoid(-x @ w1 - b1) @ w2 - b2)),
-    Wrong(1, "y is a softmax: here each output has its own sigmoid",
-          lambda x, w1, b1, w2, b2: scratch.softmax(scratch.sigmoid(x @ w1 + b1) @ w2 + b2)),
-)  # fmt: skip
+    Wrong(
+        0,
+        "the sign in the sigmoid's exponent is wrong: 1 / (1 + exp(-s))",
+        lambda x, w1, b1, w2, b2: scratch.sigmoid(-x @ w1 - b1),
+    ),
+    Wrong(
+        0,
+        "h is bent by tanh: here it is the sigmoid",
+        lambda x, w1, b1, w2, b2: np.tanh(x @ w1 + b1),
+    ),
+    Wrong(
+        0,
+        "h is bent by relu: here it is the sigmoid",
+        lambda x, w1, b1, w2, b2: np.maximum(x @ w1 + b1, 0),
+    ),
+    Wrong(
+        1, "y misses its sigmoid", lambda x, w1, b1, w2, b2: scratch.sigmoid(x @ w1 + b1) @ w2 + b2
+    ),
+    Wrong(
+        1,
+        "y misses b2",
+        lambda x, w1, b1, w2, b2: scratch.sigmoid(scratch.sigmoid(x @ w1 + b1) @ w2),
+    ),
+    Wrong(
+        1,
+        "y comes from the sums of the first layer, without their sigmoid",
+        lambda x, w1, b1, w2, b2: scratch.sigmoid((x @ w1 + b1) @ w2 + b2),
+    ),
+    Wrong(
+        1,
+        "the sign in the sigmoid's exponent is wrong: 1 / (1 + exp(-s))",
+        lambda x, w1, b1, w2, b2: scratch.sigmoid(-scratch.sigmoid(-x @ w1 - b1) @ w2 - b2),
+    ),
+    Wrong(
+        1,
+        "y is a softmax: here each output has its own sigmoid",
+        lambda x, w1, b1, w2, b2: scratch.softmax(scratch.sigmoid(x @ w1 + b1) @ w2 + b2),
+    ),
+)
 BACKWARD = (
     *_by_all(SIGN, lambda t, y: -_d2(t, y)),
     *_by_all(BEND2, lambda t, y: (y - t) / len(y)),
@@ -112,36 +140,78 @@ BACKWARD = (
     *_by_all(f"{SIGN}; and {MEAN[14:]}", lambda t, y: -_d2(t, y) * len(y)),
     *_by_all(f"{BEND2}; and {MEAN}", lambda t, y: y - t),
     *_by_all(ON_SUM, lambda t, y: (y - t) * _s(y) / len(y), lambda h, d, w2: d @ w2.T * _s(h)),
-    *_by_all(OUTSIDE, lambda t, y: (y - t) * (1 - y**2) / len(y), lambda h, d, w2: d @ w2.T * (1 - h**2)),
+    *_by_all(
+        OUTSIDE, lambda t, y: (y - t) * (1 - y**2) / len(y), lambda h, d, w2: d @ w2.T * (1 - h**2)
+    ),
     *_by_all(BEND1, _d2, lambda h, d, w2: d @ w2.T)[:2],
-    *_by_all("both derivatives of the sigmoids are missing: y (1 - y) and h (1 - h)",
-             lambda t, y: (y - t) / len(y), lambda h, d, w2: d @ w2.T)[:2],
-    *_by_all("the derivative of the first sigmoid takes x's place: it is h (1 - h), of the output h",
-             _d2, lambda h, d, w2: d @ w2.T * _s(h))[:2],
-    *_by_all("the way back through W2 misses the transpose: it is d2 W2T",
-             _d2, lambda h, d, w2: d @ w2 * h * (1 - h))[:2],
-    *_by_all("the derivative of the first sigmoid is squared: h (1 - h) once",
-             _d2, lambda h, d, w2: d @ w2.T * (h * (1 - h)) ** 2)[:2],
-    Wrong(0, "the gradient of w1 is taken with h: it is xT d1",
-          lambda x, t, h, y, w2: h.T @ _d1(h, _d2(t, y), w2)),
-    Wrong(0, "the gradient of w1 is transposed: it is xT d1",
-          lambda x, t, h, y, w2: _d1(h, _d2(t, y), w2).T @ x),
-    Wrong(1, "the gradient of b1 misses the sum over the batch",
-          lambda x, t, h, y, w2: _d1(h, _d2(t, y), w2)),
-    Wrong(1, "the gradient of b1 is the mean over the batch: it is the sum, N is in the loss already",
-          lambda x, t, h, y, w2: _d1(h, _d2(t, y), w2).mean(0)),
-    Wrong(1, "the gradient of b1 is summed over the hidden units: axis 0 is the batch",
-          lambda x, t, h, y, w2: _d1(h, _d2(t, y), w2).sum(1)),
-    Wrong(2, "the gradient of w2 is transposed: it is hT d2", lambda x, t, h, y, w2: _d2(t, y).T @ h),
-    Wrong(2, "the gradient of w2 is taken with x: it is hT d2", lambda x, t, h, y, w2: x.T @ _d2(t, y)),
-    Wrong(2, "the gradient of w2 has h (1 - h) in it: that belongs to w1 alone",
-          lambda x, t, h, y, w2: (h * (1 - h)).T @ _d2(t, y)),
+    *_by_all(
+        "both derivatives of the sigmoids are missing: y (1 - y) and h (1 - h)",
+        lambda t, y: (y - t) / len(y),
+        lambda h, d, w2: d @ w2.T,
+    )[:2],
+    *_by_all(
+        "the derivative of the first sigmoid takes x's place: it is h (1 - h), of the output h",
+        _d2,
+        lambda h, d, w2: d @ w2.T * _s(h),
+    )[:2],
+    *_by_all(
+        "the way back through W2 misses the transpose: it is d2 W2T",
+        _d2,
+        lambda h, d, w2: d @ w2 * h * (1 - h),
+    )[:2],
+    *_by_all(
+        "the derivative of the first sigmoid is squared: h (1 - h) once",
+        _d2,
+        lambda h, d, w2: d @ w2.T * (h * (1 - h)) ** 2,
+    )[:2],
+    Wrong(
+        0,
+        "the gradient of w1 is taken with h: it is xT d1",
+        lambda x, t, h, y, w2: h.T @ _d1(h, _d2(t, y), w2),
+    ),
+    Wrong(
+        0,
+        "the gradient of w1 is transposed: it is xT d1",
+        lambda x, t, h, y, w2: _d1(h, _d2(t, y), w2).T @ x,
+    ),
+    Wrong(
+        1,
+        "the gradient of b1 misses the sum over the batch",
+        lambda x, t, h, y, w2: _d1(h, _d2(t, y), w2),
+    ),
+    Wrong(
+        1,
+        "the gradient of b1 is the mean over the batch: it is the sum, N is in the loss already",
+        lambda x, t, h, y, w2: _d1(h, _d2(t, y), w2).mean(0),
+    ),
+    Wrong(
+        1,
+        "the gradient of b1 is summed over the hidden units: axis 0 is the batch",
+        lambda x, t, h, y, w2: _d1(h, _d2(t, y), w2).sum(1),
+    ),
+    Wrong(
+        2, "the gradient of w2 is transposed: it is hT d2", lambda x, t, h, y, w2: _d2(t, y).T @ h
+    ),
+    Wrong(
+        2, "the gradient of w2 is taken with x: it is hT d2", lambda x, t, h, y, w2: x.T @ _d2(t, y)
+    ),
+    Wrong(
+        2,
+        "the gradient of w2 has h (1 - h) in it: that belongs to w1 alone",
+        lambda x, t, h, y, w2: (h * (1 - h)).T @ _d2(t, y),
+    ),
     Wrong(3, "the gradient of b2 misses the sum over the batch", lambda x, t, h, y, w2: _d2(t, y)),
-    Wrong(3, "the gradient of b2 is the mean over the batch: it is the sum, N is in the loss already",
-          lambda x, t, h, y, w2: _d2(t, y).mean(0)),
-    Wrong(3, "the gradient of b2 is summed over the outputs: axis 0 is the batch",
-          lambda x, t, h, y, w2: _d2(t, y).sum(1)),
-)  # fmt: skip
+    Wrong(
+        3,
+        "the gradient of b2 is the mean over the batch: it is the sum, N is in the loss already",
+        lambda x, t, h, y, w2: _d2(t, y).mean(0),
+    ),
+    Wrong(
+        3,
+        "the gradient of b2 is summed over the outputs: axis 0 is the batch",
+        lambda x, t, h, y, w2: _d2(t, y).sum(1),
+    ),
+)
 
 #: Mazur (2015), "A step by step backpropagation example": x, t, W1, b1, W2, b2
 WORKED = (
@@ -187,8 +257,12 @@ def numerical(yours: Functions) -> Found:
 
 def network(functions: Functions) -> float:
     data, rng = pictures(), np.random.default_rng(2)
-    weights = [scratch.xavier_uniform((16 * 16 * 3, 32), rng), np.zeros(32),
-               scratch.xavier_uniform((32, 10), rng), np.zeros(10)]  # fmt: skip
+    weights = [
+        scratch.xavier_uniform((16 * 16 * 3, 32), rng),
+        np.zeros(32),
+        scratch.xavier_uniform((32, 10), rng),
+        np.zeros(10),
+    ]
     x, t, optimizer = flat(data.x), scratch.one_hot(data.labels, 10), scratch.Adam(0.02)
     for _ in range(10):
         order = rng.permutation(len(x))

@@ -135,52 +135,113 @@ def _var(x):
 
 UNBIASED = "the variance is the unbiased one, / (N - 1): here it is sum / N, np.var as it is"
 FORWARD = (
-    Wrong(0, "batch normalisation uses batch statistics in inference: outside training the moving "
-          "ones", _always),
+    Wrong(
+        0,
+        "batch normalisation uses batch statistics in inference: outside training the moving ones",
+        _always,
+    ),
     Wrong(0, "the moving statistics are used in training too: there it is the batch's", _never),
-    Wrong(0, "in training the moving statistics, just updated, are used: there it is the batch's",
-          _updated),
+    Wrong(
+        0,
+        "in training the moving statistics, just updated, are used: there it is the batch's",
+        _updated,
+    ),
     Wrong(0, UNBIASED, _y(variance=lambda x: x.var(0, ddof=1))),
-    Wrong(0, "sums over the channels of each image: the mean and the variance are over the images, "
-          "axis 0", _y(lambda x: x.mean(1, keepdims=True), lambda x: x.var(1, keepdims=True))),
-    Wrong(0, "one mean and one variance for all channels: each channel has its own, axis=0",
-          _y(lambda x: x.mean(), lambda x: x.var())),
-    Wrong(0, "epsilon is outside the root: sqrt(variance + epsilon)",
-          _with(lambda x, g, b, m, v, e: g * (x - m) / (np.sqrt(v) + e) + b)),
-    Wrong(0, "the root is missing: it divides by the deviation, sqrt(variance + epsilon)",
-          _with(lambda x, g, b, m, v, e: g * (x - m) / (v + e) + b)),
-    Wrong(0, "epsilon is missing: a channel that is the same everywhere divides by zero",
-          _with(lambda x, g, b, m, v, e: g * (x - m) / np.sqrt(v) + b)),
-    Wrong(0, "the mean is not subtracted", _with(lambda x, g, b, m, v, e: g * x / np.sqrt(v + e) + b)),
-    Wrong(0, "gamma and beta are missing", _with(lambda x, g, b, m, v, e: (x - m) / np.sqrt(v + e))),
+    Wrong(
+        0,
+        "sums over the channels of each image: the mean and the variance are over the images, "
+        "axis 0",
+        _y(lambda x: x.mean(1, keepdims=True), lambda x: x.var(1, keepdims=True)),
+    ),
+    Wrong(
+        0,
+        "one mean and one variance for all channels: each channel has its own, axis=0",
+        _y(lambda x: x.mean(), lambda x: x.var()),
+    ),
+    Wrong(
+        0,
+        "epsilon is outside the root: sqrt(variance + epsilon)",
+        _with(lambda x, g, b, m, v, e: g * (x - m) / (np.sqrt(v) + e) + b),
+    ),
+    Wrong(
+        0,
+        "the root is missing: it divides by the deviation, sqrt(variance + epsilon)",
+        _with(lambda x, g, b, m, v, e: g * (x - m) / (v + e) + b),
+    ),
+    Wrong(
+        0,
+        "epsilon is missing: a channel that is the same everywhere divides by zero",
+        _with(lambda x, g, b, m, v, e: g * (x - m) / np.sqrt(v) + b),
+    ),
+    Wrong(
+        0, "the mean is not subtracted", _with(lambda x, g, b, m, v, e: g * x / np.sqrt(v + e) + b)
+    ),
+    Wrong(
+        0, "gamma and beta are missing", _with(lambda x, g, b, m, v, e: (x - m) / np.sqrt(v + e))
+    ),
     Wrong(0, "beta is missing", _with(lambda x, g, b, m, v, e: g * (x - m) / np.sqrt(v + e))),
     Wrong(0, "gamma is missing", _with(lambda x, g, b, m, v, e: (x - m) / np.sqrt(v + e) + b)),
-    Wrong(0, "gamma and beta are exchanged: gamma scales, beta shifts",
-          _with(lambda x, g, b, m, v, e: b * (x - m) / np.sqrt(v + e) + g)),
-    Wrong(0, "beta is scaled by gamma too: gamma n + beta",
-          _with(lambda x, g, b, m, v, e: g * ((x - m) / np.sqrt(v + e) + b))),
-    Wrong(1, "the moving mean is the wrong way round: momentum is the share of the old one",
-          _moving(0, _mean, exchange=True)),
-    Wrong(1, "the moving mean follows in inference too: only in training", _moving(0, _mean, False)),
-    Wrong(1, "the moving mean does not follow: momentum * moving + (1 - momentum) * batch's",
-          lambda x, g, b, m, v, *_: m),
-    Wrong(1, "the moving mean is the batch's alone: momentum of the old one stays",
-          lambda x, g, b, m, v, training, *_: x.mean(0) if training else m),
-    Wrong(2, "the moving variance is the wrong way round: momentum is the share of the old one",
-          _moving(1, _var, exchange=True)),
-    Wrong(2, "the moving variance follows in inference too: only in training", _moving(1, _var, False)),
-    Wrong(2, "the moving variance does not follow: momentum * moving + (1 - momentum) * batch's",
-          lambda x, g, b, m, v, *_: v),
-    Wrong(2, "the moving variance is the batch's alone: momentum of the old one stays",
-          lambda x, g, b, m, v, training, *_: x.var(0) if training else v),
+    Wrong(
+        0,
+        "gamma and beta are exchanged: gamma scales, beta shifts",
+        _with(lambda x, g, b, m, v, e: b * (x - m) / np.sqrt(v + e) + g),
+    ),
+    Wrong(
+        0,
+        "beta is scaled by gamma too: gamma n + beta",
+        _with(lambda x, g, b, m, v, e: g * ((x - m) / np.sqrt(v + e) + b)),
+    ),
+    Wrong(
+        1,
+        "the moving mean is the wrong way round: momentum is the share of the old one",
+        _moving(0, _mean, exchange=True),
+    ),
+    Wrong(
+        1, "the moving mean follows in inference too: only in training", _moving(0, _mean, False)
+    ),
+    Wrong(
+        1,
+        "the moving mean does not follow: momentum * moving + (1 - momentum) * batch's",
+        lambda x, g, b, m, v, *_: m,
+    ),
+    Wrong(
+        1,
+        "the moving mean is the batch's alone: momentum of the old one stays",
+        lambda x, g, b, m, v, training, *_: x.mean(0) if training else m,
+    ),
+    Wrong(
+        2,
+        "the moving variance is the wrong way round: momentum is the share of the old one",
+        _moving(1, _var, exchange=True),
+    ),
+    Wrong(
+        2, "the moving variance follows in inference too: only in training", _moving(1, _var, False)
+    ),
+    Wrong(
+        2,
+        "the moving variance does not follow: momentum * moving + (1 - momentum) * batch's",
+        lambda x, g, b, m, v, *_: v,
+    ),
+    Wrong(
+        2,
+        "the moving variance is the batch's alone: momentum of the old one stays",
+        lambda x, g, b, m, v, training, *_: x.var(0) if training else v,
+    ),
     Wrong(2, f"of the moving variance, {UNBIASED}", _moving(1, lambda x: x.var(0, ddof=1))),
     Wrong(2, f"of the moving variance, {UNBIASED}", _moving(1, _unbiased)),
-    Wrong(2, "the moving variance follows the deviation: it is the variance, without the root",
-          _moving(1, lambda x: x.std(0))),
-    Wrong(2, "the moving variance holds epsilon: it is added only where it divides",
-          lambda x, g, b, m, v, training, momentum, e:
-          momentum * v + (1 - momentum) * (x.var(0) + e) if training else v),
-)  # fmt: skip
+    Wrong(
+        2,
+        "the moving variance follows the deviation: it is the variance, without the root",
+        _moving(1, lambda x: x.std(0)),
+    ),
+    Wrong(
+        2,
+        "the moving variance holds epsilon: it is added only where it divides",
+        lambda x, g, b, m, v, training, momentum, e: (
+            momentum * v + (1 - momentum) * (x.var(0) + e) if training else v
+        ),
+    ),
+)
 
 
 def _n(x, epsilon):
@@ -195,47 +256,112 @@ def _dx(bend):
 
 
 BACKWARD = (
-    Wrong(0, "the gradient of x takes the batch's mean and variance for constants: they depend on x, "
-          "two more terms", _dx(lambda g, d, n, s: d / s)),
-    Wrong(0, "the gradient of x misses the way through the variance: - n mean(d n)",
-          _dx(lambda g, d, n, s: (d - d.mean(0)) / s)),
-    Wrong(0, "the gradient of x misses the way through the mean: - mean(d)",
-          _dx(lambda g, d, n, s: (d - n * (d * n).mean(0)) / s)),
-    Wrong(0, "the gradient of x misses gamma: d = gamma g",
-          _dx(lambda g, d, n, s: (g - g.mean(0) - n * (g * n).mean(0)) / s)),
-    Wrong(0, "the gradient of x is not divided by the deviation",
-          _dx(lambda g, d, n, s: d - d.mean(0) - n * (d * n).mean(0))),
-    Wrong(0, "the gradient of x is divided by the variance: it is the deviation, its root",
-          _dx(lambda g, d, n, s: (d - d.mean(0) - n * (d * n).mean(0)) / s**2)),
-    Wrong(0, "the gradient of x takes sums over the images where means belong",
-          _dx(lambda g, d, n, s: (d - d.sum(0) - n * (d * n).sum(0)) / s)),
-    Wrong(0, "the gradient of x is not divided by the number of images (N d - sum - n sum needs it)",
-          _dx(lambda g, d, n, s: (len(d) * d - d.sum(0) - n * (d * n).sum(0)) / s)),
-    Wrong(0, "the gradient of x takes x where the normalised n belongs", lambda g, x, gamma, e:
-          ((d := gamma * g) - d.mean(0) - x * (d * x).mean(0)) / np.sqrt(x.var(0) + e)),
-    Wrong(0, "the gradient of x has a wrong sign: both further terms are taken off",
-          _dx(lambda g, d, n, s: (d + d.mean(0) + n * (d * n).mean(0)) / s)),
-    Wrong(0, "the gradient of x has a wrong sign: both further terms are taken off",
-          _dx(lambda g, d, n, s: (d - d.mean(0) + n * (d * n).mean(0)) / s)),
-    Wrong(1, "the gradient of gamma takes x: it is sum(g n), with the normalised n",
-          lambda g, x, gamma, e: (g * x).sum(0)),
-    Wrong(1, "the gradient of gamma takes x - mean: it is sum(g n), divided by the deviation too",
-          lambda g, x, gamma, e: (g * (x - x.mean(0))).sum(0)),
-    Wrong(1, "the gradient of gamma is the mean over the images: it is the sum",
-          lambda g, x, gamma, e: (g * _n(x, e)).mean(0)),
-    Wrong(1, "the gradient of gamma misses the sum over the images", lambda g, x, gamma, e: g * _n(x, e)),
-    Wrong(1, "the gradient of gamma is summed over the channels: axis 0 is the images",
-          lambda g, x, gamma, e: (g * _n(x, e)).sum(1)),
+    Wrong(
+        0,
+        "the gradient of x takes the batch's mean and variance for constants: they depend on x, "
+        "two more terms",
+        _dx(lambda g, d, n, s: d / s),
+    ),
+    Wrong(
+        0,
+        "the gradient of x misses the way through the variance: - n mean(d n)",
+        _dx(lambda g, d, n, s: (d - d.mean(0)) / s),
+    ),
+    Wrong(
+        0,
+        "the gradient of x misses the way through the mean: - mean(d)",
+        _dx(lambda g, d, n, s: (d - n * (d * n).mean(0)) / s),
+    ),
+    Wrong(
+        0,
+        "the gradient of x misses gamma: d = gamma g",
+        _dx(lambda g, d, n, s: (g - g.mean(0) - n * (g * n).mean(0)) / s),
+    ),
+    Wrong(
+        0,
+        "the gradient of x is not divided by the deviation",
+        _dx(lambda g, d, n, s: d - d.mean(0) - n * (d * n).mean(0)),
+    ),
+    Wrong(
+        0,
+        "the gradient of x is divided by the variance: it is the deviation, its root",
+        _dx(lambda g, d, n, s: (d - d.mean(0) - n * (d * n).mean(0)) / s**2),
+    ),
+    Wrong(
+        0,
+        "the gradient of x takes sums over the images where means belong",
+        _dx(lambda g, d, n, s: (d - d.sum(0) - n * (d * n).sum(0)) / s),
+    ),
+    Wrong(
+        0,
+        "the gradient of x is not divided by the number of images (N d - sum - n sum needs it)",
+        _dx(lambda g, d, n, s: (len(d) * d - d.sum(0) - n * (d * n).sum(0)) / s),
+    ),
+    Wrong(
+        0,
+        "the gradient of x takes x where the normalised n belongs",
+        lambda g, x, gamma, e: (
+            ((d := gamma * g) - d.mean(0) - x * (d * x).mean(0)) / np.sqrt(x.var(0) + e)
+        ),
+    ),
+    Wrong(
+        0,
+        "the gradient of x has a wrong sign: both further terms are taken off",
+        _dx(lambda g, d, n, s: (d + d.mean(0) + n * (d * n).mean(0)) / s),
+    ),
+    Wrong(
+        0,
+        "the gradient of x has a wrong sign: both further terms are taken off",
+        _dx(lambda g, d, n, s: (d - d.mean(0) + n * (d * n).mean(0)) / s),
+    ),
+    Wrong(
+        1,
+        "the gradient of gamma takes x: it is sum(g n), with the normalised n",
+        lambda g, x, gamma, e: (g * x).sum(0),
+    ),
+    Wrong(
+        1,
+        "the gradient of gamma takes x - mean: it is sum(g n), divided by the deviation too",
+        lambda g, x, gamma, e: (g * (x - x.mean(0))).sum(0),
+    ),
+    Wrong(
+        1,
+        "the gradient of gamma is the mean over the images: it is the sum",
+        lambda g, x, gamma, e: (g * _n(x, e)).mean(0),
+    ),
+    Wrong(
+        1,
+        "the gradient of gamma misses the sum over the images",
+        lambda g, x, gamma, e: g * _n(x, e),
+    ),
+    Wrong(
+        1,
+        "the gradient of gamma is summed over the channels: axis 0 is the images",
+        lambda g, x, gamma, e: (g * _n(x, e)).sum(1),
+    ),
     Wrong(1, "the gradient of gamma misses g", lambda g, x, gamma, e: _n(x, e).sum(0)),
-    Wrong(1, "the gradient of gamma holds gamma: it is sum(g n)",
-          lambda g, x, gamma, e: (gamma * g * _n(x, e)).sum(0)),
-    Wrong(2, "the gradient of beta is the mean over the images: it is the sum",
-          lambda g, x, gamma, e: g.mean(0)),
+    Wrong(
+        1,
+        "the gradient of gamma holds gamma: it is sum(g n)",
+        lambda g, x, gamma, e: (gamma * g * _n(x, e)).sum(0),
+    ),
+    Wrong(
+        2,
+        "the gradient of beta is the mean over the images: it is the sum",
+        lambda g, x, gamma, e: g.mean(0),
+    ),
     Wrong(2, "the gradient of beta misses the sum over the images", lambda g, x, gamma, e: g),
-    Wrong(2, "the gradient of beta is summed over the channels: axis 0 is the images",
-          lambda g, x, gamma, e: g.sum(1)),
-    Wrong(2, "the gradient of beta holds gamma: it is sum(g)", lambda g, x, gamma, e: (gamma * g).sum(0)),
-)  # fmt: skip
+    Wrong(
+        2,
+        "the gradient of beta is summed over the channels: axis 0 is the images",
+        lambda g, x, gamma, e: g.sum(1),
+    ),
+    Wrong(
+        2,
+        "the gradient of beta holds gamma: it is sum(g)",
+        lambda g, x, gamma, e: (gamma * g).sum(0),
+    ),
+)
 
 
 def cases(rng: np.random.Generator) -> dict[str, list[Case]]:
@@ -283,9 +409,14 @@ class Swapped(scratch.BatchNormalization):
     def forward(self, x, training=False):
         self._x = x
         y, self.moving_mean, self.moving_variance = self.functions["batch_norm_forward"](
-            x, *self.weights, self.moving_mean, self.moving_variance, training, self.momentum,
+            x,
+            *self.weights,
+            self.moving_mean,
+            self.moving_variance,
+            training,
+            self.momentum,
             self.epsilon,
-        )  # fmt: skip
+        )
         return y
 
     def backward(self, gradient):

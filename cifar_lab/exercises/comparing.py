@@ -1,4 +1,4 @@
-"""From results to words: what a function gave, beside what is right and what known mistakes give."""
+"""From results to words: what a function gave beside what is right, and known mistakes."""
 
 from __future__ import annotations
 
@@ -114,15 +114,12 @@ def diagnose(function: Function, cases: Sequence[Case], outcomes: Sequence[Outco
     failed = [o.raised for o in outcomes if o.raised]
     if any(r.kind == "NotImplementedError" for r in failed):
         return ["is not written yet"]
-    words = _structure(function, outcomes)
+    words = structure(function, outcomes)
     if words:
         return [words]
-    right = [_outputs(function, call(function.right, case.args)) for case in cases]
-    given = [_outputs(function, outcome) for outcome in outcomes]
     problems, known = [], False
-    for i, output in enumerate(function.outputs):
-        found = _Output(function, i, output, cases, outcomes, [g and g[i] for g in given],
-                        [r[i] for r in right if r])  # fmt: skip
+    for i in range(len(function.outputs)):
+        found = _Output(function, i, cases, outcomes)
         problems += found.problems()
         known |= found.known
     if known:  # which explains an exception too
@@ -132,7 +129,7 @@ def diagnose(function: Function, cases: Sequence[Case], outcomes: Sequence[Outco
     return list(dict.fromkeys(problems))
 
 
-def _structure(function: Function, outcomes: Sequence[Outcome]) -> str:
+def structure(function: Function, outcomes: Sequence[Outcome]) -> str:
     """What is wrong with the kind of what is returned, "" for nothing."""
     count = len(function.outputs)
     wanted = f"({', '.join(function.outputs)})" if count > 1 else function.outputs[0]
@@ -169,20 +166,19 @@ class _Output:
         self,
         function: Function,
         index: int,
-        name: str,
         cases: Sequence[Case],
         outcomes: Sequence[Outcome],
-        given: Sequence[Array | None],
-        right: Sequence[Array],
     ) -> None:
-        self.function, self.index, self.name, self.cases = function, index, name, cases
-        self.outcomes, self.given, self.right = outcomes, given, right
+        self.function, self.index, self.name = function, index, function.outputs[index]
+        self.cases, self.outcomes = cases, outcomes
         self.known = False  # whether a known mistake explains what is wrong
-        self.ok = [same(g, r) for g, r in zip(given, right)]
+        given = [_outputs(function, outcome) for outcome in outcomes]
+        right = [_outputs(function, call(function.right, case.args)) for case in cases]
+        self.given = [g[index] if g else None for g in given]
+        self.right = [r[index] for r in right if r]
+        self.ok = [same(g, r) for g, r in zip(self.given, self.right)]
         for i in (i for i, ok in enumerate(self.ok) if not ok):
-            self.ok[i] = any(
-                w.output == index and self._matches(w, i) for w in function.accepted
-            )
+            self.ok[i] = any(w.output == index and self._matches(w, i) for w in function.accepted)
 
     def problems(self) -> list[str]:
         """The ordinary cases first; the special ones have words of their own."""
@@ -247,9 +243,7 @@ class _Output:
 
     def _pairs(self, which: Sequence[int]) -> list[tuple[Array, Array, Case]]:
         return [
-            (g, self.right[i], self.cases[i])
-            for i in which
-            if (g := self.given[i]) is not None
+            (g, self.right[i], self.cases[i]) for i in which if (g := self.given[i]) is not None
         ]
 
     def _shape(self, bad: Sequence[int]) -> str:
@@ -347,12 +341,14 @@ class _Output:
         return f"{self.name} differs{self._entry(i)} (for {self.cases[i].what})"
 
     def _entry(self, i: int) -> str:
-        """"; the first that differs, [1, 0], must be 2, is 3"."""
+        """ "; the first that differs, [1, 0], must be 2, is 3"."""
         given, right = self.given[i], self.right[i]
         if given is None:
             return ""
         gap = np.abs(given.astype(float) - right)
-        place = tuple(int(p) for p in np.argwhere(gap > TOLERANCE * np.abs(right).max(initial=0))[0])
+        place = tuple(
+            int(p) for p in np.argwhere(gap > TOLERANCE * np.abs(right).max(initial=0))[0]
+        )
         what = f"the first entry that differs, {list(place)}," if place else "it"
         return f": {what} must be {right[place]:.6g}, is {given[place]:.6g}"
 

@@ -48,8 +48,10 @@ class Case(NamedTuple):
 
     @property
     def what(self) -> str:
-        """"5 images, 3 classes, large scores"."""
-        words = [f"{n} {k[:-1] if n == 1 and k.endswith('s') else k}" for k, n in self.sizes.items()]
+        """ "5 images, 3 classes, large scores"."""
+        words = [
+            f"{n} {k[:-1] if n == 1 and k.endswith('s') else k}" for k, n in self.sizes.items()
+        ]
         return ", ".join([*words, self.note] if self.note else words)
 
 
@@ -80,7 +82,7 @@ class Function:
 
     @property
     def call(self) -> str:
-        """"affine_forward(x, w, b)"."""
+        """ "affine_forward(x, w, b)"."""
         return f"{self.name}({', '.join(self.arguments)})"
 
 
@@ -121,17 +123,21 @@ class Exercise:
 
     def template(self, path: Path) -> str:
         """The file to fill in, which says how to check it."""
-        bodies = []
+        file, bodies = shlex.quote(path.as_posix()), []
+        if not file.isprintable() or '"""' in file or "\\" in file:
+            file = "FILE"
         for function in self.functions:
             doc = inspect.getdoc(function.right) or ""
             lines = [f"    {line}".rstrip() for line in doc.splitlines()]
             text = "\n".join(lines).strip()
-            bodies.append(f'def {function.call}:\n    """{text}\n    """\n    raise NotImplementedError')
+            bodies.append(
+                f'def {function.call}:\n    """{text}\n    """\n    raise NotImplementedError'
+            )
         head = (
             f'"""Exercise {self.name}: {self.title}\n\n'
-            "Fill in the functions; numpy is all you need. Leave the arrays that are given to them\n"
+            "Fill in the functions; numpy is all you need. Leave the arrays that they are given\n"
             "as they are: work on copies. Then have the file checked:\n\n"
-            f"    {paths.command('learn')} --check {shlex.quote(str(path))}\n"
+            f"    {paths.command('learn')} --check {file}\n"
             '"""\n\nimport numpy as np\n\n'
             f'EXERCISE = "{self.name}"\n'
         )

@@ -58,57 +58,137 @@ def _columns(s, y):
     return over / len(s)
 
 
-
 WRONG = (
-    Wrong(0, "the loss counts the right class too, a margin of 1 for each image: set it to 0",
-          lambda s, y: np.maximum(_gaps(s, y), 0).sum(1).mean()),
-    Wrong(0, "the loss is the sum over the images: it is their mean", lambda s, y: _above(s, y).sum()),
-    Wrong(0, "the loss counts the right class too, and is the sum over the images: it is their mean",
-          lambda s, y: np.maximum(_gaps(s, y), 0).sum()),
-    Wrong(0, "the margin of 1 is missing from the loss", lambda s, y: _above(s, y, 0).sum(1).mean()),
-    Wrong(0, "the sign of the margin is wrong: it is s_j - s_right + 1",
-          lambda s, y: _above(s, y, -1).sum(1).mean()),
-    Wrong(0, "the scores are the wrong way round: it is s_j - s_right + 1",
-          lambda s, y: (np.maximum(2 - _gaps(s, y), 0) * (1 - _t(s, y))).sum(1).mean()),
-    Wrong(0, "max(0, ...) is missing from the loss: what is outside the margin counts nothing",
-          lambda s, y: (_gaps(s, y) * (1 - _t(s, y))).sum(1).mean()),
-    Wrong(0, "this is the loss of the worst wrong class alone (Crammer and Singer): it is the sum over all",
-          lambda s, y: _above(s, y).max(1).mean()),
-    Wrong(0, "this is the squared hinge: the excess is not squared",
-          lambda s, y: (_above(s, y) ** 2).sum(1).mean()),
-    Wrong(0, "the loss is the mean over the classes too: it is their sum", lambda s, y: _above(s, y).mean()),
-    Wrong(0, "the loss is that of each image: it is their mean, one number",
-          lambda s, y: _above(s, y).sum(1)),
-    Wrong(0, "the loss takes scores[:, labels], whole columns: scores[np.arange(N), labels] is each "
-          "image's own", lambda s, y: np.maximum(s - s[:, y] + 1, 0).sum(1).mean()),
-    Wrong(1, "the gradient is not divided by the number of images",
-          lambda s, y: _gradient(s, y, _over(s, y)) * len(s)),
-    Wrong(1, "the gradient of the right class is missing: -1 for each wrong class inside the margin",
-          lambda s, y: _over(s, y) / len(s)),
-    Wrong(1, "the gradient of the right class is missing, and it is not divided by the number of images",
-          lambda s, y: _over(s, y)),
-    Wrong(1, "the right class gets -1 once: it gets -1 for each wrong class inside the margin",
-          lambda s, y: (_over(s, y) - _t(s, y)) / len(s)),
-    Wrong(1, "the right class gets -1 once: it gets -1 for each wrong class inside the margin",
-          lambda s, y: (_over(s, y) - _t(s, y) * (_over(s, y).sum(1, keepdims=True) > 0)) / len(s)),
-    Wrong(1, "the right class gets -(classes - 1): it gets -1 for each wrong class inside the margin",
-          lambda s, y: (_over(s, y) - _t(s, y) * (s.shape[1] - 1)) / len(s)),
-    Wrong(1, "the gradient does not heed the margin: classes outside it get 0",
-          lambda s, y: _gradient(s, y, 1 - _t(s, y))),
-    Wrong(1, "the gradient counts the right class among the wrong ones",
-          lambda s, y: _gradient(s, y, _over(s, y) + _t(s, y)) + _t(s, y) / len(s)),
-    Wrong(1, "the gradient counts the right class among those inside the margin: -1 once too often",
-          lambda s, y: (_over(s, y) - _t(s, y) * (_over(s, y).sum(1, keepdims=True) + 1)) / len(s)),
-    Wrong(1, "the gradient has the wrong sign: wrong classes get +1, the right one less",
-          lambda s, y: -_gradient(s, y, _over(s, y))),
-    Wrong(1, "the gradient holds the excess itself: inside the margin it is 1, however far",
-          lambda s, y: _gradient(s, y, _above(s, y))),
-    Wrong(1, "the gradient does not know the margin of 1", lambda s, y: _gradient(s, y, _over(s, y, 0))),
-    Wrong(1, "the gradient writes to whole columns: gradient[np.arange(N), labels], not [:, labels]",
-          _columns),
-    Wrong(1, "this is the gradient for the worst wrong class alone (Crammer and Singer): all count",
-          lambda s, y: _gradient(s, y, _over(s, y) * (_above(s, y) == _above(s, y).max(1, keepdims=True)))),
-)  # fmt: skip
+    Wrong(
+        0,
+        "the loss counts the right class too, a margin of 1 for each image: set it to 0",
+        lambda s, y: np.maximum(_gaps(s, y), 0).sum(1).mean(),
+    ),
+    Wrong(
+        0, "the loss is the sum over the images: it is their mean", lambda s, y: _above(s, y).sum()
+    ),
+    Wrong(
+        0,
+        "the loss counts the right class too, and is the sum over the images: it is their mean",
+        lambda s, y: np.maximum(_gaps(s, y), 0).sum(),
+    ),
+    Wrong(
+        0, "the margin of 1 is missing from the loss", lambda s, y: _above(s, y, 0).sum(1).mean()
+    ),
+    Wrong(
+        0,
+        "the sign of the margin is wrong: it is s_j - s_right + 1",
+        lambda s, y: _above(s, y, -1).sum(1).mean(),
+    ),
+    Wrong(
+        0,
+        "the scores are the wrong way round: it is s_j - s_right + 1",
+        lambda s, y: (np.maximum(2 - _gaps(s, y), 0) * (1 - _t(s, y))).sum(1).mean(),
+    ),
+    Wrong(
+        0,
+        "max(0, ...) is missing from the loss: what is outside the margin counts nothing",
+        lambda s, y: (_gaps(s, y) * (1 - _t(s, y))).sum(1).mean(),
+    ),
+    Wrong(
+        0,
+        "this is the loss of the worst wrong class alone (Crammer and Singer): all count",
+        lambda s, y: _above(s, y).max(1).mean(),
+    ),
+    Wrong(
+        0,
+        "this is the squared hinge: the excess is not squared",
+        lambda s, y: (_above(s, y) ** 2).sum(1).mean(),
+    ),
+    Wrong(
+        0,
+        "the loss is the mean over the classes too: it is their sum",
+        lambda s, y: _above(s, y).mean(),
+    ),
+    Wrong(
+        0,
+        "the loss is that of each image: it is their mean, one number",
+        lambda s, y: _above(s, y).sum(1),
+    ),
+    Wrong(
+        0,
+        "the loss takes scores[:, labels], whole columns: scores[np.arange(N), labels] is each "
+        "image's own",
+        lambda s, y: np.maximum(s - s[:, y] + 1, 0).sum(1).mean(),
+    ),
+    Wrong(
+        1,
+        "the gradient is not divided by the number of images",
+        lambda s, y: _gradient(s, y, _over(s, y)) * len(s),
+    ),
+    Wrong(
+        1,
+        "the gradient of the right class is missing: -1 for each wrong class inside the margin",
+        lambda s, y: _over(s, y) / len(s),
+    ),
+    Wrong(
+        1,
+        "the gradient of the right class is missing, and it is not divided by the number of images",
+        lambda s, y: _over(s, y),
+    ),
+    Wrong(
+        1,
+        "the right class gets -1 once: it gets -1 for each wrong class inside the margin",
+        lambda s, y: (_over(s, y) - _t(s, y)) / len(s),
+    ),
+    Wrong(
+        1,
+        "the right class gets -1 once: it gets -1 for each wrong class inside the margin",
+        lambda s, y: (_over(s, y) - _t(s, y) * (_over(s, y).sum(1, keepdims=True) > 0)) / len(s),
+    ),
+    Wrong(
+        1,
+        "the right class gets -(classes - 1): it gets -1 for each wrong class inside the margin",
+        lambda s, y: (_over(s, y) - _t(s, y) * (s.shape[1] - 1)) / len(s),
+    ),
+    Wrong(
+        1,
+        "the gradient does not heed the margin: classes outside it get 0",
+        lambda s, y: _gradient(s, y, 1 - _t(s, y)),
+    ),
+    Wrong(
+        1,
+        "the gradient counts the right class among the wrong ones",
+        lambda s, y: _gradient(s, y, _over(s, y) + _t(s, y)) + _t(s, y) / len(s),
+    ),
+    Wrong(
+        1,
+        "the gradient counts the right class among those inside the margin: -1 once too often",
+        lambda s, y: (_over(s, y) - _t(s, y) * (_over(s, y).sum(1, keepdims=True) + 1)) / len(s),
+    ),
+    Wrong(
+        1,
+        "the gradient has the wrong sign: wrong classes get +1, the right one less",
+        lambda s, y: -_gradient(s, y, _over(s, y)),
+    ),
+    Wrong(
+        1,
+        "the gradient holds the excess itself: inside the margin it is 1, however far",
+        lambda s, y: _gradient(s, y, _above(s, y)),
+    ),
+    Wrong(
+        1,
+        "the gradient does not know the margin of 1",
+        lambda s, y: _gradient(s, y, _over(s, y, 0)),
+    ),
+    Wrong(
+        1,
+        "the gradient writes to whole columns: gradient[np.arange(N), labels], not [:, labels]",
+        _columns,
+    ),
+    Wrong(
+        1,
+        "this is the gradient for the worst wrong class alone (Crammer and Singer): all count",
+        lambda s, y: _gradient(
+            s, y, _over(s, y) * (_above(s, y) == _above(s, y).max(1, keepdims=True))
+        ),
+    ),
+)
 
 
 def cases(rng: np.random.Generator) -> dict[str, list[Case]]:
