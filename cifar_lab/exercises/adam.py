@@ -221,6 +221,11 @@ WRONG = (
         "the weight decays into m",
         lambda w, g, m, v, t, rate, b1, b2, e: b1 * m + (1 - b1) * (g + w),
     ),
+    Wrong(
+        0,
+        "the learning rate is missing",
+        lambda w, g, m, v, t, rate, *a: _step(_rule)(w, g, m, v, t, 1.0, *a),
+    ),
     Wrong(0, "w does not move", lambda w, *_: w),
 )
 # the paper's "epsilon hat", as Keras computes it

@@ -160,6 +160,11 @@ BACKWARD = (
         lambda h, d, w2: d @ w2 * h * (1 - h),
     )[:2],
     *_by_all(
+        "the derivative of the first sigmoid is h alone: it is h (1 - h)",
+        _d2,
+        lambda h, d, w2: d @ w2.T * h,
+    )[:2],
+    *_by_all(
         "the derivative of the first sigmoid is squared: h (1 - h) once",
         _d2,
         lambda h, d, w2: d @ w2.T * (h * (1 - h)) ** 2,

@@ -149,6 +149,16 @@ FORWARD = (
     Wrong(0, UNBIASED, _y(variance=lambda x: x.var(0, ddof=1))),
     Wrong(
         0,
+        "the deviation stands where the variance belongs: np.var, the root comes after",
+        _y(variance=lambda x: x.std(0)),
+    ),
+    Wrong(
+        0,
+        "the variance is the mean of x squared: the mean is taken off before",
+        _y(variance=lambda x: (x**2).mean(0)),
+    ),
+    Wrong(
+        0,
         "sums over the channels of each image: the mean and the variance are over the images, "
         "axis 0",
         _y(lambda x: x.mean(1, keepdims=True), lambda x: x.var(1, keepdims=True)),

@@ -124,6 +124,8 @@ def diagnose(function: Function, cases: Sequence[Case], outcomes: Sequence[Outco
         known |= found.known
     if known:  # which explains an exception too
         problems = [p for p in problems if not p.startswith("raises ")] or problems
+    errors = [p for p in problems if p.startswith("raises ")]
+    problems = [p for p in problems if p not in errors[1:]]  # one for all outputs
     changed = sorted({name for o in outcomes for name in o.changed})
     problems += [f"changes {name} in place: work on a copy" for name in changed]
     return list(dict.fromkeys(problems))
@@ -186,9 +188,11 @@ class _Output:
         special = [i for i, case in enumerate(self.cases) if case.hint and not self.ok[i]]
         if not all(self.ok[i] for i in plain):
             wrong = self._known(plain)
-            found = [wrong.words if wrong else self._general(plain)]
+            words = wrong.words if wrong else self._multiple_of_right(plain)
+            found = [words or self._known_multiple(plain) or self._general(plain)]
             for i in special:
-                if not self._finite(i) and not (wrong and self._matches(wrong, i)):
+                explained = self.outcomes[i].raised or (wrong and self._matches(wrong, i))
+                if not self._finite(i) and not explained:
                     found.append(self.cases[i].hint)
             return found
         if special:
@@ -208,6 +212,31 @@ class _Output:
                 self.known = True
                 return wrong
         return None
+
+    def _multiple_of_right(self, which: Sequence[int]) -> str:
+        bad = [i for i in which if not self.ok[i]]
+        pairs = self._pairs(bad)
+        whole = len(pairs) == len(bad) and all(g.shape == r.shape for g, r, _ in pairs)
+        return self._factor(pairs) if whole else ""
+
+    def _known_multiple(self, which: Sequence[int]) -> str:
+        """As `_known`, where on top of it a factor is wrong: the words of both, or ""."""
+        bad = [i for i in which if not self.ok[i]]
+        if any(self.given[i] is None for i in which):
+            return ""
+        for wrong in self.function.wrong:
+            if wrong.output != self.index:
+                continue
+            made = [array(call(wrong.of, self.cases[i].args).value) for i in bad]
+            pairs = [
+                (g, m, self.cases[i])
+                for i, m in zip(bad, made)
+                if (g := self.given[i]) is not None and m is not None and m.shape == g.shape
+            ]
+            if len(pairs) == len(bad) and (words := self._factor(pairs)):
+                self.known = True
+                return f"{wrong.words}; and {words}"
+        return ""
 
     def _matches(self, wrong: Wrong, i: int) -> bool:
         outcome, found = self.outcomes[i], call(wrong.of, self.cases[i].args)
@@ -236,9 +265,16 @@ class _Output:
         for i in bad:
             if (error := self.outcomes[i].raised) is not None:
                 return f"{error.words} (for {self.cases[i].what}){self._fine(which)}"
-        for words in (self._shape, self._not_finite, self._swapped, self._factor, self._order):
+        for words in (self._shape, self._not_finite, self._swapped):
             if found := words(bad):
                 return found
+        pairs = self._pairs(bad)
+        if not all(g.any() for g, _, _ in pairs):
+            return f"{self.name} is 0 everywhere (for {self._zeros(pairs)})"
+        if found := self._multiple(pairs) or self._offset(pairs):
+            return found
+        if found := self._order(bad):
+            return found
         return self._first(bad[0]) + self._fine(which)
 
     def _pairs(self, which: Sequence[int]) -> list[tuple[Array, Array, Case]]:
@@ -289,35 +325,58 @@ class _Output:
                     return f"{self.name} has the value of {output}: are they returned in order?"
         return ""
 
-    def _factor(self, bad: Sequence[int]) -> str:
-        """A multiple of what is right, and of which size; or something added to it."""
-        factors, pairs = [], self._pairs(bad)
+    @staticmethod
+    def _zeros(pairs: Sequence[tuple[Array, Array, Case]]) -> str:
+        return next(case.what for given, _, case in pairs if not given.any())
+
+    @staticmethod
+    def _factors(pairs: Sequence[tuple[Array, Array, Case]]) -> list[float]:
+        """By what each result is a multiple of what is right; [] where one is none."""
+        factors = []
         for given, right, _ in pairs:
             given, right = given.astype(float), right.astype(float)
-            if not given.any():
-                return f"{self.name} is 0 everywhere"
+            if not right.any() or not np.isfinite(right).all():
+                return []
             top = np.argmax(np.abs(right))
-            factor = given.flat[top] / right.flat[top] if right.flat[top] else np.nan
-            factors.append(factor if np.isfinite(factor) and same(given, factor * right) else None)
-        if None in factors:
-            return self._offset(pairs)
-        by = [abs(f) for f in factors if f is not None]
-        sign = "has the wrong sign" if all(f is not None and f < 0 for f in factors) else ""
+            factor = given.flat[top] / right.flat[top]
+            if not (factor and np.isfinite(factor) and same(given, factor * right)):
+                return []
+            factors.append(float(factor))
+        return factors
+
+    def _factor(self, pairs: Sequence[tuple[Array, Array, Case]]) -> str:
+        """The sign, a size or a number that each result is a multiple by, in words; or ""."""
+        factors, cases = np.array(self._factors(pairs)), [case for _, _, case in pairs]
+        if not len(factors):
+            return ""
+        sign = (factors < 0).all()
+        if not sign and (factors < 0).any():
+            return ""
+        by, also = np.abs(factors), f"{self.name} has the wrong sign" if sign else ""
         if np.allclose(by, 1, 1e-5):
-            return f"{self.name} {sign}" if sign else ""
-        also, cases = f"{sign} and " if sign else "", [case for _, _, case in pairs]
+            return also
+        also = f"{also} and " if sign else f"{self.name} "
         for size in cases[0].sizes:
-            n = [float(case.sizes.get(size, 0)) for case in cases]
+            n = np.array([float(case.sizes.get(size, 0)) for case in cases])
             if np.allclose(by, n, 1e-5):
-                return f"{self.name} {also}is not divided by the number of {size}"
-            if all(n) and np.allclose(by, 1 / np.array(n), 1e-5):
-                return f"{self.name} {also}is divided by the number of {size} once too often"
-        if np.allclose(by, by[0], 1e-5):
-            return f"{self.name} {also}is {by[0]:.6g} times what it should be"
-        told = [f"{f:.6g} times for {case.what}" for f, case in zip(by, cases)]
-        return f"{self.name} {also}is a multiple of what it should be: {'; '.join(told[:2])}"
+                return f"{also}is not divided by the number of {size}"
+            if n.all() and np.allclose(by, 1 / n, 1e-5):
+                return f"{also}is divided by the number of {size} once too often"
+        few = min(by[0], 1 / by[0])
+        if len(by) > 1 and np.allclose(by, by[0], 1e-5) and few > 0.05:
+            return f"{also}is {by[0]:.6g} times what it should be"
+        return ""
+
+    def _multiple(self, pairs: Sequence[tuple[Array, Array, Case]]) -> str:
+        """The factors themselves, where no word is known for them."""
+        factors = self._factors(pairs)
+        if not factors or all(g.size < 2 for g, _, _ in pairs):
+            return ""
+        told = [f"{f:.6g} times for {case.what}" for f, (_, _, case) in zip(factors, pairs)]
+        return f"{self.name} is a multiple of what it should be: {'; '.join(told[:2])}"
 
     def _offset(self, pairs: Sequence[tuple[Array, Array, Case]]) -> str:
+        """What was added to every entry alike."""
         gaps = [g.astype(float) - r for g, r, _ in pairs]
         if all(d.size > 1 and same(d, np.full_like(d, d.flat[0])) for d in gaps):
             return f"{self.name} is {gaps[0].flat[0]:+.6g} off in every entry"
@@ -338,10 +397,10 @@ class _Output:
         return ""
 
     def _first(self, i: int) -> str:
-        return f"{self.name} differs{self._entry(i)} (for {self.cases[i].what})"
+        return f"{self.name}{self._entry(i)} (for {self.cases[i].what})"
 
     def _entry(self, i: int) -> str:
-        """ "; the first that differs, [1, 0], must be 2, is 3"."""
+        """What is behind a name: ": the first entry that differs, [1, 0], must be 2, is 3"."""
         given, right = self.given[i], self.right[i]
         if given is None:
             return ""
@@ -349,8 +408,8 @@ class _Output:
         place = tuple(
             int(p) for p in np.argwhere(gap > TOLERANCE * np.abs(right).max(initial=0))[0]
         )
-        what = f"the first entry that differs, {list(place)}," if place else "it"
-        return f": {what} must be {right[place]:.6g}, is {given[place]:.6g}"
+        what = f": the first entry that differs, {list(place)}," if place else ""
+        return f"{what} must be {right[place]:.6g}, is {given[place]:.6g}"
 
     def _fine(self, which: Sequence[int]) -> str:
         """Which cases are right, where some are: the others' difference is the clue."""

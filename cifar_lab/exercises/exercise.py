@@ -48,7 +48,7 @@ class Case(NamedTuple):
 
     @property
     def what(self) -> str:
-        """ "5 images, 3 classes, large scores"."""
+        """Such as "5 images, 3 classes, large scores"."""
         words = [
             f"{n} {k[:-1] if n == 1 and k.endswith('s') else k}" for k, n in self.sizes.items()
         ]

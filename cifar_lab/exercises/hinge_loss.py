@@ -173,6 +173,11 @@ WRONG = (
     ),
     Wrong(
         1,
+        "wrong classes get the excess itself: inside the margin they get 1, however far",
+        lambda s, y: (_above(s, y) - _t(s, y) * _over(s, y).sum(1, keepdims=True)) / len(s),
+    ),
+    Wrong(
+        1,
         "the gradient does not know the margin of 1",
         lambda s, y: _gradient(s, y, _over(s, y, 0)),
     ),

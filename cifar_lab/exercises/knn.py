@@ -281,8 +281,8 @@ EXERCISE = Exercise(
     lesson="knn",
     title="the k nearest neighbours.",
     functions=(
-        Function(distances, ("the distances",), DISTANCES),
-        Function(predict, ("the predictions",), PREDICT),
+        Function(distances, ("the matrix",), DISTANCES),
+        Function(predict, ("the array of labels",), PREDICT),
     ),
     cases=cases,
     properties=properties,

@@ -228,6 +228,11 @@ BACKWARD = (
     ),
     Wrong(
         0,
+        "the gradient is divided by the size of the window: the winner gets all of it",
+        _spread(lambda seen: _won(seen) / seen.shape[3]),
+    ),
+    Wrong(
+        0,
         "the gradient that comes from behind is missing: 1 at the winners, times it",
         lambda g, x, w, s: _back(_won(_seen(x, w, s)), x, w, s),
     ),

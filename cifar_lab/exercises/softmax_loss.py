@@ -81,6 +81,16 @@ SOFTMAX = (
     ),
     Wrong(
         0,
+        "divides by the sum over the whole batch: each image has its own sum, axis=1",
+        lambda s: np.exp(s - s.max(1, keepdims=True)) / np.exp(s - s.max(1, keepdims=True)).sum(),
+    ),
+    Wrong(
+        0,
+        "sums over the images: the sum is over the classes, axis=1",
+        lambda s: np.exp(s - s.max(1, keepdims=True)) / np.exp(s - s.max(1, keepdims=True)).sum(0),
+    ),
+    Wrong(
+        0,
         "sums over the images: the sum is over the classes, axis=1",
         lambda s: np.exp(s) / np.exp(s).sum(0),
     ),
@@ -212,6 +222,11 @@ LOSS = (
     ),
     Wrong(
         1,
+        "the gradient adds 1 at the right class: it is p - t",
+        lambda s, y: (scratch.softmax(s) + _one_hot(s, y)) / len(s),
+    ),
+    Wrong(
+        1,
         "the gradient takes 1 from every class: only from the right one",
         lambda s, y: (scratch.softmax(s) - 1) / len(s),
     ),
@@ -287,7 +302,7 @@ EXERCISE = Exercise(
     lesson="softmax",
     title="from scores to probabilities, the cross-entropy and its gradient.",
     functions=(
-        Function(softmax, ("the probabilities",), SOFTMAX),
+        Function(softmax, ("p",), SOFTMAX),
         Function(softmax_loss, ("the loss", "the gradient"), LOSS),
     ),
     cases=cases,
