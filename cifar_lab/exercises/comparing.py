@@ -28,7 +28,7 @@ class Raised(NamedTuple):
     @property
     def words(self) -> str:
         where = f" (line {self.line})" if self.line else ""
-        return f"raises {self.kind}{where}: {self.message[:160]}"
+        return f"raises {self.kind}{where}" + (f": {self.message[:160]}" if self.message else "")
 
 
 class Outcome(NamedTuple):
@@ -72,9 +72,10 @@ def call(
 
 def raised(error: BaseException, file: str) -> Raised:
     """An exception in words, with the last line of `file` that it came through."""
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    frames = traceback.walk_tb(error.__traceback__)  # which, as extract_tb does not, reads no file
+    lines = [line for frame, line in frames if frame.f_code.co_filename == file]
     message = " ".join(str(error).split())
-    return Raised(type(error).__name__, message, (lines[-1] or 0) if lines else 0)
+    return Raised(type(error).__name__, message, lines[-1] if lines else 0)
 
 
 def array(value: Any) -> Array | None:
@@ -124,11 +125,12 @@ def diagnose(function: Function, cases: Sequence[Case], outcomes: Sequence[Outco
         known |= found.known
     if known:  # which explains an exception too
         problems = [p for p in problems if not p.startswith("raises ")] or problems
+    problems = list(dict.fromkeys(problems))
     errors = [p for p in problems if p.startswith("raises ")]
     problems = [p for p in problems if p not in errors[1:]]  # one for all outputs
     changed = sorted({name for o in outcomes for name in o.changed})
     problems += [f"changes {name} in place: work on a copy" for name in changed]
-    return list(dict.fromkeys(problems))
+    return problems
 
 
 def structure(function: Function, outcomes: Sequence[Outcome]) -> str:
@@ -265,7 +267,7 @@ class _Output:
         for i in bad:
             if (error := self.outcomes[i].raised) is not None:
                 return f"{error.words} (for {self.cases[i].what}){self._fine(which)}"
-        for words in (self._shape, self._not_finite, self._swapped):
+        for words in (self._swapped, self._shape, self._not_finite):
             if found := words(bad):
                 return found
         pairs = self._pairs(bad)

@@ -181,6 +181,11 @@ IM2COL = (
     ),
     Wrong(
         0,
+        "np.pad(x, padding) adds images and channels too: only rows and columns",
+        lambda x, r, c, s, p: im2col(np.pad(x, p)[: len(x)], r, c, s, 0),
+    ),
+    Wrong(
+        0,
         "zeros are added behind only: on each of the four sides",
         lambda x, r, c, s, p: im2col(
             np.pad(x, ((0, 0), (0, 2 * p), (0, 2 * p), (0, 0))), r, c, s, 0

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,11 @@ def load(exercise: Exercise, path: Path) -> dict[str, Callable[..., Any]]:
     Raises:
         InputError: it raises, or defines them with other arguments. The message does not name it.
     """
-    space: dict[str, Any] = {"__name__": "exercise", "__file__": str(path)}
+    module = types.ModuleType("exercise_file")
+    module.__file__, space = str(path), module.__dict__
+    sys.modules[module.__name__] = module  # where dataclasses and others look
     try:
-        exec(compile(path.read_bytes(), str(path), "exec"), space)
+        exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), space)
     except (MemoryError, Refused, SystemExit):
         raise
     except ImportError as error:
@@ -174,7 +177,8 @@ def _tests(
                 right.add(name)
                 yield name, "", f"right in {len(outcomes)} cases"
     if all(f.name in yours for f in exercise.functions):
-        first, fine = exercise.functions[0].name, right == set(cases)
+        first = exercise.functions[0].name
+        fine = right == set(cases) or first not in cases
         yield from _guarded(exercise.properties, yours, path, "as it must be", stage, first, fine)
         if first in right and clean:
             how = "equal to central differences"
@@ -212,7 +216,8 @@ def _guarded(
     except MemoryError:
         raise
     except NotImplementedError:
-        yield what, "is not written yet", ""
+        if fine:
+            yield what, "is not written yet", ""
     except Exception as error:
         if fine:
             yield what, comparing.raised(error, path).words, ""

@@ -69,12 +69,19 @@ def run(exercise: str, path: Path, seconds: float) -> tuple[dict[str, Any], str]
             f"{path}: was still running after {seconds:g} s ({stage}); does a loop never end?"
         )
     if ended < 0:
-        raise InputError(f"{path}: crashed with signal {-ended} ({stage})")
+        raise InputError(f"{path}: its process was ended by {_signal(-ended)} ({stage})")
     last = output.text.strip().splitlines()
     raise InputError(
         f"{path}: ended its process with exit code {ended} ({stage}); "
         + (f"it printed {last[-1][:100]!r}" if last else "is there an os._exit?")
     )
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class _Output:
@@ -95,7 +102,7 @@ class _Output:
     @property
     def text(self) -> str:
         text = self._kept.decode("utf-8", "replace")
-        return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+        return "".join(c if c.isprintable() or c in "\t\n" else "?" for c in text)
 
 
 def _watch(folder: Path, seconds: float) -> tuple[int | None, _Output]:
