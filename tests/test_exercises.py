@@ -406,7 +406,7 @@ UNSEEN = [
     ("softmax-loss", "scores - scores.max", "scores; scores -= 1; shifted = scores - scores.max",
      "softmax_loss: changes scores in place"),
     ("backprop", "h.T @ d2", "2 * h.T @ (y - t)", "of the second sigmoid is missing"),
-    ("convolution", "top, left = i * stride, j * stride", "top, left = i, j",
+    ("convolution", "top, left = i * stride, j * stride", "top, left = i * stride, j",
      "; right for 2 images, 4 filters, 6 x 5 x 3 by 3 x 3, stride 1, padding 0"),
     ("dropout", "> rate", "> 0.5", "drops 50% of the values, with a rate of 0.25"),
     ("dropout", "generator.random(x.shape)", "np.random.default_rng(0).random(x.shape)",
@@ -496,7 +496,8 @@ def test_a_right_file_passes(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for name in ("random.py", "numpy.py", "judge.py"):
         (tmp_path / name).write_text("raise SystemExit(1)\n")
-    first = "import sys\nassert not {'keras', 'tensorflow', 'PIL'} & set(sys.modules)\n"
+    first = "PATTERN = '\\d'\nimport sys\n"
+    first += "assert not {'keras', 'tensorflow', 'PIL'} & set(sys.modules)\n"
     report = checked(tmp_path, source("knn", first + RIGHT["knn"]))
     assert report.passed and report.exercise == "knn" and report.printed == ""
     assert 0.5 < report.accuracy == report.scratch_accuracy <= 1

@@ -24,6 +24,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
+import warnings
 from importlib import import_module
 from pathlib import Path
 
@@ -129,11 +130,10 @@ def _exercise_of(path: Path) -> str:
         InputError: as `check`.
     """
     tree = _parse(path)
-    names, named = set(), None
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    names, named = {n.name for n in ast.walk(tree) if isinstance(n, functions)}, None
     for node in tree.body:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(node.name)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
             names |= {a.asname or a.name for a in node.names}
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -171,7 +171,9 @@ def _parse(path: Path) -> ast.Module:
     if len(source) > MAX_BYTES:
         raise InputError(f"{path}: must be a Python file of at most 1 MB, is larger")
     try:
-        return ast.parse(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes in strings
+            return ast.parse(source)
     except SyntaxError as error:
         line = f", line {error.lineno}" if error.lineno else ""
         raise InputError(f"{path}{line}: is not Python ({error.msg})") from None

@@ -235,7 +235,7 @@ class _Output:
                 for i, m in zip(bad, made)
                 if (g := self.given[i]) is not None and m is not None and m.shape == g.shape
             ]
-            if len(pairs) == len(bad) and (words := self._factor(pairs)):
+            if len(pairs) == len(bad) and (words := self._factor(pairs, plain=True)):
                 self.known = True
                 return f"{wrong.words}; and {words}"
         return ""
@@ -271,8 +271,8 @@ class _Output:
             if found := words(bad):
                 return found
         pairs = self._pairs(bad)
-        if not all(g.any() for g, _, _ in pairs):
-            return f"{self.name} is 0 everywhere (for {self._zeros(pairs)})"
+        if not any(g.any() for g, _, _ in pairs):
+            return f"{self.name} is 0 everywhere"
         if found := self._multiple(pairs) or self._offset(pairs):
             return found
         if found := self._order(bad):
@@ -328,10 +328,6 @@ class _Output:
         return ""
 
     @staticmethod
-    def _zeros(pairs: Sequence[tuple[Array, Array, Case]]) -> str:
-        return next(case.what for given, _, case in pairs if not given.any())
-
-    @staticmethod
     def _factors(pairs: Sequence[tuple[Array, Array, Case]]) -> list[float]:
         """By what each result is a multiple of what is right; [] where one is none."""
         factors = []
@@ -346,8 +342,11 @@ class _Output:
             factors.append(float(factor))
         return factors
 
-    def _factor(self, pairs: Sequence[tuple[Array, Array, Case]]) -> str:
-        """The sign, a size or a number that each result is a multiple by, in words; or ""."""
+    def _factor(self, pairs: Sequence[tuple[Array, Array, Case]], plain: bool = False) -> str:
+        """The sign, a size or a number that each result is a multiple by, in words; or "".
+
+        plain: no number but 2 and 1/2.
+        """
         factors, cases = np.array(self._factors(pairs)), [case for _, _, case in pairs]
         if not len(factors):
             return ""
@@ -364,8 +363,12 @@ class _Output:
                 return f"{also}is not divided by the number of {size}"
             if n.all() and np.allclose(by, 1 / n, 1e-5):
                 return f"{also}is divided by the number of {size} once too often"
-        few = min(by[0], 1 / by[0])
-        if len(by) > 1 and np.allclose(by, by[0], 1e-5) and few > 0.05:
+            if np.allclose(by, n**2, 1e-5):
+                return f"{also}is multiplied by the number of {size}: it must be divided by it"
+        few = max(by[0], 1 / by[0])
+        if plain and not np.isclose(few, 2, 1e-5):
+            return ""
+        if len(by) > 1 and np.allclose(by, by[0], 1e-5) and few < 20:
             return f"{also}is {by[0]:.6g} times what it should be"
         return ""
 

@@ -104,6 +104,20 @@ def _short(x, rows, columns, stride, padding):
     return _seen(x, rows, columns, stride, padding)[:, :-1, :-1]
 
 
+def _counted(x, rows, columns, stride, padding, added):
+    """As many windows as if `added` pixels had been added to each axis."""
+    seen = _seen(x, rows, columns, stride, padding)
+    down = (x.shape[1] + added - rows) // stride + 1
+    across = (x.shape[2] + added - columns) // stride + 1
+    return seen[:, :down, :across].reshape(-1, rows * columns * x.shape[3])
+
+
+def _dense(x, rows, columns, stride, padding):
+    """The right number of windows, one pixel apart."""
+    down, across = _seen(x, rows, columns, stride, padding).shape[1:3]
+    return _seen(x, rows, columns, 1, padding)[:, :down, :across]
+
+
 def _convolve(seen, kernel, bias=0.0):
     """(N, down, across, rows, columns, C) by (rows, columns, C, F)."""
     return np.tensordot(seen, kernel, 3) + bias
@@ -169,6 +183,21 @@ IM2COL = (
     ),
     Wrong(
         0,
+        "the windows are one pixel apart: `stride`, so from i * stride to i * stride + rows",
+        lambda x, r, c, s, p: _dense(x, r, c, s, p).reshape(-1, r * c * x.shape[3]),
+    ),
+    Wrong(
+        0,
+        "the number of windows counts the padding once: (size + 2 padding - window) // stride + 1",
+        lambda x, r, c, s, p: _counted(x, r, c, s, p, p),
+    ),
+    Wrong(
+        0,
+        "the number of windows leaves out the padding: (size + 2 padding - window) // stride + 1",
+        lambda x, r, c, s, p: _counted(x, r, c, s, p, 0),
+    ),
+    Wrong(
+        0,
         "the borders repeat the edge: they are zeros",
         lambda x, r, c, s, p: im2col(
             np.pad(x, ((0, 0), (p, p), (p, p), (0, 0)), mode="edge"), r, c, s, 0
@@ -216,6 +245,11 @@ FORWARD = (
         0,
         "the last window down and across is missing: (size + 2 padding - window) // stride + 1",
         lambda x, k, b, s, p: _convolve(_short(x, k.shape[0], k.shape[1], s, p), k, b),
+    ),
+    Wrong(
+        0,
+        "the windows are one pixel apart: `stride`, so from i * stride to i * stride + rows",
+        lambda x, k, b, s, p: _convolve(_dense(x, k.shape[0], k.shape[1], s, p), k, b),
     ),
     Wrong(
         0,
@@ -321,6 +355,13 @@ MANY = "a pixel that several windows saw gets one gradient alone: add them, += i
 BACKWARD = (
     Wrong(0, MANY, _assigned),
     Wrong(0, MANY, _assigned_by_places),
+    Wrong(
+        0,
+        "the windows are one pixel apart on the way back: `stride`, from i * stride on",
+        lambda g, x, k, s, p: _cut(
+            sliding.add_windows(_by_windows(g, k), _pad(x, p).shape, (1, 1)), x, p
+        ),
+    ),
     Wrong(0, "the gradient of x still has the added borders: cut them off", _added),
     Wrong(
         0,

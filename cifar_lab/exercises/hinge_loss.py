@@ -97,6 +97,11 @@ WRONG = (
     ),
     Wrong(
         0,
+        "the right score is missing from the loss: s_j - s_right + 1",
+        lambda s, y: (np.maximum(s + 1, 0) * (1 - _t(s, y))).sum(1).mean(),
+    ),
+    Wrong(
+        0,
         "this is the squared hinge: the excess is not squared",
         lambda s, y: (_above(s, y) ** 2).sum(1).mean(),
     ),

@@ -72,6 +72,11 @@ def _similarity(train, test):
     return test.astype(float) @ train.astype(float).T
 
 
+def _squares(train, test):
+    """a^2 + b^2 of every pair."""
+    return (test.astype(float) ** 2).sum(1)[:, None] + (train.astype(float) ** 2).sum(1)
+
+
 def _cosine(train, test):
     a, b = train.astype(float), test.astype(float)
     return b @ a.T / np.linalg.norm(b, axis=1)[:, None] / np.linalg.norm(a, axis=1)
@@ -141,12 +146,18 @@ DISTANCES = (
     ),
     Wrong(
         0,
+        "the cross term misses its 2: a^2 - 2 a b + b^2",
+        lambda a, b: np.sqrt(np.maximum(_squares(a, b) - _similarity(a, b), 0)),
+    ),
+    Wrong(
+        0,
+        "the cross term misses its 2: a^2 - 2 a b + b^2",
+        lambda a, b: np.sqrt(_squares(a, b) - _similarity(a, b)),
+    ),
+    Wrong(
+        0,
         "the cross term has the wrong sign: a^2 - 2 a b + b^2",
-        lambda a, b: np.sqrt(
-            (b.astype(float) ** 2).sum(1)[:, None]
-            + (a.astype(float) ** 2).sum(1)
-            + 2 * _similarity(a, b)
-        ),
+        lambda a, b: np.sqrt(_squares(a, b) + 2 * _similarity(a, b)),
     ),
     Wrong(
         0,

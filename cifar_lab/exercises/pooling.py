@@ -55,6 +55,16 @@ def _seen(x, window, stride):
     return seen.reshape(*seen.shape[:3], -1, x.shape[3])
 
 
+def _dense(x, window, stride):
+    """The right number of windows, one pixel apart."""
+    down, across = _seen(x, window, stride).shape[1:3]
+    return _seen(x, window, 1)[:, :down, :across]
+
+
+def _dense_back(g, x, window, stride):
+    return _back(_won(_dense(x, window, stride)) * g[:, :, :, None], x, window, 1)
+
+
 def _back(seen, x, window, stride):
     seen = seen.reshape(*seen.shape[:3], window, window, x.shape[3])
     return sliding.add_windows(seen, x.shape, (stride, stride))
@@ -146,6 +156,11 @@ FORWARD = (
         0,
         "the stride is not heeded: windows are `stride` apart, not 1",
         lambda x, w, s: _seen(x, w, 1).max(3),
+    ),
+    Wrong(
+        0,
+        "the windows are one pixel apart: `stride`, so from i * stride to i * stride + window",
+        lambda x, w, s: _dense(x, w, s).max(3),
     ),
     Wrong(
         0,
@@ -245,6 +260,11 @@ BACKWARD = (
         0,
         "the largest is looked for over all channels: each channel has its own winner",
         _spread(lambda seen: (seen == seen.max((3, 4), keepdims=True)).astype(float)),
+    ),
+    Wrong(
+        0,
+        "the windows are one pixel apart: `stride`, so from i * stride to i * stride + window",
+        _dense_back,
     ),
     Wrong(
         0,

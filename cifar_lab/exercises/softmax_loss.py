@@ -164,6 +164,11 @@ LOSS = (
     ),
     Wrong(
         0,
+        "the loss sums over the images in the softmax: over the classes, axis=1",
+        lambda s, y: -np.log((np.exp(s) / np.exp(s).sum(0))[np.arange(len(s)), y]).mean(),
+    ),
+    Wrong(
+        0,
         "the loss picks p[:, labels], whole columns: p[np.arange(N), labels] is one of each image",
         lambda s, y: -np.log(scratch.softmax(s)[:, y]).mean(),
     ),
