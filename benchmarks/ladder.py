@@ -17,9 +17,9 @@ example, prints a line with "error", the others go on, and the exit code is 2.
 and after it, and writes into card and row whether the run had the machine for itself. Of a run that
 was stopped and resumed it claims nothing.
 
-On JAX each seed compiles its steps anew, which is not in its seconds; JAX's own setting
-JAX_COMPILATION_CACHE_DIR=FOLDER keeps what was compiled. --epochs N and --limit N make it a
-rehearsal: such runs print their lines and enter no results.
+On JAX with a GPU an epoch is one compiled program. Each seed compiles anew, which is not in its
+seconds; JAX's own setting JAX_COMPILATION_CACHE_DIR=FOLDER keeps what was compiled. --epochs N and
+--limit N make it a rehearsal: such runs print their lines and enter no results.
 """
 
 import argparse

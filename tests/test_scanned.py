@@ -157,7 +157,7 @@ assert_same_epochs(recipe_of("cifar10-94", epochs=4, batch_size=32,
 base = recipe_of("cifar10-90", epochs=1, batch_size=32, builder_options={{"widths": [4, 8]}},
     small_images=[])
 training.train(base, dataset, "base", rung="base")
-assert_same_epochs(recipes.changed(base, {{"start": "base", "epochs": 3, "head_epochs": 1,
+assert_same_epochs(recipes.changed(base, {{"start": "base", "epochs": 3, "head_share": 0.34,
     "fine_rate": 0.1}}, "test"))
 
 for precision in ("mixed_bfloat16", "mixed_float16"):
