@@ -46,9 +46,10 @@ def learning_rate(sources: Sources) -> Outcome:
         axes[0].set_ylabel("y")
         panel = below.subplots()
         for kind, loss in losses.items():
-            panel.semilogy(loss, linewidth=1, label=f"{kind}: {NETWORK_RATES[kind]}")
+            name = f"{kind}: {NETWORK_RATES[kind]}, at most {max(loss):,.1f}"
+            panel.plot(loss, linewidth=1, label=name)
         panel.axhline(math.log(10), color="k", linestyle=":", label="guessing: ln 10 = 2.303")
-        panel.set(ylim=(0.1, 100))
+        panel.set(ylim=(0.9 * min(losses["good"]), 4))
         label(panel, "step", "cross-entropy of the batch", "the network")
         panel.legend(fontsize=8, loc="upper right", ncols=2)
 
@@ -56,14 +57,9 @@ def learning_rate(sources: Sources) -> Outcome:
         numbers=[
             Number("height at the start", float(_height(*START)), 6.45),
             Number("highest rate that converges there, 2 / 2", 2 / CURVATURES.max(), 1.0),
-            *(
-                Number(f"height after {SURFACE_STEPS} steps, {kind} ({SURFACE_RATES[kind]})", *pair)
-                for kind, *pair in (
-                    ("too small", heights["too small"], 2.06405),
-                    ("good", heights["good"], 0.05687),
-                    ("diverging", heights["diverging"], 5879.10, 0.01),
-                )
-            ),
+            Number("height after 20 steps, too small (0.05)", heights["too small"], 2.06405),
+            Number("height after 20 steps, good (0.9)", heights["good"], 0.05687),
+            Number("height after 20 steps, diverging (1.1)", heights["diverging"], 5879.10, 0.01),
             Number("loss of a guess, ln 10", math.log(10), 2.3026),
             *(
                 Number(f"network: last 20 losses, {kind} ({NETWORK_RATES[kind]})", lasts[kind])
@@ -78,8 +74,8 @@ def learning_rate(sources: Sources) -> Outcome:
         "above 2 / the greatest curvature every step is higher than the last. The network's loss "
         f"went to {lasts['too small']:.2f}, {lasts['good']:.2f} and {lasts['diverging']:.2f}: with "
         f"the highest rate it leaps up at first, to {max(losses['diverging']):.0f}, and ends no "
-        f"better than a guess: after the leap {alive['diverging']} of its {HIDDEN} relus answer to "
-        "any picture.",
+        f"better than a guess: the relus that still answer to any picture are "
+        f"{alive['diverging']} of {HIDDEN}.",
         draw=draw,
         height=6.2,
         data=f"{TAKEN:,} train pictures of {named(digits)}",
@@ -161,14 +157,9 @@ def batch_size(sources: Sources) -> Outcome:
     deviations = {size: float(np.std(runs[size][1][-TAKEN // size :])) for size in (BATCH, 1)}
     return Outcome(
         numbers=[
-            *(
-                Number(f"updates an epoch of {WHOLE:,} pictures, {size:,} a step", *pair)
-                for size, *pair in (
-                    (BATCH, WHOLE // BATCH, 600, 0),
-                    (WHOLE, 1, 1, 0),
-                    (1, WHOLE, WHOLE, 0),
-                )
-            ),
+            Number("updates an epoch, 60,000 pictures, 100 a step", WHOLE // BATCH, 600, 0),
+            Number("updates an epoch, all 60,000 a step", WHOLE // WHOLE, 1, 0),
+            Number("updates an epoch, one a step", WHOLE // 1, WHOLE, 0),
             Number("loss before, ln 10", runs[1][0][0], math.log(10)),
             *(
                 Number(f"loss after {PASSES} passes, {NAMES[size]} ({size:,})", after[-1])
