@@ -176,7 +176,7 @@ def gradient_step(sources: Sources) -> Outcome:
         lines.plot(*POINT, "ko", label="the point (2, 46)")
         lines.plot(3, new_w * 3 + new_b, "C1s", label=f"at x = 3: {new_w * 3 + new_b:.1f}")
         lines.plot([x, x], [w * x + b, target], "k:")
-        lines.text(x - 0.05, target - 6, f"error {error:.0f}", ha="right", fontsize=9)
+        lines.text(x + 0.05, target - 4.5, f"error {error:.0f}", fontsize=8)
         label(lines, "x", "w x + b", "the line before and after one step")
         lines.legend(fontsize=8)
         ws, bs = np.meshgrid(np.linspace(12, 24, 121), np.linspace(-2, 10, 121))
