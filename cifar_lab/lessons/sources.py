@@ -77,6 +77,25 @@ class Sources:
         )
 
 
+def ink(images: np.ndarray) -> np.ndarray:
+    """How far each pixel is from its picture's background, 0-1: float64 (N, height * width).
+
+    The background is the median of the border. On MNIST it is 0, so that only the scale changes;
+    the embedded set's shapes are darker or lighter than theirs, and one neuron cannot say "either".
+
+    Args:
+        images: uint8 (N, height, width, 1).
+    """
+    grey = images[..., 0] / 255
+    border = np.concatenate([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], axis=1)
+    return abs(grey - np.median(border, axis=1)[:, None, None]).reshape(len(grey), -1)
+
+
+def named(data: Dataset) -> str:
+    """A data set's name in a sentence."""
+    return {"mnist": "MNIST", "cifar10": "CIFAR-10"}.get(data.name, data.name)
+
+
 def drawn_scene(size: int) -> np.ndarray:
     """A scene with edges in all directions, textures and a shaded ball: uint8 (size, size, 3), the
     same each time."""
