@@ -28,6 +28,8 @@ def run(argv: list[str]) -> int:
     sources = lessons.Sources(args.data_dir, args.photo, notice)
     if args.photo and "photo" not in lesson.needs:
         raise InputError(f"--photo: {lesson.name} looks at no photo")
+    if args.data_dir and not {"digits", "pictures"} & set(lesson.needs):
+        notice(f"--data-dir: {lesson.name} reads no data set")
     folder = _folder("output", args.output or paths.home() / DEFAULT_OUTPUT)
     start = time.perf_counter()
     outcome = lesson.run(sources)

@@ -77,9 +77,9 @@ def receptive_field(sources: Sources) -> Outcome:
             Number("weights of three 3 x 3", 3 * 3 * 3, 27),
             Number(
                 "two 3 x 3 without relu, and the 5 x 5 that they amount to: greatest difference",
-                float(abs(twice - once).max()),
+                round(float(abs(twice - once).max()), 12),
                 0,
-                1e-12,
+                0,
             ),
             Number("side that VGG-16's last pooling sees, of 224", _vgg_fields()[-1][1], 212),
         ],
@@ -185,9 +185,9 @@ def one_by_one(sources: Sources) -> Outcome:
             ),
             Number(
                 "1 x 1, and one affine layer for every pixel: greatest difference",
-                float(abs(slid - each).max()),
+                round(float(abs(slid - each).max()), 9),
                 0,
-                1e-9,
+                0,
             ),
         ],
         seen="A convolution of 1 x 1 looks at one pixel and mixes its channels: the same affine "

@@ -95,9 +95,9 @@ def knn(sources: Sources) -> Outcome:
             *(Number(f"distance of the picture when {name}, L2", d) for name, d in far.items()),
             Number(
                 "greatest difference between these distances",
-                max(far.values()) - min(far.values()),
+                round(max(far.values()) - min(far.values()), 6),
                 0,
-                1e-4,
+                0,
             ),
         ],
         seen="A nearest neighbour learns nothing and pays when asked: every answer compares with "
@@ -302,7 +302,7 @@ def augmentation(sources: Sources) -> Outcome:
             ),
             Number(
                 "turned by 90 degrees four times, less the photo",
-                float(abs(_turned_around(photo) - photo).max()),
+                round(float(abs(_turned_around(photo) - photo).max()), 6),
                 0,
                 1e-6,
             ),
@@ -312,9 +312,7 @@ def augmentation(sources: Sources) -> Outcome:
                 0,
             ),
             *(
-                Number(
-                    f"{name}: mean change of a pixel, of 255", float(abs(picture - photo).mean())
-                )
+                Number(f"{name}: mean change, of 255", float(abs(picture - photo).mean()))
                 for name, picture in shown.items()
             ),
         ],

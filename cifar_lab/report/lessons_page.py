@@ -17,12 +17,12 @@ MOST_BYTES = 60_000  # of a picture
 HEAD = """\
 # The lectures' experiments
 
-`python learn.py --page docs/lessons` ran them all and wrote this page; do not edit it. To run one, to change it and to
-try it on a photo of your own, see `python learn.py --help`; the code is a function each, in `cifar_lab/lessons/`.
+`python learn.py --page docs/lessons` ran them all and wrote this page; do not edit it. To run one,
+or to try one on a photo of your own, see `python learn.py --help`. Each is a function in
+`cifar_lab/lessons/`.
 
-A figure that is known beforehand stands in the column "should be". Where the lecture's slide has another one, that one
-stands beside it, with the reason below the table.
-"""
+A figure that is known beforehand stands under "should be". Where the lecture's slide has another
+one, that stands beside it, with the reason below the table."""
 
 
 def write(folder: Path, sources: Sources, notice: Callable[[str], None]) -> list[str]:
@@ -46,7 +46,7 @@ def write(folder: Path, sources: Sources, notice: Callable[[str], None]) -> list
             notice, _draw, file, outcome, lesson.title
         )
         parts.append(section(lesson, outcome, file.name if drawn else None))
-    (folder / PAGE).write_text("\n\n".join(parts).replace("\n\n\n", "\n\n") + "\n", "utf-8")
+    (folder / PAGE).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return list(known)
 
 
@@ -94,9 +94,19 @@ def shrink(path: str | os.PathLike, most: int = MOST_BYTES) -> None:
 
     with Image.open(path) as opened:
         image = opened.convert("RGB")
-    for colours, scale in ((128, 1), (64, 1), (32, 1), (32, 0.85), (24, 0.7), (16, 0.6), (16, 0.4)):
+    for colours, scale in (
+        (256, 1),
+        (128, 1),
+        (64, 1),
+        (32, 1),
+        (32, 0.85),
+        (24, 0.7),
+        (16, 0.6),
+        (16, 0.4),
+    ):
         size = (round(image.width * scale), round(image.height * scale))
         smaller = image if scale == 1 else image.resize(size, Image.Resampling.LANCZOS)
-        smaller.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        few = smaller.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        few.save(path, optimize=True)
         if os.path.getsize(path) < most:
             return
