@@ -50,6 +50,7 @@ def receptive_field(sources: Sources) -> Outcome:
         names, seen = zip(*_vgg_fields(), strict=True)
         widths.plot(range(1, len(seen) + 1), seen, ".-", color="tab:green")
         pools = [i + 1 for i, name in enumerate(names) if name == "pool"]
+        widths.set_xticks([1, *pools])
         widths.plot(
             pools, [seen[i - 1] for i in pools], "s", color="tab:green", label="after a pooling"
         )
@@ -191,8 +192,8 @@ def one_by_one(sources: Sources) -> Outcome:
             ),
         ],
         seen="A convolution of 1 x 1 looks at one pixel and mixes its channels: the same affine "
-        "layer everywhere. In front of a dear layer it makes the channels fewer, and a tenth of "
-        "the arithmetic remains. Biases are not counted.",
+        "layer everywhere. In front of an expensive layer it makes the channels fewer, and a tenth "
+        "of the arithmetic remains. Biases are not counted.",
         draw=draw,
         height=3.8,
     )
@@ -347,7 +348,7 @@ LESSONS = [
     ),
     Lesson(
         name="one-by-one",
-        title="A convolution of 1 x 1 in front of a dear one",
+        title="A convolution of 1 x 1 in front of an expensive one",
         source="the lecture on famous networks; Lin et al. 2014, Szegedy et al. 2015",
         run=one_by_one,
     ),
