@@ -106,7 +106,7 @@ def shrink(path: str | os.PathLike, most: int = MOST_BYTES) -> None:
     ):
         size = (round(image.width * scale), round(image.height * scale))
         smaller = image if scale == 1 else image.resize(size, Image.Resampling.LANCZOS)
-        few = smaller.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        few = smaller.quantize(colours, kmeans=1, dither=Image.Dither.NONE)
         few.save(path, optimize=True)
         if os.path.getsize(path) < most:
             return
