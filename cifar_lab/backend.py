@@ -83,7 +83,12 @@ def device():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     if names:
         return "GPU", f"GPU: {', '.join(names)}"
-    return "CPU", f"CPU: {_cpu_name()}, {cores()} cores"
+    return "CPU", processor()
+
+
+def processor():
+    """The processor in words, "CPU: AMD EPYC, 2 cores", without starting Keras."""
+    return f"CPU: {_cpu_name()}, {cores()} cores"
 
 
 def is_tensorflow():

@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .. import paths
 from ..errors import InputError
 from . import common
@@ -23,15 +21,20 @@ def run(argv: list[str]) -> int:
 
     if args.list:
         return _list(lessons.lessons(), args.as_json)
+    if args.page is not None:
+        return _page(args)
     lesson = lessons.get(args.lesson)
     notice = common.Notice()
     sources = lessons.Sources(args.data_dir, args.photo, notice)
     if args.photo and "photo" not in lesson.needs:
         raise InputError(f"--photo: {lesson.name} looks at no photo")
+    if args.data_dir and not {"digits", "pictures"} & set(lesson.needs):
+        notice(f"--data-dir: {lesson.name} reads no data set")
+    folder = _folder("output", args.output or paths.home() / DEFAULT_OUTPUT)
     start = time.perf_counter()
     outcome = lesson.run(sources)
     seconds = time.perf_counter() - start
-    drawn = _draw(lesson, outcome, args.output, notice)
+    drawn = _draw(lesson, outcome, folder, notice)
     if args.as_json:
         common.print_json(
             {
@@ -62,13 +65,31 @@ def _parse(argv: list[str]) -> Any:
         "--output", metavar="DIR", help=f"folder of the picture (default: {DEFAULT_OUTPUT})"
     )
     parser.add_argument("--photo", metavar="FILE", help="a picture of your own, where one is used")
-    common.add_data_dir_flag(parser)
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="folder with mnist/ and cifar-10-batches-bin/ as published (default: the embedded "
+        "data set)",
+    )
+    parser.add_argument(
+        "--page", metavar="DIR", help="run all lessons and write DIR/README.md with their pictures"
+    )
     common.add_json_flag(parser, "print one JSON object on stdout and nothing else there")
     args = parser.parse_args(argv)
     if args.list and args.lesson:
         parser.error("--list: takes no lesson")
-    if not args.list and not args.lesson:
+    if args.page is not None:
+        for flag, given in (("LESSON", args.lesson), ("--list", args.list)):
+            if given:
+                parser.error(f"--page: runs all lessons, {flag} has no place beside it")
+        for flag in ("output", "photo"):
+            if getattr(args, flag):
+                parser.error(f"--page: --{flag} has no place beside it")
+    elif not args.list and not args.lesson:
         parser.error("a lesson is missing: --list shows them")
+    for flag in ("output", "page"):
+        if getattr(args, flag) == "":
+            parser.error(f"--{flag}: must name a folder, received ''")
     return args
 
 
@@ -82,23 +103,45 @@ def _list(known: dict, as_json: bool) -> int:
     return OK
 
 
-def _draw(lesson: Any, outcome: Any, output: str | None, notice: Any) -> Path | None:
+def _page(args: Any) -> int:
+    """Run all lessons and write the page."""
+    from .. import lessons
+    from ..report import lessons_page
+
+    notice = common.Notice()
+    folder = _folder("page", args.page)
+    names = lessons_page.write(folder, lessons.Sources(args.data_dir, notice=notice), notice)
+    if args.as_json:
+        common.print_json({"page": str(folder / lessons_page.PAGE), "lessons": names})
+    else:
+        print(f"{len(names)} lessons: {folder / lessons_page.PAGE}")
+    return OK
+
+
+def _folder(argument: str, name: str | Path) -> Path:
+    """The folder, made where it was not there. Raises InputError."""
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"`{argument}` {folder}: cannot be made ({error.strerror})") from None
+    return folder
+
+
+def _draw(lesson: Any, outcome: Any, folder: Path, notice: Any) -> Path | None:
     """The picture's path; None, with a line, where it could not be drawn."""
     if outcome.draw is None:
         return None
     from ..lessons import picture
     from ..report import figures
 
-    folder = Path(output) if output else paths.home() / DEFAULT_OUTPUT
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"`output` {folder}: cannot be made ({error.strerror})") from None
     path = folder / f"{lesson.name}.png"
     return path if figures.attempt(notice, picture.save, path, outcome, lesson.title) else None
 
 
 def _told(lesson: Any, outcome: Any, drawn: Path | None) -> str:
+    from ..lessons.lesson import shown
+
     lines = [lesson.title, f"(from {lesson.source})", ""]
     if outcome.data:
         lines.insert(2, f"on {outcome.data}")
@@ -116,10 +159,3 @@ def _told(lesson: Any, outcome: Any, drawn: Path | None) -> str:
     if drawn:
         lines.append(f"picture: {drawn}")
     return "\n".join(lines)
-
-
-def shown(value: Any) -> str:
-    """A number with five figures, or nested lists of them."""
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return "[" + ", ".join(shown(item) for item in value) + "]"
-    return f"{value:,}" if isinstance(value, (int, np.integer)) else f"{value:.5g}"

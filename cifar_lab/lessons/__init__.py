@@ -21,6 +21,8 @@ FAMILIES = (
     "signals",
     "training",
     "convolutions",
+    "architecture",
+    "depth",
     "pictures",
 )
 

@@ -96,6 +96,13 @@ class Lesson:
     needs: tuple[str, ...] = field(default=())
 
 
+def shown(value: Any) -> str:
+    """A number with five figures, or nested lists of them."""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return "[" + ", ".join(shown(item) for item in value) + "]"
+    return f"{value:,}" if isinstance(value, (int, np.integer)) else f"{value:.5g}"
+
+
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, bool)):
         return value

@@ -10,7 +10,8 @@
 
 Read in this order: `layers` (what a layer is), `activations`, `losses`, `network`, `optimizers`,
 `gradients` (the check), `initialisation`; then `windows`, `convolution`, `pooling`. numpy is the
-only import. Each is equal to Keras, which tests/test_scratch.py shows.
+only import. Each is equal to Keras, which tests/test_scratch.py shows. `neighbours` is a classifier
+without weights.
 """
 
 from .activations import Elu, LeakyRelu, Relu, Sigmoid, Silu, Softmax, Tanh, sigmoid, softmax
@@ -49,6 +50,7 @@ from .losses import (
     WorstHinge,
     one_hot,
 )
+from .neighbours import majority, nearest_neighbours
 from .network import Network
 from .optimizers import AdaGrad, Adam, GradientDescent, Momentum, Nesterov, Optimizer, RMSProp
 from .pooling import AveragePooling, GlobalAveragePooling, GlobalMaxPooling, MaxPooling
@@ -99,6 +101,8 @@ __all__ = [
     "he_normal",
     "he_uniform",
     "load",
+    "majority",
+    "nearest_neighbours",
     "normal",
     "numerical_gradient",
     "one_hot",
