@@ -1,4 +1,4 @@
-"""learn.py: the lectures' experiments, one command each."""
+"""learn.py: the lectures' experiments, one command each, and their exercises."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ def run(argv: list[str]) -> int:
         return _list(lessons.lessons(), args.as_json)
     if args.page is not None:
         return _page(args)
+    if args.check is not None:
+        return _check(args)
     lesson = lessons.get(args.lesson)
+    if args.exercise:
+        return _exercise(args)
     notice = common.Notice()
     sources = lessons.Sources(args.data_dir, args.photo, notice)
     if args.photo and "photo" not in lesson.needs:
@@ -55,14 +59,17 @@ def run(argv: list[str]) -> int:
 
 def _parse(argv: list[str]) -> Any:
     parser = common.Parser(
-        prog="learn.py",
+        prog=common.program("learn"),
         description="Run one of the lectures' experiments: its numbers beside what each should be, "
-        "and a picture.",
+        "and a picture. Or write a part of it yourself, and have it checked.",
     )
     parser.add_argument("lesson", nargs="?", metavar="LESSON", help="one of --list")
     parser.add_argument("--list", action="store_true", help="show the lessons and stop")
     parser.add_argument(
-        "--output", metavar="DIR", help=f"folder of the picture (default: {DEFAULT_OUTPUT})"
+        "--output",
+        metavar="DIR",
+        help=f"folder of the picture (default: {DEFAULT_OUTPUT}); of an exercise's file (default: "
+        "the working folder)",
     )
     parser.add_argument("--photo", metavar="FILE", help="a picture of your own, where one is used")
     parser.add_argument(
@@ -74,8 +81,39 @@ def _parse(argv: list[str]) -> Any:
     parser.add_argument(
         "--page", metavar="DIR", help="run all lessons and write DIR/README.md with their pictures"
     )
+    parser.add_argument(
+        "--exercise",
+        action="store_true",
+        help="write a file with the functions of that lesson, to fill in",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="with --exercise: replace the file that is there"
+    )
+    parser.add_argument(
+        "--check", metavar="FILE", help="test such a file, and train a small network with it"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=common.whole(1, 3600),
+        metavar="N",
+        help="with --check: how long the file may run (default 30)",
+    )
     common.add_json_flag(parser, "print one JSON object on stdout and nothing else there")
     args = parser.parse_args(argv)
+    if args.check is not None:
+        for flag in ("lesson", "list", "exercise", "page", "photo", "output", "data_dir"):
+            if getattr(args, flag):
+                name = "LESSON" if flag == "lesson" else f"--{flag.replace('_', '-')}"
+                parser.error(f"--check: {name} has no place beside it")
+        return args
+    if args.seconds:
+        parser.error("--seconds: goes with --check")
+    if args.overwrite and not args.exercise:
+        parser.error("--overwrite: goes with --exercise")
+    if args.exercise:
+        for flag in ("list", "page", "photo", "data_dir"):
+            if getattr(args, flag):
+                parser.error(f"--exercise: --{flag.replace('_', '-')} has no place beside it")
     if args.list and args.lesson:
         parser.error("--list: takes no lesson")
     if args.page is not None:
@@ -115,6 +153,37 @@ def _page(args: Any) -> int:
         common.print_json({"page": str(folder / lessons_page.PAGE), "lessons": names})
     else:
         print(f"{len(names)} lessons: {folder / lessons_page.PAGE}")
+    return OK
+
+
+def _exercise(args: Any) -> int:
+    """Write the file of a lesson's exercise."""
+    from .. import exercises
+
+    exercise = exercises.of_lesson(args.lesson)
+    folder = _folder("output", args.output or ".")
+    path = folder / f"exercise_{exercise.name.replace('-', '_')}.py"
+    exercises.write(exercise.name, path, args.overwrite)
+    command = f"{paths.command('learn')} --check {common.shown_path(path.absolute())}"
+    if args.as_json:
+        common.print_json({"exercise": exercise.name, "file": str(path), "check": command})
+    else:
+        print(f"wrote {path}: fill in its functions, then: {command}")
+    return OK
+
+
+def _check(args: Any) -> int:
+    """Test a learner's file. Raises InputError where a check failed, after what was found."""
+    from .. import exercises
+
+    report = exercises.check(args.check, args.seconds or 30)
+    *lines, verdict = report.lines
+    if args.as_json:
+        common.print_json(report.as_json())
+    else:
+        print("\n".join([*lines, verdict] if report.passed else lines), flush=True)
+    if not report.passed:
+        raise InputError(f"{args.check}: {verdict}")
     return OK
 
 
