@@ -12,7 +12,16 @@ from .sources import Sources
 __all__ = ["Lesson", "Number", "Outcome", "Sources", "get", "lessons"]
 
 #: files of lessons, each with a list LESSONS, in the order of the lectures
-FAMILIES = ("regression", "neuron", "losses", "signals", "training", "convolutions", "pictures")
+FAMILIES = (
+    "regression",
+    "neuron",
+    "losses",
+    "signals",
+    "training",
+    "generalisation",
+    "convolutions",
+    "pictures",
+)
 
 
 def lessons() -> dict[str, Lesson]:

@@ -36,16 +36,17 @@ class Digits:
 
 
 def digits(sources: Sources, train: int, validation: int = 0) -> Digits:
-    """The first `train` pictures of the train split, and its last `validation` ones."""
+    """Pictures of the train split, drawn from all of it: MNIST lies in order of its writers."""
     whole = sources.easy_digits()
     images, labels = whole.train_images, whole.train_labels
-    rest = len(images) - validation
+    drawn = np.random.default_rng(0).permutation(len(images))
+    learn, ask = drawn[:train], drawn[len(drawn) - validation :]
     asked = f" and {validation:,} validation" if validation else ""
     return Digits(
-        rows(images[:train]),
-        labels[:train],
-        rows(images[rest:]),
-        labels[rest:],
+        rows(images[learn]),
+        labels[learn],
+        rows(images[ask]),
+        labels[ask],
         f"{train:,} train{asked} pictures of {called(whole.name)}",
     )
 

@@ -51,11 +51,13 @@ def hinge(sources: Sources) -> Outcome:
 
     return Outcome(
         numbers=[
-            Number("hinge loss of the cat, the car, the frog", each["hinge"], [2.9, 0.0, 12.9]),
+            Number(
+                "hinge loss of the cat, the car, the frog", list(each["hinge"]), [2.9, 0.0, 12.9]
+            ),
             Number("mean hinge loss", each["hinge"].mean(), 5.2667),
             Number(
                 "softmax loss of the same scores",
-                each["softmax cross-entropy"],
+                list(each["softmax cross-entropy"]),
                 [2.0404, 0.0791, 6.1565],
             ),
             Number("mean softmax loss", each["softmax cross-entropy"].mean(), 2.7587),
@@ -96,8 +98,8 @@ def softmax(sources: Sources) -> Outcome:
 
     return Outcome(
         numbers=[
-            Number("softmax of 1000, 1001, 1002", shifted, [0.0900, 0.2447, 0.6652]),
-            Number("the same, exp first", plain_softmax(LARGE), [np.nan] * 3, why=OVERFLOW),
+            Number("softmax of 1000, 1001, 1002", list(shifted), [0.0900, 0.2447, 0.6652]),
+            Number("the same, exp first", list(plain_softmax(LARGE)), [np.nan] * 3, why=OVERFLOW),
             Number(
                 "largest score that float64's exp bears", np.log(np.finfo(np.float64).max), 709.7827
             ),
@@ -166,6 +168,7 @@ def _draw_gradients(axes) -> None:
     axes.plot(behind, y - 1, label="cross-entropy: y - t")
     axes.plot(behind, (y - 1) * y * (1 - y), label="half the squared error: (y - t) y (1 - y)")
     label(axes, "right score minus the wrong one", "gradient by the score", "two classes, t = 1")
+    axes.set_ylim(-1.4, 0.1)
     axes.legend(fontsize=8, loc="lower right")
 
 

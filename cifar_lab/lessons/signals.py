@@ -185,9 +185,9 @@ def vanishing(sources: Sources) -> Outcome:
             ),
         ],
         seen=f"Through sigmoids less than a quarter of the gradient is left at each layer, so that "
-        f"the first of {DEPTH} gets about two millionths of what the last gets; the network stays at "
-        "guessing. Through tanh and relu, with weights to match, about half of it or more arrives, "
-        "and the same depth learns.",
+        f"the first of {DEPTH} gets about two millionths of what the last gets; the network stays "
+        "at guessing. Through tanh and relu, with weights to match, about half of it or more "
+        "arrives, and the same depth learns.",
         draw=draw,
         data=data.words,
     )
