@@ -134,11 +134,14 @@ def train(*arguments, **options) -> list[float]:
     return [loss for losses in epochs(*arguments, **options) for loss in losses]
 
 
+def judge(network: scratch.Network, x: Array, labels: Array) -> tuple[float, float]:
+    """(mean cross-entropy, share of pictures whose highest score is the right class's, in percent),
+    outside training."""
+    scores = network.forward(x)
+    right = float((scores.argmax(1) == labels).mean())
+    return LOSS.value(scores, targets(labels)), 100 * right
+
+
 def accuracy(network: scratch.Network, x: Array, labels: Array) -> float:
-    """The share of pictures whose highest score is the right class's, in percent."""
-    return 100 * float((network.forward(x).argmax(1) == labels).mean())
-
-
-def loss(network: scratch.Network, x: Array, labels: Array) -> float:
-    """The mean cross-entropy of the pictures, outside training."""
-    return LOSS.value(network.forward(x), targets(labels))
+    """The share of pictures that are named right, in percent."""
+    return judge(network, x, labels)[1]

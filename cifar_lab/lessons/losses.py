@@ -108,14 +108,6 @@ def softmax(sources: Sources) -> Outcome:
             ),
             Number("softmax of 0.3, 2.9, 4.0", y[0], [0.0182, 0.2452, 0.7366]),
             Number("its loss where the third is right", loss.value(scores, t), 0.3057),
-            Number(
-                "the same, written -sum t log y",
-                scratch.CategoricalCrossEntropy().value(y, t),
-                0.3057,
-                printed="-sum t log t",
-                why="log t is 0 at the right class: that sum is 0 whatever the network says. The "
-                "logarithm is of y, the network's.",
-            ),
             Number("gradient y - t", exact[0], [0.0182, 0.2452, -0.2634]),
             Number(
                 "relative error beside the numerical one",

@@ -220,8 +220,8 @@ def batch_norm(sources: Sources) -> Outcome:
             Number(f"share of the first statistics that is left after {steps} steps", 0.99**steps),
         ],
         seen="Each layer's sums get mean 0 and a deviation near 1, however small the weights are, "
-        "and a rate at which the plain network falls apart trains the normalised one quickly. Outside "
-        f"training it uses moving statistics, and these need time: after {steps} steps "
+        "and a rate at which the plain network falls apart trains the normalised one quickly. "
+        f"Outside training it uses moving statistics, and these need time: after {steps} steps "
         f"{0.99**steps:.0%} of their first values is still in them. Taken anew from the train "
         f"pictures they give {anew:.1f} % on validation instead of {moving:.1f} %.",
         draw=draw,
