@@ -141,8 +141,8 @@ def weight_decay(sources: Sources) -> Outcome:
         ],
         seen="The loss lambda / 2 |W|^2 adds lambda W to the gradient, so each step shrinks the "
         "weights a little. Over most of the range validation moves by a few points at most "
-        f"(best at {LAMBDAS[best]:g}, {validation[best]:.1f} %, beside {validation[0]:.1f} % without); "
-        f"too large a lambda leaves too little of them and {validation[-1]:.1f} %. "
+        f"(best at {LAMBDAS[best]:g}, {validation[best]:.1f} %, beside {validation[0]:.1f} % "
+        f"without); too large a lambda leaves too little of them and {validation[-1]:.1f} %. "
         "Differences below 2 points are within the chance of 1,000 pictures.",
         draw=draw,
         data=data.words,
