@@ -232,7 +232,7 @@ def test_what_chooses_cannot_judge():
 
 
 def test_blur_is_the_mean_of_81_pixels():
-    picture = np.zeros((1, 784), np.float32)
+    picture = np.zeros((1, 784))
     picture[0, 14 * 28 + 14] = 81
     found = generalisation.blurred(picture).reshape(28, 28)
     assert found.sum() == pytest.approx(81) and (found[10:19, 10:19] == 1).all()

@@ -159,7 +159,7 @@ def vanishing(sources: Sources) -> Outcome:
         learning.axhline(np.log(10), color="gray", linestyle=":", label="guessing: log 10")
         label(learning, "epoch", "cross-entropy, training", "the same networks in training, Adam")
         learning.set(ylim=(0, None), xticks=range(0, 21, 5))
-        learning.legend(fontsize=8)
+        learning.legend(fontsize=8, loc="center right")
 
     return Outcome(
         numbers=[

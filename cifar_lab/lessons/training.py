@@ -230,17 +230,8 @@ def batch_norm(sources: Sources) -> Outcome:
 
 
 def normalisation(units: int) -> list[scratch.Layer]:
-    """Batch normalisation as it begins, in float32; Keras' momentum and epsilon."""
-    zeros, ones = np.zeros(units, np.float32), np.ones(units, np.float32)
-    return [
-        scratch.BatchNormalization(
-            units,
-            gamma=ones.copy(),
-            beta=zeros.copy(),
-            moving_mean=zeros.copy(),
-            moving_variance=ones.copy(),
-        )
-    ]
+    """Batch normalisation as it begins; Keras' momentum and epsilon."""
+    return [scratch.BatchNormalization(units, gamma=np.ones(units), beta=np.zeros(units))]
 
 
 def take_statistics(network: scratch.Network, x: np.ndarray) -> None:
