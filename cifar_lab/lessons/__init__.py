@@ -20,6 +20,7 @@ FAMILIES = (
     "losses",
     "signals",
     "training",
+    "generalisation",
     "convolutions",
     "architecture",
     "depth",

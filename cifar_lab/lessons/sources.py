@@ -9,12 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import Dataset, sets
+from ..data import Dataset, sets, synthetic
 from ..data.dataset import Incomplete
+from ..data.pictures import fit_images
 from ..errors import InputError
 
 #: images of the embedded set that lessons take, from the front
 EMBEDDED_TRAIN, EMBEDDED_TEST = 6000, 1000
+#: dials of the plain shapes: about as hard as MNIST for a network of affine layers
+PLAIN = synthetic.Dials(
+    viewpoint=0.4, illumination=0, deformation=0.5, occlusion=0, clutter=0, variation=0.2
+)
 
 
 @dataclass
@@ -35,6 +40,11 @@ class Sources:
     def digits(self) -> Dataset:
         """MNIST, grey, uint8 (N, 28, 28, 1), or the embedded set's ten shapes in that form."""
         return self._found("mnist") or self._embedded((28, 28, 1))
+
+    def easy_digits(self) -> Dataset:
+        """MNIST, or the embedded set's shapes as plain as it, bright on black, in that form: for
+        networks of affine layers, which learn next to nothing of `digits` in a minute."""
+        return self._found("mnist") or plain_shapes()
 
     def pictures(self) -> Dataset:
         """CIFAR-10, uint8 (N, 32, 32, 3), or the embedded set."""
@@ -94,6 +104,29 @@ def ink(images: np.ndarray) -> np.ndarray:
 def named(data: Dataset) -> str:
     """A data set's name in a sentence."""
     return {"mnist": "MNIST", "cifar10": "CIFAR-10"}.get(data.name, data.name)
+
+
+def plain_shapes() -> Dataset:
+    """The ten shapes without clutter, bars and shadows, grey, stretched to 0-255: uint8 (N, 28, 28,
+    1)."""
+    train, train_labels, test, test_labels = synthetic.load(
+        EMBEDDED_TRAIN, EMBEDDED_TEST, dials=PLAIN
+    )
+    grey = [_bright_on_black(fit_images(images, (28, 28, 1))) for images in (train, test)]
+    return Dataset(
+        "the embedded set's plain shapes",
+        synthetic.CLASSES,
+        grey[0],
+        train_labels,
+        grey[1],
+        test_labels,
+    )
+
+
+def _bright_on_black(images: np.ndarray) -> np.ndarray:
+    """The distance of each pixel from the upper left one, stretched to 0-255 in each picture."""
+    apart = np.abs(images.astype(np.float32) - images[:, :1, :1])
+    return np.round(255 * apart / apart.max((1, 2, 3), keepdims=True)).astype(np.uint8)
 
 
 def drawn_scene(size: int) -> np.ndarray:
