@@ -173,8 +173,8 @@ def test_tables_are_those_of_the_results(command, table):
 
 
 def test_which_tables_are_generated():
-    expected = {"ablation", "batches", "budget", "calibration", "latency", "rungs", "sizes"}
-    expected |= {"strategies", "transfer"}
+    expected = {"ablation", "batches", "budget", "calibration", "climb", "latency", "rungs"}
+    expected |= {"sizes", "strategies", "transfer"}
     assert {param.id for param in generated()} == expected
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from cifar_lab import bundles, paths
 from cifar_lab.errors import InputError
-from cifar_lab.ladder import LADDER, get
+from cifar_lab.ladder import LADDER, first_networks, get
 from cifar_lab.recipe import Recipe
 from cifar_lab.report import figures, results, tables
 from support import ROOT
@@ -187,10 +187,10 @@ def test_a_picture_that_fails_is_one_line(tmp_path, monkeypatch):
     assert not figures.attempt(lines.append, broken, tmp_path / "a.png")
     assert not figures.attempt(lines.append, lacking, tmp_path / "b.png")
     assert lines == ["no a.png: No space left on device", "matplotlib is not installed: no b.png"]
-    others = ("draw_dials", "draw_augmentations", "draw_progression")
+    others = ("draw_dials", "draw_augmentations", "draw_ladder", "draw_progression")
     for name in others:
         monkeypatch.setattr(figures, name, broken)
-    assert figures.draw_all(tmp_path, lines.append) == ["minutes.png"] and len(lines) == 5
+    assert figures.draw_all(tmp_path, lines.append) == ["minutes.png"] and len(lines) == 6
     assert [p.name for p in tmp_path.iterdir()] == ["minutes.png"]
 
 
@@ -216,18 +216,42 @@ def test_a_changed_recipe_is_noticed(tmp_path):
 def test_readme_needs_its_marks(tmp_path):
     (tmp_path / "README.md").write_text("nothing")
     with pytest.raises(InputError, match="lacks the marks"):
-        tables.update_readme(tmp_path / "README.md")
+        tables.update_page(tmp_path / "README.md", "| a |")
 
 
 def test_the_table_has_room_in_the_readme():
-    assert len(tables.ladder_markdown().encode()) < 2600
+    assert len(tables.readme_markdown().encode()) < 2900
 
 
-def test_the_readme_agrees_with_the_results():
+def test_the_pages_agree_with_the_results():
     """If this fails: python -m cifar_lab record"""
-    text = (ROOT / "README.md").read_text()
-    table = text.partition(tables.BEGIN)[2].partition(tables.END)[0].strip()
-    assert table == tables.ladder_markdown()
+    pages = {
+        "README.md": tables.readme_markdown(),
+        "docs/measurements/ladder.md": tables.ladder_markdown(),
+    }
+    for page, expected in pages.items():
+        text = (ROOT / page).read_text()
+        table = text.partition(tables.BEGIN)[2].partition(tables.END)[0].strip()
+        assert table == expected, page
+
+
+def test_neighbours_stand_below_the_rungs_of_their_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "CHECKOUT", tmp_path)
+    row = {"data": "cifar10", "k": 7, "norm": "L1", "test_accuracy": 0.345}
+    (tmp_path / "docs").mkdir()
+    (tmp_path / tables.NEIGHBOURS).write_text(json.dumps(row) + "\n")
+    lines = tables.readme_markdown(tmp_path).splitlines()
+    (place,) = (i for i, line in enumerate(lines) if "nearest neighbours" in line)
+    assert "| 34.50 (1) | 7 nearest neighbours, L1 distance" in lines[place]
+    assert lines[place + 1].startswith("| `cifar10-softmax` ")
+
+
+def test_the_picture_of_the_ladder_goes_from_the_lowest_rung_to_the_highest(tmp_path):
+    drawn = figures.draw_ladder(tmp_path / "l.png")
+    means = [results.summary(rung)["mean"] for rung in drawn]
+    assert means == sorted(means) and means[0] < 0.42 and means[-1] > 0.96
+    assert drawn[-1] == "cifar10-96" and len(drawn) >= 12
+    assert figures.draw_ladder(tmp_path / "none.png", tmp_path) == []
 
 
 @pytest.mark.parametrize("rung", LADDER)
@@ -320,7 +344,8 @@ def test_the_progression_shows_the_rungs_that_were_measured(tmp_path):
 
 
 def test_the_picture_of_minutes(tmp_path):
-    assert figures.draw_minutes(tmp_path / "m.png") == list(LADDER)
+    shown = [rung for rung in LADDER if rung not in first_networks.RUNGS]
+    assert figures.draw_minutes(tmp_path / "m.png") == shown
     assert figures.draw_minutes(tmp_path / "none.png", tmp_path, tmp_path) == []
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""python -m cifar_lab record: add finished runs to results/, renew the README and the pictures."""
+"""python -m cifar_lab record: add finished runs to results/, renew the tables and the pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def run(argv: list[str]) -> int:
     """The command: returns the exit code. Raises InputError."""
     parser = common.Parser(
         prog="cifar-lab record",
-        description="Add finished runs to results/ and renew the README's table and the pictures.",
+        description="Add finished runs to results/ and renew the ladder's tables and the pictures.",
     )
     parser.add_argument("bundles", nargs="*", metavar="RUNG_OR_BUNDLE")
     args = parser.parse_args(argv)
@@ -23,7 +23,7 @@ def run(argv: list[str]) -> int:
 
     for bundle in args.bundles:
         results.record(bundle)
-    tables.update_readme(paths.CHECKOUT / "README.md")
+    tables.update_pages(paths.CHECKOUT)
     backend.start()
     figures.draw_all(paths.CHECKOUT / "docs", common.Notice())
     return OK

@@ -44,10 +44,7 @@ CIFAR10_90 = Recipe(
 CIFAR10_94 = replace(
     CIFAR10_90,
     promise=0.94,
-    idea=(
-        "64, 256, 192 channels, three convolutions a stage, Muon, cutout, sharpness-aware at the "
-        "end"
-    ),
+    idea="wider, three convolutions a stage, Muon, cutout, sharpness-aware at the end",
     builder_options={
         "widths": [64, 256, 192],
         "convolutions": 3,
@@ -75,10 +72,7 @@ CIFAR10_94 = replace(
 CIFAR10_96 = replace(
     CIFAR10_94,
     promise=0.96,
-    idea=(
-        "128, 384, 512 channels, 38 epochs and six short cycles whose ends are averaged, "
-        "sharpness-aware, stronger cutout"
-    ),
+    idea="128, 384, 512 channels, the mean of six short cycles' ends, stronger cutout",
     builder_options={
         "widths": [128, 384, 512],
         "convolutions": 3,

@@ -43,14 +43,11 @@ FASHION_MNIST_93 = replace(
 
 # Fashion-MNIST with the means of cifar10-90, Muon, cutout, many epochs, and at most 800,000
 # parameters: two stages of four convolutions, residual, so that half of them see 13 x 13 pixels.
-# Promises 95.0 %.
+# Promises 95.0 %: the first seed has 95.1, the mean of four is a tenth below.
 FASHION_MNIST_95 = replace(
     CIFAR10_90,
     promise=0.95,
-    idea=(
-        "two residual stages of four convolutions, Muon, images mirrored, shifted, cut out, 70 "
-        "epochs"
-    ),
+    idea="two residual stages of four convolutions, Muon, images shifted and cut out",
     data="fashion-mnist",
     input_shape=(28, 28, 1),
     builder_options={
@@ -75,6 +72,9 @@ RUNGS = {
         recipe=FASHION_MNIST_93, parameters=412_778, accuracies=(0.925, 0.943)
     ),
     "fashion-mnist-95": Rung(
-        recipe=FASHION_MNIST_95, parameters=634_920, accuracies=(0.946, 0.956)
+        recipe=FASHION_MNIST_95,
+        parameters=634_920,
+        accuracies=(0.943, 0.956),
+        reached=False,
     ),
 }

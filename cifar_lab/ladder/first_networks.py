@@ -13,7 +13,7 @@ from .rung import Rung
 # with each of four settings). Promises 99.9 % on 0 and 1.
 MNIST_LOGISTIC = Recipe(
     promise=0.999,
-    idea="one neuron: two digits, 0 and 1, by a sigmoid (`--classes 3,8` for others)",
+    idea="one neuron: 0 or 1, by a sigmoid (others: `--classes 3,8`)",
     data="mnist:0,1",
     input_shape=(28, 28, 1),
     builder="linear",
@@ -112,10 +112,13 @@ CIFAR10_MLP = replace(
     epochs=40,
 )
 
+# LeNet-5 with the paper's tanh and average pooling, for images in colour. Shifted images bought the
+# most (62.1 and 59.4 % on validation), dropout nothing; relu and maxima were not tried. Promises
+# 62 %.
 CIFAR10_LENET5 = replace(
     CIFAR10_SOFTMAX,
     promise=0.62,
-    idea="LeNet-5",
+    idea="LeNet-5: two convolutions, average pooling, tanh",
     builder="lenet5",
     builder_options={"standardize": True},
     learning_rate=0.002,
@@ -137,5 +140,5 @@ RUNGS = {
     "cifar10-mlp": Rung(
         recipe=CIFAR10_MLP, parameters=1_709_584, accuracies=(0.59, 0.62), weights=TOO_LARGE
     ),
-    "cifar10-lenet5": Rung(recipe=CIFAR10_LENET5, parameters=62_012, accuracies=(0.6, 0.66)),
+    "cifar10-lenet5": Rung(recipe=CIFAR10_LENET5, parameters=62_012, accuracies=(0.61, 0.64)),
 }

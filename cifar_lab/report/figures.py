@@ -6,12 +6,14 @@ A picture never takes a result down: draw it through `attempt`, when the result 
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 from .. import paths
 from ..errors import reason
-from ..ladder import LADDER, get
+from ..ladder import LADDER, first_networks, get
+from . import tables
 from .results import groups, read_history, summary
 
 
@@ -40,6 +42,7 @@ def draw_all(folder: str | os.PathLike, notice: Callable[[str], None]) -> list[s
     pictures = {
         "synthetic.png": draw_dials,
         "augmentation.png": draw_augmentations,
+        "ladder.png": draw_ladder,
         "progression.png": draw_progression,
         "minutes.png": draw_minutes,
     }
@@ -198,14 +201,49 @@ def draw_progression(path, models=None, results=None):
     return drawn
 
 
+def draw_ladder(path, results=None):
+    """The rungs of CIFAR-10 as one picture, the lowest first: mean test accuracy with standard
+    deviation and n, and the idea; below them nearest neighbours.
+
+    results: folder, by default the checkout's. Returns the rungs drawn.
+    """
+    rows = []
+    for rung, entry in LADDER.items():
+        s = summary(rung, results)
+        if entry.recipe.data == "cifar10" and s["n"]:
+            rows.append((100 * s["mean"], 100 * (s["sd"] or 0), s["n"], rung, entry.idea))
+    rows.sort()
+    drawn = [row[3] for row in rows]
+    found = tables.neighbours().get("cifar10")
+    if found:
+        idea = f"{found['k']} nearest neighbours, {found['norm']} distance"
+        rows.insert(0, (100 * found["test_accuracy"], 0, 1, "(no network)", idea))
+    figure = _figure(1 + 0.3 * max(len(rows), 4))
+    axes = figure.subplots()
+    for place, (mean, sd, n, rung, idea) in enumerate(rows):
+        axes.barh(place, mean, xerr=sd, height=0.7, color="tab:blue", alpha=0.75, ecolor="0.2")
+        short = textwrap.shorten(idea.partition(":")[0].partition(" (")[0], 60, placeholder=" ...")
+        axes.text(1, place, f"{rung}: {short}", va="center", fontsize=8, color="white")
+        axes.text(mean + 1, place, f"{mean:.1f} ({n})", va="center", fontsize=8)
+    axes.set(
+        xlim=(0, 106),
+        yticks=[],
+        xlabel="test accuracy on CIFAR-10, %: mean over seeds (n), with standard deviation",
+    )
+    axes.grid(alpha=0.3, axis="x")
+    figure.savefig(path, metadata={"Software": None})
+    return drawn
+
+
 def draw_minutes(path, models=None, results=None):
-    """Validation accuracy against minutes of training, a curve a rung (the committed runs).
+    """Validation accuracy against minutes of training, a curve a rung (the committed runs), the
+    first networks apart.
 
     models, results: as draw_progression. Returns the rungs drawn.
     """
     figure = _figure(4.2)
     axes, drawn = figure.subplots(), []
-    for rung in LADDER:
+    for rung in [name for name in LADDER if name not in first_networks.RUNGS]:
         folder = (Path(models) if models else paths.home() / "saved_models") / rung
         found = [
             f
