@@ -3,13 +3,15 @@
 import os
 from pathlib import Path
 
-import numpy as np
-import pytest
-from PIL import Image
-
-from support import run, write_fashion
-
+# before numpy is imported: two workers share two cores, and threads that wait for them spin
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from support import run, write_fashion  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="session")

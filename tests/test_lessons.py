@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_lab import lessons
+from cifar_lab import exercises, lessons
 from cifar_lab.errors import InputError
 from cifar_lab.lessons import Lesson, Number, Outcome, Sources, picture
 from cifar_lab.lessons.lesson import shown
@@ -93,7 +93,11 @@ def test_figures_are_shown_short():
 
 def test_the_list():
     done = run_here("learn.py", "--list")
-    assert [line.split()[0] for line in done.stdout.splitlines()] == NAMES
+    *lines, note = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == NAMES
+    assert note == "* has an exercise: learn.py NAME --exercise"
+    with_exercise = {line.split()[0] for line in lines if line.split()[1] == "*"}
+    assert with_exercise == set(exercises.LESSONS.values())
     assert list(run_json("learn.py", "--list", here=True)) == NAMES
 
 

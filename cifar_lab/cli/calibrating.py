@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import bundle_data, calibration
+from .. import bundle_data
 from ..errors import InputError
 from . import common
 from .common import OK
@@ -38,7 +38,7 @@ def run(argv: list[str]) -> int:
 
 def _calibrated(folder: Any, data_dir: str | None, notice: common.Notice) -> dict[str, Any]:
     """What is written into the card of a bundle."""
-    from .. import backend, bundles, evaluation
+    from .. import backend, bundles, calibration, evaluation
 
     backend.start()
     model, card = bundles.load(folder)

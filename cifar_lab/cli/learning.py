@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ DEFAULT_OUTPUT = "runs/lessons"
 def run(argv: list[str]) -> int:
     """The command: returns the exit code. Raises InputError."""
     args = _parse(argv)
+    # the products here are small: a second thread gains nothing, and the last digits are the same
+    # on machines of any number of cores
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from .. import lessons
 
     if args.list:
@@ -135,9 +139,13 @@ def _list(known: dict, as_json: bool) -> int:
     if as_json:
         common.print_json({name: lesson.title for name, lesson in known.items()})
     else:
-        width = max(map(len, known))
+        from .. import exercises
+
+        width, written = max(map(len, known)), set(exercises.LESSONS.values())
         for name, lesson in known.items():
-            print(f"{name:{width}}  {lesson.title}")
+            mark = "*" if name in written else " "
+            print(f"{name:{width}} {mark} {lesson.title}")
+        print("* has an exercise: learn.py NAME --exercise")
     return OK
 
 
