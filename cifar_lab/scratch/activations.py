@@ -59,13 +59,16 @@ class Relu(Layer):
         self.max_value = max_value
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._open = x > 0
+        self._y = y = np.maximum(x, 0)
         if self.max_value is not None:
-            self._open &= x < self.max_value
-        return np.clip(x, 0, self.max_value)
+            np.minimum(y, self.max_value, out=y)
+        return y
 
     def backward(self, gradient: Array) -> Array:
-        return gradient * self._open
+        passes = self._y > 0
+        if self.max_value is not None:
+            passes &= self._y < self.max_value
+        return gradient * passes
 
 
 class LeakyRelu(Layer):
@@ -104,12 +107,11 @@ class Silu(Layer):
     """y = x sigmoid(x), also called swish (Ramachandran et al. 2017)."""
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        s = sigmoid(x)
-        self._slope = s * (1 + x * (1 - s))
-        return x * s
+        self._x, self._s = x, sigmoid(x)
+        return x * self._s
 
     def backward(self, gradient: Array) -> Array:
-        return gradient * self._slope
+        return gradient * self._s * (1 + self._x * (1 - self._s))
 
 
 class Softmax(Layer):
