@@ -139,8 +139,8 @@ class DepthwiseConvolution(Layer):
         strides, padding: as of `Convolution`.
 
     Nothing is summed over channels, so there is no matrix product to gain from: the sum is over the
-    places of the window, one picture-sized product each. Where M > 1, each channel is first written
-    M times, so that it meets each of its kernels.
+    places (i, j) of the window alone. Where M > 1, each channel is first written M times, so that
+    it meets each of its kernels.
     """
 
     def __init__(
@@ -160,12 +160,9 @@ class DepthwiseConvolution(Layer):
         self._shape, each = x.shape, self.weights[0].shape[3]
         x = pad(x, self.window, self.strides, self.padding)
         self._x = x = x if each == 1 else x.repeat(each, 3)
-        self._count = positions(x.shape, self.window, self.strides)
-        y = np.zeros((len(x), *self._count, x.shape[3]), x.dtype)
+        y = np.einsum("nabijc,ijc->nabc", windows(x, self.window, self.strides), kernel)
         if len(self.weights) > 1:
             y += self.weights[1]
-        for i, j in np.ndindex(*self.window):
-            y += seen_by(x, i, j, self._count, self.strides) * kernel[i, j]
         return y
 
     def backward(self, gradient: Array) -> Array:
@@ -173,13 +170,13 @@ class DepthwiseConvolution(Layer):
         kernel = self.weights[0].reshape(*self.window, -1)
         if len(self.weights) > 1:
             self.gradients[1] = gradient.sum((0, 1, 2))
-        by_kernel, by_x = np.zeros_like(kernel), np.zeros_like(self._x)
-        for i, j in np.ndindex(*self.window):
-            seen = seen_by(self._x, i, j, self._count, self.strides)
-            by_kernel[i, j] = (seen * gradient).sum((0, 1, 2))
-            view = seen_by(by_x, i, j, self._count, self.strides)
-            view += gradient * kernel[i, j]
+        seen = windows(self._x, self.window, self.strides)
+        by_kernel = np.einsum("nabijc,nabc->ijc", seen, gradient)
         self.gradients[0] = by_kernel.reshape(self.weights[0].shape)
+        by_x = np.zeros_like(self._x)
+        for i, j in np.ndindex(*self.window):
+            view = seen_by(by_x, i, j, gradient.shape[1:3], self.strides)
+            view += gradient * kernel[i, j]
         by_x = by_x.reshape(*by_x.shape[:3], self._shape[3], -1).sum(-1)  # of the M copies
         return unpad(by_x, self._shape, self.window, self.strides, self.padding)
 

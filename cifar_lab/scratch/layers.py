@@ -169,23 +169,26 @@ class ZeroPadding(Layer):
 
     def __init__(self, padding: Sequence[tuple[int, int]]) -> None:
         super().__init__()
-        self.padding = ((0, 0), *padding)
+        self.padding = tuple(padding)
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._inside = tuple(
-            slice(before, before + size)
-            for (before, _), size in zip(self.padding, x.shape, strict=True)
+        self._inside = (
+            slice(None),
+            *(
+                slice(before, before + size)
+                for (before, _), size in zip(self.padding, x.shape[1:], strict=True)
+            ),
         )
-        return np.pad(x, self.padding)
+        y = np.zeros((len(x), *self.output_shape(x.shape[1:])), x.dtype)
+        y[self._inside] = x
+        return y
 
     def backward(self, gradient: Array) -> Array:
         return gradient[self._inside]
 
     def output_shape(self, *shapes: Shape) -> Shape:
         (shape,) = one(shapes, 3)
-        return tuple(
-            size + sum(added) for size, added in zip(shape, self.padding[1:], strict=True)
-        )
+        return tuple(size + sum(added) for size, added in zip(shape, self.padding, strict=True))
 
 
 class Add(Layer):
@@ -217,17 +220,17 @@ class Dropout(Layer):
 
     Args:
         rate: 0 <= rate < 1.
-        generator: where the chances come from.
+        generator: where the chances come from; one with seed 0 where not given.
 
     Raises:
         ValueError: the rate is outside its range.
     """
 
-    def __init__(self, rate: float, generator: np.random.Generator) -> None:
+    def __init__(self, rate: float, generator: np.random.Generator | None = None) -> None:
         super().__init__()
         if not 0 <= rate < 1:
             raise ValueError(f"rate: must be from 0 to below 1, received {rate}")
-        self.rate, self.generator = rate, generator
+        self.rate, self.generator = rate, generator or np.random.default_rng(0)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self._factor: Array | None = None

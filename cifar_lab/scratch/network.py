@@ -80,7 +80,7 @@ class Network:
             try:
                 found[name] = layer.output_shape(*(found[i] for i in inputs))
             except ValueError as error:
-                raise ValueError(f"layer {name!r}: {error}") from None
+                raise ValueError(f"layer {name!r:.50}: {error}") from None
         return found
 
     @property
