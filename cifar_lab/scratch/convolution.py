@@ -105,7 +105,7 @@ class Convolution(Layer):
         flat = gradient.reshape(-1, gradient.shape[3])
         self.gradients[0] = (self._rows.T @ flat).reshape(self.weights[0].shape)
         if len(self.weights) > 1:
-            self.gradients[1] = flat.sum(0)
+            self.gradients[1] = np.ones(len(flat), flat.dtype) @ flat  # flat.sum(0), but faster
 
     def backward(self, gradient: Array) -> Array:
         """(N, down, across, F) -> (N, height, width, C).

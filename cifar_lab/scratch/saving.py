@@ -232,18 +232,19 @@ def _members(content: bytes) -> dict[str, bytes]:
     """{name: the bytes of its .npy} of an archive whose members are stored as they are."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
-        infos = archive.infolist()
-        for info in infos:
-            if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-                raise ValueError(f"its member {info.filename!r:.50} is compressed or encrypted")
-        if sum(info.file_size for info in infos) > len(content):
-            raise ValueError("its members are larger than the file")
-        if len({info.filename for info in infos}) < len(infos):
-            raise ValueError("two of its members have one name")
+    except Exception as error:  # zipfile has many for what is no archive
+        raise ValueError(f"is no .npz archive, or damaged ({error!s:.100})") from None
+    infos = archive.infolist()
+    for info in infos:
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+            raise ValueError(f"its member {info.filename!r:.50} is compressed or encrypted")
+    if sum(info.file_size for info in infos) > len(content):
+        raise ValueError("its members are larger than the file")
+    if len({info.filename for info in infos}) < len(infos):
+        raise ValueError("two of its members have one name")
+    try:
         return {info.filename.removesuffix(".npy"): archive.read(info) for info in infos}
-    except ValueError:
-        raise
-    except Exception as error:  # zipfile has many for an archive that is none
+    except Exception as error:  # checksums among them
         raise ValueError(f"is no .npz archive, or damaged ({error!s:.100})") from None
 
 
