@@ -145,7 +145,9 @@ def train(dataset, name, seed):
     seconds, val = {"numpy": [], "keras": []}, []
 
     def epoch_in_keras(order):
-        model.fit(**backend.batched(x[order], labels[order], BATCH), epochs=1, verbose=0)
+        model.fit(
+            **backend.batched(x[order], labels[order], BATCH), epochs=1, shuffle=False, verbose=0
+        )
 
     for epoch in range(epochs):
         order = order_of(inside, seed, epoch)
@@ -158,7 +160,7 @@ def train(dataset, name, seed):
         val.append(accuracy(network.predict(x[inside:], 100), labels[inside:]))
         print(f"{name}, seed {seed}: epoch {epoch + 1}, {val[-1]:.2%}", file=sys.stderr, flush=True)
     x, labels = pixels(dataset.test_images), dataset.test_labels
-    theirs = model.predict(**_without_labels(x), verbose=0)
+    theirs = model.predict(**backend.batched(x, None, 1000), verbose=0)
     return {
         "what": "training",
         "network": name,
@@ -173,11 +175,6 @@ def train(dataset, name, seed):
         "keras_test_accuracy": accuracy(theirs, labels),
         "seconds": seconds,
     }
-
-
-def _without_labels(x):
-    given = backend.batched(x, None, 1000)
-    return given if "batch_size" not in given else {**given, "batch_size": 1000}
 
 
 def choose(dataset, name, optimizer, rate, seed, epochs):

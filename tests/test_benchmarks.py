@@ -548,6 +548,7 @@ def test_latency_of_every_runtime(fashion_bundle, tmp_path):
         "LiteRT float32",
         "LiteRT int8",
         "ONNX Runtime",
+        "numpy",
     ]
     by_name = {r["runtime"]: r for r in rows}
     assert (
@@ -571,7 +572,7 @@ def test_latency_of_every_runtime(fashion_bundle, tmp_path):
 
 
 def test_latency_tables():
-    from latency import RUNTIMES, table
+    from latency import TABLED, numpy_table, table
 
     rows = [
         {
@@ -584,7 +585,7 @@ def test_latency_tables():
             "images_per_second": {"64": 12_345},
         }
         for threads in (1, 2)
-        for runtime, ms in zip(RUNTIMES, (50.0, 2.0, 0.4, 0.25, 0.5))
+        for runtime, ms in zip(TABLED, (50.0, 2.0, 0.4, 0.25, 0.5))
     ]
     single, batches = (text.splitlines() for text in table(rows))
     assert (
@@ -593,6 +594,10 @@ def test_latency_tables():
         and len(single) == 4
     )
     assert batches[3] == "| `r` | 2 | 12,345 | 12,345 | 12,345 | 12,345 | 12,345 |"
+    rows.append({**rows[0], "runtime": "numpy", "latency_ms": 1.0, "latency_ms_99": 3})
+    assert numpy_table([row for row in rows if row["threads"] == 1]).splitlines()[2] == (
+        "| `r` | 1 | 2 (4) | 0.4 (0.8) | 1 (3) | 2.5 | 12,345 | 12,345 | 12,345 |"
+    )
 
 
 def test_the_table_of_budgets():

@@ -174,6 +174,7 @@ def test_tables_are_those_of_the_results(command, table):
 
 def test_which_tables_are_generated():
     expected = {"ablation", "batches", "budget", "calibration", "latency", "rungs", "sizes"}
+    expected |= {"latency-numpy", "numpy-choices", "numpy-convolution", "numpy-training"}
     expected |= {"strategies", "transfer"}
     assert {param.id for param in generated()} == expected
 
