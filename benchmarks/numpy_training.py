@@ -35,7 +35,10 @@ from cifar_lab import backend, cli, provenance, scratch  # noqa: E402
 
 BATCH = 100
 VALIDATION = 5000
-SETTINGS = {"mlp": ("Momentum", 0.1, 20), "lenet5": ("Adam", 0.002, 12)}  # optimizer, rate, epochs
+SETTINGS = {
+    "mlp": ("Momentum", 0.1, 20),
+    "lenet5": ("Momentum", 0.05, 5),
+}  # optimizer, rate, epochs
 CHOICES = {
     "mlp": [("Momentum", 0.05), ("Momentum", 0.1), ("Adam", 0.001), ("Adam", 0.002)],
     "lenet5": [("Momentum", 0.05), ("Momentum", 0.1), ("Adam", 0.002)],
