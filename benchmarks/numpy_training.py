@@ -43,6 +43,7 @@ CHOICES = {
     "mlp": [("Momentum", 0.05), ("Momentum", 0.1), ("Adam", 0.001), ("Adam", 0.002)],
     "lenet5": [("Momentum", 0.05), ("Momentum", 0.1), ("Adam", 0.002)],
 }
+AFTER = (1, 2, 3, 5, 10, 20)  # epochs that the table of choices shows
 NAMES = {"mlp": "784-100-10", "lenet5": "LeNet-5"}
 LOSS = scratch.SoftmaxCrossEntropy()
 
@@ -329,7 +330,7 @@ def table_of_training(rows):
         "| --- " * 10 + "|",
     ]
     for name, label in NAMES.items():
-        own = [row for row in rows if (row["what"], row["network"]) == ("training", name)]
+        own = [row for row in rows if (row["what"], row.get("network")) == ("training", name)]
         own = [
             row for row in own if (row["optimizer"], row["rate"], row["epochs"]) == SETTINGS[name]
         ]
@@ -358,13 +359,12 @@ def table_of_training(rows):
 
 def table_of_choices(rows):
     own = [row for row in rows if row["what"] == "choice"]
-    epochs = max(row["epochs"] for row in own)
-    heads = " | ".join(f"epoch {i + 1}" for i in range(epochs))
-    lines = [f"| network | optimizer | rate | {heads} |", "| --- " * (3 + epochs) + "|"]
+    heads = " | ".join(f"epoch {epoch}" for epoch in AFTER)
+    lines = [f"| network | optimizer | rate | {heads} |", "| --- " * (3 + len(AFTER)) + "|"]
     for row in own:
-        found = [f"{value:.2%}" for value in row["val_accuracy"]]
+        found = dict(enumerate(row["val_accuracy"], 1))
         cells = [NAMES[row["network"]], row["optimizer"], f"{row['rate']:g}"]
-        cells += found + [""] * (epochs - len(found))
+        cells += [f"{100 * found[epoch]:.2f} %" if epoch in found else "" for epoch in AFTER]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

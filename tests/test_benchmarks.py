@@ -708,7 +708,8 @@ def test_tables_of_numpy():
         "keras_test_accuracy": 0.981,
         "seconds": {"numpy": [[9, 9], [3, 1], [6, 1]], "keras": [[9, 9], [2, 2], [2, 2]]},
     }
-    told = table_of_training([row, {**row, "test_accuracy": 0.982}, {**row, "rate": 7}])
+    others = [{**row, "test_accuracy": 0.982}, {**row, "rate": 7}, {"what": "convolution"}]
+    told = table_of_training([row, *others])
     assert told.splitlines()[2] == (
         f"| 784-100-10 | 79,510 | {optimizer}, rate {rate:g}, {epochs} epochs, batches of 100 | 2 "
         "| 98.10 +- 0.14 % | 98.10 +- 0.00 % | 4.5 | 1.0 | 2.2 (1.5 to 3.0) | 0.5 (0.5 to 0.5) |"
@@ -722,7 +723,7 @@ def test_tables_of_numpy():
         "val_accuracy": [0.9, 0.95],
     }
     told = table_of_choices([row]).splitlines()
-    assert told[2] == "| LeNet-5 | Adam | 0.002 | 90.00% | 95.00% |"
+    assert told[2] == "| LeNet-5 | Adam | 0.002 | 90.00 % | 95.00 % |  |  |  |  |"
     row = {
         "what": "convolution",
         "case": "small",

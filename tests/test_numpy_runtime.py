@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 
 import keras
@@ -183,6 +184,16 @@ def test_shapes_are_those_of_keras():
         assert shapes[layer.name] == tuple(layer.output.shape[1:]), layer.name
     with pytest.raises(ValueError, match="layer '.*conv2d.*': takes 3 channels, received .8, 8, 1"):
         scratch.load(model).shapes((8, 8, 1))
+
+
+def test_threads_may_share_a_network():
+    """A server's: nothing that one call keeps is another's answer."""
+    network = scratch.load(with_skips())
+    batches = [rng(i).integers(0, 256, (4, 8, 8, 3)).astype(np.uint8) for i in range(40)]
+    expected = [network.predict(images) for images in batches]
+    with ThreadPoolExecutor(8) as pool:
+        for found, alone in zip(pool.map(network.predict, batches), expected, strict=True):
+            np.testing.assert_array_equal(found, alone)
 
 
 def test_inference_keeps_nothing():

@@ -30,8 +30,8 @@ class Sigmoid(Layer):
     """y = 1 / (1 + exp(-x)); its derivative y (1 - y) is never above 1/4."""
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._y = sigmoid(x)
-        return self._y
+        self._y = y = sigmoid(x)
+        return y
 
     def backward(self, gradient: Array) -> Array:
         return gradient * self._y * (1 - self._y)
@@ -41,8 +41,8 @@ class Tanh(Layer):
     """y = tanh(x), -1 to 1; its derivative is 1 - y^2."""
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._y = np.tanh(x)
-        return self._y
+        self._y = y = np.tanh(x)
+        return y
 
     def backward(self, gradient: Array) -> Array:
         return gradient * (1 - self._y**2)
@@ -79,8 +79,8 @@ class LeakyRelu(Layer):
         self.slope = slope
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._factor = np.where(x > 0, 1, self.slope).astype(x.dtype)
-        return x * self._factor
+        self._factor = factor = np.where(x > 0, 1, self.slope).astype(x.dtype)
+        return x * factor
 
     def backward(self, gradient: Array) -> Array:
         return gradient * self._factor
@@ -107,8 +107,9 @@ class Silu(Layer):
     """y = x sigmoid(x), also called swish (Ramachandran et al. 2017)."""
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._x, self._s = x, sigmoid(x)
-        return x * self._s
+        s = sigmoid(x)
+        self._x, self._s = x, s
+        return x * s
 
     def backward(self, gradient: Array) -> Array:
         return gradient * self._s * (1 + self._x * (1 - self._s))
@@ -122,8 +123,8 @@ class Softmax(Layer):
     """
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._y = softmax(x)
-        return self._y
+        self._y = y = softmax(x)
+        return y
 
     def backward(self, gradient: Array) -> Array:
         return self._y * (gradient - (gradient * self._y).sum(-1, keepdims=True))

@@ -94,8 +94,8 @@ class Convolution(Layer):
         self._padded_shape = x.shape
         seen = windows(x, self.window, self.strides)
         # each window as a row: (N * down * across, rows * columns * C)
-        self._rows = seen.reshape(math.prod(seen.shape[:3]), -1)
-        y = self._rows @ kernel.reshape(-1, kernel.shape[3])
+        self._rows = rows = seen.reshape(math.prod(seen.shape[:3]), -1)
+        y = rows @ kernel.reshape(-1, kernel.shape[3])
         if len(self.weights) > 1:
             y += self.weights[1]
         return y.reshape(*seen.shape[:3], kernel.shape[3])

@@ -63,8 +63,8 @@ class Layer:
 
     def forget(self) -> None:
         """Drop what the last `forward` kept for `backward`."""
-        for name in [name for name in vars(self) if name.startswith("_")]:
-            delattr(self, name)
+        for name in [name for name in list(vars(self)) if name.startswith("_")]:
+            vars(self).pop(name, None)
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """The shape of what comes out for one sample, without N, from that of each input.
@@ -172,7 +172,7 @@ class ZeroPadding(Layer):
         self.padding = tuple(padding)
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._inside = (
+        self._inside = inside = (
             slice(None),
             *(
                 slice(before, before + size)
@@ -180,7 +180,7 @@ class ZeroPadding(Layer):
             ),
         )
         y = np.zeros((len(x), *self.output_shape(x.shape[1:])), x.dtype)
-        y[self._inside] = x
+        y[inside] = x
         return y
 
     def backward(self, gradient: Array) -> Array:
@@ -237,8 +237,8 @@ class Dropout(Layer):
         if not training or self.rate == 0:
             return x
         kept = self.generator.random(x.shape) >= self.rate
-        self._factor = (kept / (1 - self.rate)).astype(x.dtype)
-        return x * self._factor
+        self._factor = factor = (kept / (1 - self.rate)).astype(x.dtype)
+        return x * factor
 
     def backward(self, gradient: Array) -> Array:
         return gradient if self._factor is None else gradient * self._factor
@@ -288,8 +288,8 @@ class BatchNormalization(Layer):
         else:
             mean, variance = self.moving_mean, self.moving_variance
         self._training, self._axes = training, axes
-        self._over_deviation = 1 / np.sqrt(variance + self.epsilon)
-        self._normal = y = (x - mean) * self._over_deviation
+        self._over_deviation = over_deviation = 1 / np.sqrt(variance + self.epsilon)
+        self._normal = y = (x - mean) * over_deviation
         if self.has_gamma:
             y = y * self.weights[0]
         return y + self.weights[-1] if self.has_beta else y

@@ -107,7 +107,10 @@ class Network:
         return outputs[next(reversed(self.nodes), INPUT)]
 
     def infer(self, x: Array) -> Array:
-        """As `forward`, but keeps nothing: an output is dropped when its last reader has run."""
+        """As `forward`, but keeps nothing: an output is dropped when its last reader has run.
+
+        Several threads may call it at once.
+        """
         outputs = {INPUT: x}
         last_reader = {i: name for name, node in self.nodes.items() for i in node.inputs}
         for name, (layer, inputs) in self.nodes.items():

@@ -56,12 +56,13 @@ class MaxPooling(_Pooling):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """(N, height, width, C) -> (N, down, across, C)."""
-        self._x = self._padded(x, -np.inf)
-        places = self._places(self._x)
-        self._y = next(places).copy()
+        x = self._padded(x, -np.inf)
+        places = self._places(x)
+        y = next(places).copy()
         for seen in places:
-            np.maximum(self._y, seen, out=self._y)
-        return self._y
+            np.maximum(y, seen, out=y)
+        self._x, self._y = x, y
+        return y
 
     def backward(self, gradient: Array) -> Array:
         """(N, down, across, C) -> (N, height, width, C)."""
@@ -80,9 +81,9 @@ class AveragePooling(_Pooling):
     def forward(self, x: Array, training: bool = False) -> Array:
         """(N, height, width, C) -> (N, down, across, C)."""
         inside = self._padded(np.ones((1, *x.shape[1:3], 1), x.dtype))
-        self._share = 1 / self._sum(inside)  # (1, down, across, 1)
+        self._share = share = 1 / self._sum(inside)  # (1, down, across, 1)
         y = self._sum(self._padded(x))
-        y *= self._share
+        y *= share
         return y
 
     def backward(self, gradient: Array) -> Array:
