@@ -38,8 +38,7 @@ FORMATS = {
     "QOI": (".qoi",),
     "TGA": (".tga", ".icb", ".vda", ".vst"),
 }
-_PLUGINS = ("Avif", "Bmp", "Gif", "Ico", "Jpeg", "Jpeg2K", "Mpo", "Pcx", "Png", "Ppm", "Qoi", "Tga")
-_PLUGINS += ("Tiff", "WebP")
+_PLUGINS = "Avif Bmp Gif Ico Jpeg Jpeg2K Mpo Pcx Png Ppm Qoi Tga Tiff WebP".split()  # theirs
 MAX_PIXELS = 178_956_970  # what Pillow refuses as a bomb unless told otherwise
 # Less where the decoder takes 12 (GIF) to 36 (JPEG 2000) bytes a pixel, so that 1 GB is enough
 MAX_PIXELS_OF = {"GIF": 80_000_000, "WEBP": 60_000_000, "AVIF": 60_000_000, "JPEG2000": 25_000_000}

@@ -1,6 +1,6 @@
 """A network as one file, `.npz`: its graph as JSON, its weights as plain float32 arrays.
 
-    np.load("model.npz")["conv1/kernel"]                      # (3, 3, 3, 32), without this package
+    np.load("model.npz")["conv1_1/kernel"]                    # (3, 3, 3, 32), without this package
     json.loads(bytes(np.load("model.npz")["graph"]))          # what the layers are, who reads whom
 
 Nothing in the file is code, and reading it runs none. Arrays are stored, not compressed, so that no
@@ -240,10 +240,11 @@ def _members(content: bytes) -> dict[str, bytes]:
             raise ValueError(f"its member {info.filename!r:.50} is compressed or encrypted")
     if sum(info.file_size for info in infos) > len(content):
         raise ValueError("its members are larger than the file")
-    if len({info.filename for info in infos}) < len(infos):
+    names = [info.filename.removesuffix(".npy") for info in infos]
+    if len(set(names)) < len(names):
         raise ValueError("two of its members have one name")
     try:
-        return {info.filename.removesuffix(".npy"): archive.read(info) for info in infos}
+        return {name: archive.read(info) for name, info in zip(names, infos, strict=True)}
     except Exception as error:  # checksums among them
         raise ValueError(f"is no .npz archive, or damaged ({error!s:.100})") from None
 
