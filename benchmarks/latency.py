@@ -1,16 +1,17 @@
 """Latency of a saved network in every runtime, in turns in one process: Keras' predict, a compiled
-call, LiteRT, ONNX Runtime.
+call, LiteRT, ONNX Runtime, numpy.
 
     python benchmarks/latency.py [RUNG_OR_BUNDLE ...] --data-dir DIR [--threads 1 2] [--rounds 9]
-    [--exports DIR] [--table]
+    [--runtimes NAME ...] [--exports DIR] [--table]
 
-Without names, every bundle in saved_models/. An export that a bundle does not hold yet is written
-to --exports (default: a temporary folder), with its check on the test images. For each number of
-threads a process of its own times all runtimes of a bundle in turns, --rounds times: single images
-(each call timed; median and 99th percentile of all calls), then batches of 8 and of 64 (median of
-the rounds). Prints one JSON line a bundle, runtime and number of threads: bytes and accuracy of the
-file, multiply-adds, latency_ms, latency_ms_99, images_per_second of batches of 1, 8 and 64, and how
-many times slower a single image is than in the fastest runtime. --table prints docs/latency.jsonl,
+Without names, every bundle in saved_models/; without --runtimes, all of them. An export that a
+bundle does not hold yet is written to --exports (default: a temporary folder), with its check on
+the test images. For each number of threads a process of its own times all runtimes of a bundle in
+turns, --rounds times: single images (each call timed; median and 99th percentile of all calls),
+then batches of 8 and of 64 (median of the rounds). Prints one JSON line a bundle, runtime and
+number of threads: bytes and accuracy of the file, multiply-adds, latency_ms, latency_ms_99,
+images_per_second of batches of 1, 8 and 64, and how many times slower a single image is than in the
+fastest runtime. --table prints docs/latency.jsonl, and docs/latency-numpy.jsonl of runs with numpy,
 such lines, as docs/measurements/latency.md has them.
 
 Pixels are uint8 and probabilities float32 at both ends of each runtime: what an application holds.
@@ -39,7 +40,10 @@ RUNTIMES = {
     "LiteRT float32": "litert",
     "LiteRT int8": "litert-int8",
     "ONNX Runtime": "onnx",
+    "numpy": "numpy",
 }
+TABLED = tuple(RUNTIMES)[:5]  # of docs/latency.jsonl
+BESIDE_NUMPY = ("Keras compiled call", "LiteRT float32", "numpy")  # of docs/latency-numpy.jsonl
 BATCHES = (1, 8, 64)
 TURN_SECONDS = 0.2  # of each runtime in each round, at least one call
 
@@ -52,6 +56,9 @@ def main(argv):
     parser.add_argument("--data-dir")
     parser.add_argument("--threads", type=cli.whole(1), nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=cli.whole(1), default=9)
+    parser.add_argument(
+        "--runtimes", nargs="+", choices=RUNTIMES, default=list(RUNTIMES), metavar="NAME"
+    )
     parser.add_argument("--exports", metavar="DIR")
     parser.add_argument("--table", action="store_true")
     parser.add_argument(
@@ -61,16 +68,7 @@ def main(argv):
     if args.work:
         return work(int(args.work[0]), int(args.work[1]), json.loads(args.work[2]))
     if args.table:
-        print(
-            "\n\n".join(
-                table(
-                    [
-                        json.loads(line)
-                        for line in (ROOT / "docs" / "latency.jsonl").read_text().splitlines()
-                    ]
-                )
-            )
-        )
+        print("\n\n".join([*table(lines("latency")), numpy_table(lines("latency-numpy"))]))
         return cli.OK
     names = args.bundles or sorted(
         p.parent.name for p in (ROOT / "saved_models").glob("*/card.json")
@@ -79,7 +77,8 @@ def main(argv):
     with tempfile.TemporaryDirectory() as temporary:
         backend.start()
         for folder in folders:
-            files = exported(folder, Path(args.exports or temporary), args.data_dir)
+            elsewhere = Path(args.exports or temporary)
+            files = exported(folder, elsewhere, args.data_dir, args.runtimes)
             for threads in args.threads:
                 done = subprocess.run(
                     [
@@ -100,12 +99,19 @@ def main(argv):
     return cli.OK
 
 
-def exported(folder, elsewhere, data_dir):
-    """{runtime: file} of a bundle; what is missing beside its model is written below
-    `elsewhere`."""
+def lines(name):
+    """The rows of a file in docs/."""
+    text = (ROOT / "docs" / f"{name}.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def exported(folder, elsewhere, data_dir, runtimes=tuple(RUNTIMES)):
+    """{"rung": its name, "keras": its model, "runtimes": {runtime: file}} of a bundle; what is
+    missing beside its model is written below `elsewhere`."""
     model, card = bundles.load(folder)
-    files, dataset = {"rung": card["rung"]}, None
-    for runtime, form in RUNTIMES.items():
+    files, dataset = {}, None
+    for runtime in runtimes:
+        form = RUNTIMES[runtime]
         file = folder / (FORMATS[form].file if form else "model.keras")
         if form and not is_export_of(file, card, form):
             file = elsewhere / folder.name / file.name
@@ -117,7 +123,7 @@ def exported(folder, elsewhere, data_dir):
                 )
                 export(model, card, form, file, dataset)
         files[runtime] = str(file)
-    return files
+    return {"rung": card["rung"], "keras": str(folder / "model.keras"), "runtimes": files}
 
 
 def work(threads, rounds, files):
@@ -130,27 +136,25 @@ def work(threads, rounds, files):
     import keras
     import numpy as np
 
-    model = keras.saving.load_model(files["Keras predict"], compile=False)
-    card = json.loads(Path(files["Keras predict"]).with_name("card.json").read_text())
+    model = keras.saving.load_model(files["keras"], compile=False)
+    card = json.loads(Path(files["keras"]).with_name("card.json").read_text())
+    own = {"bytes": os.path.getsize(files["keras"]), "accuracy": card["test_accuracy"]}
     compiled = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
-    calls = {
+    with_keras = {
         "Keras predict": lambda images: model.predict(
             images.astype(np.float32), batch_size=len(images), verbose=0
         ),
         "Keras compiled call": lambda images: compiled(tf.constant(images, tf.float32)).numpy(),
     }
-    cards = {
-        "Keras predict": {
-            "bytes": os.path.getsize(files["Keras predict"]),
-            "accuracy": card["test_accuracy"],
-        }
-    }
-    cards["Keras compiled call"] = cards["Keras predict"]
-    for runtime in list(RUNTIMES)[2:]:
-        classifier = inference.Classifier(files[runtime], threads=threads)
+    calls, cards = {}, {}
+    for runtime, file in files["runtimes"].items():
+        if runtime in with_keras:
+            calls[runtime], cards[runtime] = with_keras[runtime], own
+            continue
+        classifier = inference.Classifier(file, threads=threads)
         calls[runtime], cards[runtime] = classifier.probabilities, classifier.card
     rng = np.random.default_rng(0)
-    seconds = {(runtime, batch): [] for runtime in RUNTIMES for batch in BATCHES}
+    seconds = {(runtime, batch): [] for runtime in calls for batch in BATCHES}
     for batch in BATCHES:
         images = rng.integers(0, 256, (batch, *model.input_shape[1:])).astype(np.uint8)
         for call in calls.values():
@@ -164,8 +168,8 @@ def work(threads, rounds, files):
                     call(images)
                     turn.append(time.perf_counter() - start)
                 seconds[runtime, batch] += turn if batch == 1 else [statistics.median(turn)]
-    fastest = min(statistics.median(seconds[runtime, 1]) for runtime in RUNTIMES)
-    for runtime in RUNTIMES:
+    fastest = min(statistics.median(seconds[runtime, 1]) for runtime in calls)
+    for runtime in calls:
         single = seconds[runtime, 1]
         median = statistics.median(single)
         print(
@@ -197,28 +201,49 @@ def work(threads, rounds, files):
 def table(rows):
     """The lines of one machine as two Markdown tables, a row a bundle and number of threads: single
     images, and batches of 64."""
+    names = " | ".join(TABLED)
+    single = [
+        f"| rung | threads | {names} | fastest: times predict | times compiled call |",
+        "| --- " * (len(TABLED) + 4) + "|",
+    ]
+    batches = [f"| rung | threads | {names} |", "| --- " * (len(TABLED) + 2) + "|"]
+    for (rung, threads), by_runtime in by_rung(rows).items():
+        cells = [single_image(by_runtime[name]) for name in TABLED]
+        ratios = [
+            f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.1f}"
+            for ratio in (by_runtime[name]["times_the_fastest"] for name in TABLED[:2])
+        ]
+        single.append(f"| `{rung}` | {threads} | {' | '.join(cells + ratios)} |")
+        rates = [f"{by_runtime[name]['images_per_second']['64']:,}" for name in TABLED]
+        batches.append(f"| `{rung}` | {threads} | {' | '.join(rates)} |")
+    return "\n".join(single), "\n".join(batches)
+
+
+def numpy_table(rows):
+    """The lines of runs with numpy as a Markdown table, a row a bundle and number of threads."""
+    heads = [*(f"{name}, ms" for name in BESIDE_NUMPY), "numpy: times LiteRT"]
+    heads += [f"{name}, images a second" for name in BESIDE_NUMPY]
+    table = [f"| rung | threads | {' | '.join(heads)} |", "| --- " * (len(heads) + 2) + "|"]
+    for (rung, threads), by_runtime in by_rung(rows).items():
+        found = [by_runtime[name] for name in BESIDE_NUMPY]
+        cells = [single_image(row) for row in found]
+        cells.append(f"{found[2]['latency_ms'] / found[1]['latency_ms']:.1f}")
+        cells += [f"{row['images_per_second']['64']:,}" for row in found]
+        table.append(f"| `{rung}` | {threads} | {' | '.join(cells)} |")
+    return "\n".join(table)
+
+
+def by_rung(rows):
+    """{(rung, threads): {runtime: its row}}."""
     found = {}
     for row in rows:
         found.setdefault((row["rung"], row["threads"]), {})[row["runtime"]] = row
-    names = " | ".join(RUNTIMES)
-    single = [
-        f"| rung | threads | {names} | fastest: times predict | times compiled call |",
-        "| --- " * (len(RUNTIMES) + 4) + "|",
-    ]
-    batches = [f"| rung | threads | {names} |", "| --- " * (len(RUNTIMES) + 2) + "|"]
-    for (rung, threads), by_runtime in found.items():
-        cells = [
-            f"{row['latency_ms']:.3g} ({row['latency_ms_99']:.3g})"
-            for row in map(by_runtime.get, RUNTIMES)
-        ]
-        ratios = [
-            f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.1f}"
-            for ratio in (by_runtime[name]["times_the_fastest"] for name in list(RUNTIMES)[:2])
-        ]
-        single.append(f"| `{rung}` | {threads} | {' | '.join(cells + ratios)} |")
-        rates = [f"{by_runtime[name]['images_per_second']['64']:,}" for name in RUNTIMES]
-        batches.append(f"| `{rung}` | {threads} | {' | '.join(rates)} |")
-    return "\n".join(single), "\n".join(batches)
+    return found
+
+
+def single_image(row):
+    """Milliseconds of a row: median (99th percentile)."""
+    return f"{row['latency_ms']:.3g} ({row['latency_ms_99']:.3g})"
 
 
 if __name__ == "__main__":

@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import adjusting, own_pictures, paths
 from . import data as data_sets
+from . import paths
 from .data import Dataset
 from .errors import InputError
-from .recipe import Recipe, changed
 
 if TYPE_CHECKING:
     import keras
 
     from .inference import Classifier
+    from .recipe import Recipe
 
 Notice = Callable[[str], Any]
 
@@ -83,7 +83,8 @@ def train(
     Raises:
         InputError: the request, the data or the disk does not allow it.
     """
-    from . import backend, bundles
+    from . import adjusting, backend, bundles, own_pictures
+    from .recipe import changed
 
     _check_seed(seed)
     if limit is not None and not _is_whole(limit):
@@ -160,9 +161,9 @@ def evaluate(
     """Test a network, forward only; or several, alone and as an ensemble.
 
     Args:
-        model_or_path: a rung's name, the folder of a bundle, a .keras, .tflite or .onnx file, a
-            Classifier, or a keras.Model (pixels 0-255 in, probabilities out); or a list of them,
-            whose probabilities are averaged.
+        model_or_path: a rung's name, the folder of a bundle, a .keras, .tflite, .onnx or .npz
+            file, a Classifier, or a keras.Model (pixels 0-255 in, probabilities out); or a list of
+            them, whose probabilities are averaged.
         data: a data set's name, a folder of images, or a Dataset, whose test images count; by
             default what the card names. Of the folder that a bundle was trained on, the part kept
             apart.
@@ -205,8 +206,8 @@ def evaluate(
 def load(rung_or_path: str | Path) -> Classifier:
     """A trained network that says what is on an image.
 
-    rung_or_path: a rung's name, the folder of a bundle, or a .keras, .tflite or .onnx file. Raises
-    InputError where there is none, or its runtime is not installed.
+    rung_or_path: a rung's name, the folder of a bundle, or a .keras, .tflite, .onnx or .npz file.
+    Raises InputError where there is none, or its runtime is not installed.
     """
     from .inference import Classifier, network_file
 
@@ -260,7 +261,7 @@ def export(
 
     Args:
         rung_or_bundle: a rung's name, or the folder of a bundle.
-        format: "litert", "litert-int8", "litert-fp16" or "onnx".
+        format: "litert", "litert-int8", "litert-fp16", "onnx" or "numpy".
         output: the file; by default model.tflite, model.int8.tflite, ... in the bundle.
         data, data_dir: as in `evaluate`.
         seed: of the choice of calibration images.
@@ -343,7 +344,7 @@ def search(
     Raises:
         InputError: the request makes no sense, or the folder holds another search.
     """
-    from . import backend, networks
+    from . import adjusting, backend, networks
     from .searching import request as requests
     from .searching import space
 
@@ -403,6 +404,7 @@ def search(
 def _resolved(what: str | Recipe | Callable) -> tuple[str, Recipe, bool]:
     """(label, recipe, whether it is a rung of the ladder) of what `train` is given."""
     from . import networks
+    from .recipe import Recipe
 
     paths.require_installed()
     if isinstance(what, str):

@@ -1,11 +1,9 @@
 """What Keras runs on: backend, device, versions."""
 
 import contextlib
-import logging
 import os
 import platform
 import sys
-from importlib import metadata
 
 from .errors import InputError, reason
 
@@ -28,6 +26,8 @@ def start():
             f"KERAS_BACKEND {name}: Keras does not start on it ({reason(error)[:200]})"
         ) from None
     use_gpu_memory_as_needed()
+    import logging
+
     logging.getLogger("tensorflow").setLevel(
         "ERROR"
     )  # several training graphs in one process are meant
@@ -192,6 +192,8 @@ def batched(x, y, batch_size):
 
 def versions():
     """Versions of what decides a figure: {"python": "3.11.7", "keras": ..., ...}."""
+    from importlib import metadata  # with email and more: not for those who only predict
+
     import keras
 
     names = ["cifar_lab", "keras", keras.backend.backend(), "numpy", "pillow"]

@@ -1,8 +1,9 @@
-"""Saved networks without TensorFlow: `.tflite`, `.onnx` and `.keras` files behind one interface.
+"""Saved networks without TensorFlow: `.tflite`, `.onnx`, `.npz` and `.keras` files behind one
+interface.
 
-A `.tflite` file needs ai-edge-litert, an `.onnx` file onnxruntime, a `.keras` file Keras; each is
-imported when a file of its kind is opened, and nothing else is: what a device that never trains has
-to hold is this package, numpy and one runtime.
+A `.tflite` file needs ai-edge-litert, an `.onnx` file onnxruntime, a `.keras` file Keras, an `.npz`
+file nothing but numpy; each is imported when a file of its kind is opened, and nothing else is:
+what a device that never trains has to hold is this package, numpy and at most one runtime.
 """
 
 import hashlib
@@ -21,10 +22,11 @@ from .errors import InputError, reason
 NEEDS = {
     ".tflite": "ai-edge-litert",
     ".onnx": "onnxruntime",
+    ".npz": "numpy",
     ".keras": "keras",
 }  # of each kind of file
 
-EXPORTS = (".tflite", ".onnx")
+EXPORTS = (".tflite", ".onnx", ".npz")
 PROBABILITY_TOLERANCE = 1e-2  # of a probability's bounds and a row's sum: what 16 bits allow
 
 
@@ -52,11 +54,11 @@ class Classifier:
     """A saved network that says what is on an image.
 
     Args:
-        path: a `.tflite`, `.onnx` or `.keras` file. Class names come from its export card
+        path: a `.tflite`, `.onnx`, `.npz` or `.keras` file. Class names come from its export card
             (`FILE.card.json`), or from the card.json beside a bundle's model.keras; without a card
             they are "0", "1", ...
         threads: of the runtime, at least 1; None: 1 for LiteRT, what the others choose for
-            themselves.
+            themselves (numpy: what its BLAS takes, OPENBLAS_NUM_THREADS).
 
     Attributes: path; kind (".tflite", ...); input_shape, (height, width, channels); classes, tuple
     of str; card, dict, {} where there is none; dtype of the file's own input, "float32", "int8",
@@ -78,7 +80,7 @@ class Classifier:
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({reason(error)})") from None
         self.card = _card_of(self.path, content)
-        opened: Any = {".tflite": _LiteRT, ".onnx": _Onnx, ".keras": _Keras}[self.kind]
+        opened: Any = _RUNTIMES[self.kind]
         try:
             with quiet_stderr():
                 self._network = opened(self.path, content, threads)
@@ -410,6 +412,22 @@ class _Onnx:
         return self.session.run(None, {self.name: images.astype(self.dtype)})[0]
 
 
+class _Numpy:
+    dtype, step, fixed = "float32", 0.0, None
+
+    def __init__(self, path, content, threads):
+        from .scratch import saving
+
+        self.network, self.input_shape = saving.restore(content)
+        *_, made = self.network.shapes(self.input_shape).values()
+        self.outputs = made[0] if len(made) == 1 else made
+        # what a processor's cache holds is passed on the fastest, and takes the least memory
+        self.batch = max(1, min(16, (1 << 22) // saving.widest(self.network, self.input_shape)))
+
+    def __call__(self, images):
+        return self.network.predict(images, self.batch)
+
+
 class _Keras:
     dtype, step = "float32", 0.0
 
@@ -431,3 +449,6 @@ class _Keras:
         import keras
 
         return keras.ops.convert_to_numpy(self.model(images.astype(np.float32), training=False))
+
+
+_RUNTIMES = {".tflite": _LiteRT, ".onnx": _Onnx, ".npz": _Numpy, ".keras": _Keras}

@@ -548,6 +548,7 @@ def test_latency_of_every_runtime(fashion_bundle, tmp_path):
         "LiteRT float32",
         "LiteRT int8",
         "ONNX Runtime",
+        "numpy",
     ]
     by_name = {r["runtime"]: r for r in rows}
     assert (
@@ -571,7 +572,7 @@ def test_latency_of_every_runtime(fashion_bundle, tmp_path):
 
 
 def test_latency_tables():
-    from latency import RUNTIMES, table
+    from latency import TABLED, numpy_table, table
 
     rows = [
         {
@@ -584,7 +585,7 @@ def test_latency_tables():
             "images_per_second": {"64": 12_345},
         }
         for threads in (1, 2)
-        for runtime, ms in zip(RUNTIMES, (50.0, 2.0, 0.4, 0.25, 0.5))
+        for runtime, ms in zip(TABLED, (50.0, 2.0, 0.4, 0.25, 0.5))
     ]
     single, batches = (text.splitlines() for text in table(rows))
     assert (
@@ -593,6 +594,10 @@ def test_latency_tables():
         and len(single) == 4
     )
     assert batches[3] == "| `r` | 2 | 12,345 | 12,345 | 12,345 | 12,345 | 12,345 |"
+    rows.append({**rows[0], "runtime": "numpy", "latency_ms": 1.0, "latency_ms_99": 3})
+    assert numpy_table([row for row in rows if row["threads"] == 1]).splitlines()[2] == (
+        "| `r` | 1 | 2 (4) | 0.4 (0.8) | 1 (3) | 2.5 | 12,345 | 12,345 | 12,345 |"
+    )
 
 
 def test_the_table_of_budgets():
@@ -625,4 +630,114 @@ def test_wrong_requests_of_latency(args, words):
         and words in done.stderr
         and done.stderr.count("\n") == 1
         and not done.stdout
+    )
+
+
+# --- numpy beside Keras ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, parameters", [("mlp", 79_510), ("lenet5", 61_706)])
+def test_a_network_in_numpy_and_in_keras_learn_the_same(name, parameters, monkeypatch):
+    """From the same weights, by the same batches: after two epochs they give the same answers."""
+    import numpy_training as benchmark
+
+    from cifar_lab import backend, data
+
+    backend.start()
+    monkeypatch.setattr(benchmark, "VALIDATION", 40)
+    monkeypatch.setattr(benchmark, "BATCH", 20)
+    monkeypatch.setitem(benchmark.SETTINGS, name, ("Momentum", 0.05, 2))
+    rng = np.random.default_rng(0)
+    labels = np.arange(160) % 10
+    images = rng.integers(0, 60, (160, 28, 28, 1))
+    for image, label in zip(images, labels, strict=True):
+        image[2 * label : 2 * label + 4] += 180
+    images = images.astype(np.uint8)
+    dataset = data.Dataset("mnist", tuple("0123456789"), images, labels, images, labels)
+    row = benchmark.train(dataset, name, 0)
+    assert row["parameters"] == parameters and len(row["val_accuracy"]) == 2
+    assert row["test_accuracy"] == row["keras_test_accuracy"] > 0.2
+    assert np.shape(row["seconds"]["numpy"]) == np.shape(row["seconds"]["keras"]) == (2, 2)
+    order = benchmark.order_of(120, 0, 0)
+    assert sorted(order) == list(range(120))
+    assert list(order) != list(benchmark.order_of(120, 0, 1))
+
+
+def test_a_convolution_by_loops_is_that_by_im2col(monkeypatch):
+    import numpy_training as benchmark
+
+    from cifar_lab import backend
+
+    backend.start()
+    monkeypatch.setitem(benchmark.CASES, "small", ((2, 5, 6, 3), 3, 4))
+    row = benchmark.convolution("small", 2)  # which compares all three
+    assert {len(row["seconds"][way]["both"]) for way in ("loops", "im2col", "keras")} == {2}
+
+
+def test_what_is_measured_is_not_measured_again(tmp_path):
+    import numpy_training as benchmark
+
+    from cifar_lab import backend
+
+    backend.start()
+    path, calls = tmp_path / "rows.jsonl", []
+    key = {"what": "choice", "network": "mlp", "seed": 1}
+
+    def measure():
+        calls.append(1)
+        return dict(key)
+
+    for _ in range(2):
+        benchmark.add_row(path, key, measure)
+    benchmark.add_row(path, {**key, "seed": 2}, lambda: {**key, "seed": 2})
+    assert len(calls) == 1 and [row["seed"] for row in benchmark.read_rows(path)] == [1, 2]
+
+
+def test_tables_of_numpy():
+    from numpy_training import SETTINGS, table_of_choices, table_of_convolutions, table_of_training
+
+    optimizer, rate, epochs = SETTINGS["mlp"]
+    row = {
+        "what": "training",
+        "network": "mlp",
+        "parameters": 79_510,
+        "optimizer": optimizer,
+        "rate": rate,
+        "epochs": epochs,
+        "test_accuracy": 0.98,
+        "keras_test_accuracy": 0.981,
+        "seconds": {"numpy": [[9, 9], [3, 1], [6, 1]], "keras": [[9, 9], [2, 2], [2, 2]]},
+    }
+    others = [{**row, "test_accuracy": 0.982}, {**row, "rate": 7}, {"what": "convolution"}]
+    told = table_of_training([row, *others])
+    assert told.splitlines()[2] == (
+        f"| 784-100-10 | 79,510 | {optimizer}, rate {rate:g}, {epochs} epochs, batches of 100 | 2 "
+        "| 98.10 +- 0.14 % | 98.10 +- 0.00 % | 4.5 | 1.0 | 2.2 (1.5 to 3.0) | 0.5 (0.5 to 0.5) |"
+    )
+    row = {
+        "what": "choice",
+        "network": "lenet5",
+        "optimizer": "Adam",
+        "rate": 0.002,
+        "epochs": 2,
+        "val_accuracy": [0.9, 0.95],
+    }
+    told = table_of_choices([row]).splitlines()
+    assert told[2] == "| LeNet-5 | Adam | 0.002 | 90.00 % | 95.00 % |  |  |  |  |"
+    row = {
+        "what": "convolution",
+        "case": "small",
+        "pictures": [2, 5, 6, 3],
+        "window": 3,
+        "filters": 4,
+        "rounds": 2,
+        "seconds": {
+            "loops": {"forward": [1.0, 3.0], "both": [2.0, 4.0]},
+            "im2col": {"forward": [0.01, 0.01], "both": [0.02, 0.02]},
+            "keras": {"forward": [0.01, 0.005], "both": [0.01, 0.01]},
+        },
+    }
+    assert table_of_convolutions([row]).splitlines()[2] == (
+        "| small: 2 pictures 5 x 6 x 3, 3 x 3 x 4 | forward | 2 | 2 | 0.01 | 0.0075 "
+        "| 200 (100 to 300) | 1.5 (1.0 to 2.0) |"
     )

@@ -27,7 +27,7 @@ def exports(fashion_bundle, tmp_path_factory):
     out = tmp_path_factory.mktemp("exports")
     dataset = data.load("fashion-mnist", str(root))
     files = {}
-    for name in ("litert", "litert-fp16", "onnx"):
+    for name in ("litert", "litert-fp16", "onnx", "numpy"):
         if name == "onnx":
             pytest.importorskip(
                 "onnxruntime", reason="onnxruntime is not installed (the edge extra)"
@@ -464,10 +464,11 @@ def test_classifier_refuses_what_it_cannot_read(exports, tmp_path):
             inference.Classifier(path)
 
     refused(tmp_path / "none.tflite", "none.tflite: cannot be read .No such file")
-    refused(ROOT / "setup.cfg", "must end in .tflite, .onnx, .keras")
+    refused(ROOT / "setup.cfg", "must end in .tflite, .onnx, .npz, .keras")
     for ending, needs in (
         (".tflite", "ai-edge-litert"),
         (".onnx", "onnxruntime"),
+        (".npz", "numpy"),
         (".keras", "keras"),
     ):
         (tmp_path / f"junk{ending}").write_bytes(b"junk" * 100)

@@ -104,6 +104,18 @@ LAYERS = {
     "flatten": (lambda: layers.Flatten(), PICTURE),
     "rescaling": (lambda: layers.Rescaling(1 / 127.5, offset=-1), PICTURE),
     "rescaling_of_channels": (lambda: layers.Rescaling([0.5, 2, 3], offset=[1, 0, -1]), PICTURE),
+    "each_pixel_by_its_own": (
+        lambda: layers.Normalization(
+            axis=(1, 2, 3),
+            mean=rng(5).normal(size=PICTURE).tolist(),
+            variance=rng(6).uniform(0, 2, PICTURE).tolist(),
+        ),
+        PICTURE,
+    ),
+    "each_channel_by_its_own": (
+        lambda: layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[0.5, 0.0, 2.0]),
+        PICTURE,
+    ),
     "padding": (lambda: layers.ZeroPadding2D(((1, 0), (2, 3))), PICTURE),
     "padding_of_channels": (
         lambda: layers.ZeroPadding2D(((0, 0), (0, 2)), data_format="channels_first"),

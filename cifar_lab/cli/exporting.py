@@ -80,8 +80,9 @@ def _parser() -> common.Parser:
     add(
         "--output",
         metavar="FILE",
-        help="the file (default: model.tflite, model.int8.tflite, model.fp16.tflite or model.onnx "
-        "in the bundle; for the rungs of an installed copy, RUNG.tflite ... in the working folder)",
+        help="the file (default: model.tflite, model.int8.tflite, model.fp16.tflite, model.onnx or "
+        "model.npz in the bundle; for the rungs of an installed copy, RUNG.tflite ... in the "
+        "working folder)",
     )
     common.add_seed_flag(parser, "seed of the choice of calibration images (default 0)")
     add("--overwrite", action="store_true", help="replace another file that is there")

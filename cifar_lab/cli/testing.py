@@ -56,8 +56,8 @@ def _parser() -> common.Parser:
         "networks",
         nargs="+",
         metavar="RUNG_OR_BUNDLE_OR_FILE",
-        help="name of a rung, the folder of a bundle, a .keras, .tflite or .onnx file, or the "
-        "FILE.py:NAME that was trained; of several the probabilities are averaged",
+        help="name of a rung, the folder of a bundle, a .keras, .tflite, .onnx or .npz file, or "
+        "the FILE.py:NAME that was trained; of several the probabilities are averaged",
     )
     common.add_data_flags(parser)
     parser.add_argument(

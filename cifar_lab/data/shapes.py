@@ -1,5 +1,7 @@
 """The ten shapes of the embedded data set, as outlines."""
 
+from __future__ import annotations  # a generator imports numpy.random
+
 import numpy as np
 
 CLASSES = (

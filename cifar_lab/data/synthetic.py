@@ -5,6 +5,8 @@ that lectures on recognition list for finding a cat in a picture (CS231n, "Image
 With all dials at 0 every picture of a class is the same picture.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 from collections.abc import Sequence

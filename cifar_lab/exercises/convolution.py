@@ -9,6 +9,7 @@ from ..scratch import windows as sliding
 from .comparing import against_numerical
 from .exercise import Case, Exercise, Found, Function, Functions, Wrong
 from .pictures import affine, learn, pictures
+from .windows import add_windows
 
 
 def im2col(x, rows, columns, stride, padding):
@@ -338,7 +339,7 @@ def _assigned_by_places(g, x, k, s, p):
 
 def _added(g, x, k, s, p):
     seen = _by_windows(g, k)
-    return sliding.add_windows(seen, _pad(x, p).shape, (s, s))
+    return add_windows(seen, _pad(x, p).shape, (s, s))
 
 
 def _by_kernel(g, x, k, s, p):
@@ -358,9 +359,7 @@ BACKWARD = (
     Wrong(
         0,
         "the windows are one pixel apart on the way back: `stride`, from i * stride on",
-        lambda g, x, k, s, p: _cut(
-            sliding.add_windows(_by_windows(g, k), _pad(x, p).shape, (1, 1)), x, p
-        ),
+        lambda g, x, k, s, p: _cut(add_windows(_by_windows(g, k), _pad(x, p).shape, (1, 1)), x, p),
     ),
     Wrong(0, "the gradient of x still has the added borders: cut them off", _added),
     Wrong(

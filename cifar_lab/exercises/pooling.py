@@ -9,6 +9,7 @@ from ..scratch import windows as sliding
 from .comparing import against_numerical
 from .exercise import Case, Exercise, Found, Function, Functions, Wrong
 from .pictures import affine, learn, pictures
+from .windows import add_windows
 
 
 def max_pool_forward(x, window, stride):
@@ -67,7 +68,7 @@ def _dense_back(g, x, window, stride):
 
 def _back(seen, x, window, stride):
     seen = seen.reshape(*seen.shape[:3], window, window, x.shape[3])
-    return sliding.add_windows(seen, x.shape, (stride, stride))
+    return add_windows(seen, x.shape, (stride, stride))
 
 
 def _won(seen, last=False):

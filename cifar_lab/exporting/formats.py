@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import litert, onnx
+from . import litert, numpy, onnx
 
 TOLERANCE = 1e-4  # the largest difference of a probability from Keras', of float32 formats
 
@@ -64,6 +64,14 @@ FORMATS = {
         onnx.write,
         onnx.PACKAGES,
         onnx.VERSIONS,
+        agreement=1.0,
+        tolerance=TOLERANCE,
+    ),
+    "numpy": Format(
+        "model.npz",
+        numpy.write,
+        numpy.PACKAGES,
+        numpy.VERSIONS,
         agreement=1.0,
         tolerance=TOLERANCE,
     ),

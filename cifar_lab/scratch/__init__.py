@@ -9,13 +9,15 @@
     network.train_on(x, t, scratch.SoftmaxCrossEntropy(), scratch.Adam())   # one step
 
 Read in this order: `layers` (what a layer is), `activations`, `losses`, `network`, `optimizers`,
-`gradients` (the check), `initialisation`; then `windows`, `convolution`, `pooling`. numpy is the
-only import. Each is equal to Keras, which tests/test_scratch.py shows. `neighbours` is a classifier
-without weights.
+`gradients` (the check), `initialisation`; then `windows`, `convolution`, `pooling`; `neighbours`, a
+classifier without weights; last `folding` and `saving`, by which a trained network becomes a file
+that runs without Keras. numpy is the only import. Each layer is equal to Keras', which
+tests/test_scratch.py shows.
 """
 
 from .activations import Elu, LeakyRelu, Relu, Sigmoid, Silu, Softmax, Tanh, sigmoid, softmax
 from .convolution import Convolution, DepthwiseConvolution, convolve_by_loops
+from .folding import folded
 from .gradients import numerical_gradient, relative_error
 from .initialisation import (
     constant,
@@ -54,6 +56,7 @@ from .neighbours import majority, nearest_neighbours
 from .network import Network
 from .optimizers import AdaGrad, Adam, GradientDescent, Momentum, Nesterov, Optimizer, RMSProp
 from .pooling import AveragePooling, GlobalAveragePooling, GlobalMaxPooling, MaxPooling
+from .saving import restore, save
 
 __all__ = [
     "AdaGrad",
@@ -98,6 +101,7 @@ __all__ = [
     "constant",
     "convolve_by_loops",
     "fans",
+    "folded",
     "he_normal",
     "he_uniform",
     "load",
@@ -107,6 +111,8 @@ __all__ = [
     "numerical_gradient",
     "one_hot",
     "relative_error",
+    "restore",
+    "save",
     "sigmoid",
     "softmax",
     "xavier_normal",

@@ -30,8 +30,8 @@ class Sigmoid(Layer):
     """y = 1 / (1 + exp(-x)); its derivative y (1 - y) is never above 1/4."""
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._y = sigmoid(x)
-        return self._y
+        self._y = y = sigmoid(x)
+        return y
 
     def backward(self, gradient: Array) -> Array:
         return gradient * self._y * (1 - self._y)
@@ -41,8 +41,8 @@ class Tanh(Layer):
     """y = tanh(x), -1 to 1; its derivative is 1 - y^2."""
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._y = np.tanh(x)
-        return self._y
+        self._y = y = np.tanh(x)
+        return y
 
     def backward(self, gradient: Array) -> Array:
         return gradient * (1 - self._y**2)
@@ -59,13 +59,16 @@ class Relu(Layer):
         self.max_value = max_value
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._open = x > 0
+        self._y = y = np.maximum(x, 0)
         if self.max_value is not None:
-            self._open &= x < self.max_value
-        return np.clip(x, 0, self.max_value)
+            np.minimum(y, self.max_value, out=y)
+        return y
 
     def backward(self, gradient: Array) -> Array:
-        return gradient * self._open
+        passes = self._y > 0
+        if self.max_value is not None:
+            passes &= self._y < self.max_value
+        return gradient * passes
 
 
 class LeakyRelu(Layer):
@@ -76,8 +79,8 @@ class LeakyRelu(Layer):
         self.slope = slope
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._factor = np.where(x > 0, 1, self.slope).astype(x.dtype)
-        return x * self._factor
+        self._factor = factor = np.where(x > 0, 1, self.slope).astype(x.dtype)
+        return x * factor
 
     def backward(self, gradient: Array) -> Array:
         return gradient * self._factor
@@ -105,11 +108,11 @@ class Silu(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         s = sigmoid(x)
-        self._slope = s * (1 + x * (1 - s))
+        self._x, self._s = x, s
         return x * s
 
     def backward(self, gradient: Array) -> Array:
-        return gradient * self._slope
+        return gradient * self._s * (1 + self._x * (1 - self._s))
 
 
 class Softmax(Layer):
@@ -120,8 +123,8 @@ class Softmax(Layer):
     """
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._y = softmax(x)
-        return self._y
+        self._y = y = softmax(x)
+        return y
 
     def backward(self, gradient: Array) -> Array:
         return self._y * (gradient - (gradient * self._y).sum(-1, keepdims=True))

@@ -5,17 +5,19 @@ What networks call convolution is cross-correlation: the kernel is not flipped.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from .layers import Array, Layer
+from .layers import Array, Layer, Shape, one
 from .windows import (
     Padding,
     Pair,
-    add_windows,
     pad,
     pair,
     positions,
     seen_by,
+    slid_over,
     unpad,
     windows,
 )
@@ -90,26 +92,42 @@ class Convolution(Layer):
         self._shape = x.shape
         x = pad(x, self.window, self.strides, self.padding)
         self._padded_shape = x.shape
-        self._seen = windows(x, self.window, self.strides)
-        y = self._rows() @ kernel.reshape(-1, kernel.shape[3])
+        seen = windows(x, self.window, self.strides)
+        # each window as a row: (N * down * across, rows * columns * C)
+        self._rows = rows = seen.reshape(math.prod(seen.shape[:3]), -1)
+        y = rows @ kernel.reshape(-1, kernel.shape[3])
         if len(self.weights) > 1:
             y += self.weights[1]
-        return y.reshape(*self._seen.shape[:3], kernel.shape[3])
+        return y.reshape(*seen.shape[:3], kernel.shape[3])
+
+    def learn(self, gradient: Array) -> None:
+        """(N, down, across, F)."""
+        flat = gradient.reshape(-1, gradient.shape[3])
+        self.gradients[0] = (self._rows.T @ flat).reshape(self.weights[0].shape)
+        if len(self.weights) > 1:
+            self.gradients[1] = np.ones(len(flat), flat.dtype) @ flat  # flat.sum(0), but faster
 
     def backward(self, gradient: Array) -> Array:
-        """(N, down, across, F) -> (N, height, width, C)."""
-        kernel = self.weights[0]
-        flat = gradient.reshape(-1, kernel.shape[3])
-        self.gradients[0] = (self._rows().T @ flat).reshape(kernel.shape)
-        if len(self.weights) > 1:
-            self.gradients[1] = flat.sum(0)
-        seen = (flat @ kernel.reshape(-1, kernel.shape[3]).T).reshape(self._seen.shape)
-        x = add_windows(seen, self._padded_shape, self.strides)
+        """(N, down, across, F) -> (N, height, width, C).
+
+        What the place (i, j) of a window saw went to the filters through kernel[i, j], and its
+        gradient comes back through the transpose. Windows overlap, so the pixels' shares are added.
+        """
+        self.learn(gradient)
+        kernel, count = self.weights[0], gradient.shape[1:3]
+        flat = gradient.reshape(-1, gradient.shape[3])
+        x = np.zeros(self._padded_shape, gradient.dtype)
+        for i, j in np.ndindex(*self.window):
+            view = seen_by(x, i, j, count, self.strides)
+            view += (flat @ kernel[i, j].T).reshape(view.shape)
         return unpad(x, self._shape, self.window, self.strides, self.padding)
 
-    def _rows(self) -> Array:
-        """Each window as a row: (N * down * across, rows * columns * C)."""
-        return self._seen.reshape(np.prod(self._seen.shape[:3]), -1)
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = one(shapes, 3)
+        channels, filters = self.weights[0].shape[2:]
+        if shape[2] != channels:
+            raise ValueError(f"takes {channels} channels, received {shape}")
+        return (*slid_over(shape, self.window, self.strides, self.padding), filters)
 
 
 class DepthwiseConvolution(Layer):
@@ -121,7 +139,8 @@ class DepthwiseConvolution(Layer):
         strides, padding: as of `Convolution`.
 
     Nothing is summed over channels, so there is no matrix product to gain from: the sum is over the
-    places of the window, one picture-sized product each.
+    places (i, j) of the window alone. Where M > 1, each channel is first written M times, so that
+    it meets each of its kernels.
     """
 
     def __init__(
@@ -137,27 +156,33 @@ class DepthwiseConvolution(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """(N, height, width, C) -> (N, down, across, C * M)."""
-        kernel = self.weights[0]
-        self._shape = x.shape
-        self._x = x = pad(x, self.window, self.strides, self.padding)
-        self._count = positions(x.shape, self.window, self.strides)
-        y = np.zeros((len(x), *self._count, *kernel.shape[2:]), x.dtype)
-        for i, j in np.ndindex(*self.window):
-            y += seen_by(x, i, j, self._count, self.strides)[..., None] * kernel[i, j]
-        y = y.reshape(*y.shape[:3], -1)
-        return y + self.weights[1] if len(self.weights) > 1 else y
+        kernel = self.weights[0].reshape(*self.window, -1)
+        self._shape, each = x.shape, self.weights[0].shape[3]
+        x = pad(x, self.window, self.strides, self.padding)
+        self._x = x = x if each == 1 else x.repeat(each, 3)
+        y = np.einsum("nabijc,ijc->nabc", windows(x, self.window, self.strides), kernel)
+        if len(self.weights) > 1:
+            y += self.weights[1]
+        return y
 
     def backward(self, gradient: Array) -> Array:
         """(N, down, across, C * M) -> (N, height, width, C)."""
-        kernel = self.weights[0]
+        kernel = self.weights[0].reshape(*self.window, -1)
         if len(self.weights) > 1:
             self.gradients[1] = gradient.sum((0, 1, 2))
-        gradient = gradient.reshape(*gradient.shape[:3], *kernel.shape[2:])
-        by_kernel, by_x = np.zeros_like(kernel), np.zeros_like(self._x)
+        seen = windows(self._x, self.window, self.strides)
+        by_kernel = np.einsum("nabijc,nabc->ijc", seen, gradient)
+        self.gradients[0] = by_kernel.reshape(self.weights[0].shape)
+        by_x = np.zeros_like(self._x)
         for i, j in np.ndindex(*self.window):
-            seen = seen_by(self._x, i, j, self._count, self.strides)
-            by_kernel[i, j] = (seen[..., None] * gradient).sum((0, 1, 2))
-            view = seen_by(by_x, i, j, self._count, self.strides)
-            view += (gradient * kernel[i, j]).sum(-1)
-        self.gradients[0] = by_kernel
+            view = seen_by(by_x, i, j, gradient.shape[1:3], self.strides)
+            view += gradient * kernel[i, j]
+        by_x = by_x.reshape(*by_x.shape[:3], self._shape[3], -1).sum(-1)  # of the M copies
         return unpad(by_x, self._shape, self.window, self.strides, self.padding)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = one(shapes, 3)
+        channels, each = self.weights[0].shape[2:]
+        if shape[2] != channels:
+            raise ValueError(f"takes {channels} channels, received {shape}")
+        return (*slid_over(shape, self.window, self.strides, self.padding), channels * each)

@@ -11,12 +11,28 @@ float32 stays float32, and float64, which the gradient check needs, stays float6
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray
+Shape = tuple[int, ...]
+
+
+def one(shapes: Sequence[Shape], *dimensions: int) -> Sequence[Shape]:
+    """The shapes, where they are one, with one of these numbers of dimensions (any where none).
+
+    Raises:
+        ValueError: they are not.
+    """
+    if len(shapes) != 1:
+        raise ValueError(f"takes one input, received {len(shapes)}")
+    if dimensions and len(shapes[0]) not in dimensions:
+        wanted = " or ".join(map(str, dimensions))
+        raise ValueError(f"takes {wanted} dimensions, received {shapes[0]}")
+    return shapes
 
 
 class Layer:
@@ -41,6 +57,24 @@ class Layer:
         """The gradient by the input of the last `forward`, from the gradient by its output."""
         raise NotImplementedError
 
+    def learn(self, gradient: Array) -> None:
+        """`backward` for a layer behind which nobody waits: keeps the gradients by the weights."""
+        self.backward(gradient)
+
+    def forget(self) -> None:
+        """Drop what the last `forward` kept for `backward`."""
+        for name in [name for name in list(vars(self)) if name.startswith("_")]:
+            vars(self).pop(name, None)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """The shape of what comes out for one sample, without N, from that of each input.
+
+        Raises:
+            ValueError: the layer does not take such inputs.
+        """
+        (shape,) = one(shapes)
+        return shape
+
 
 class Affine(Layer):
     """y = x W + b, Keras' `Dense` without its activation.
@@ -60,14 +94,27 @@ class Affine(Layer):
         """(N, inputs) -> (N, units)."""
         self._x = x
         y = x @ self.weights[0]
-        return y + self.weights[1] if len(self.weights) > 1 else y
+        if len(self.weights) > 1:
+            y += self.weights[1]
+        return y
 
-    def backward(self, gradient: Array) -> Array:
-        """(N, units) -> (N, inputs)."""
+    def learn(self, gradient: Array) -> None:
+        """(N, units)."""
         self.gradients[0] = self._x.T @ gradient
         if len(self.weights) > 1:
             self.gradients[1] = gradient.sum(0)
+
+    def backward(self, gradient: Array) -> Array:
+        """(N, units) -> (N, inputs)."""
+        self.learn(gradient)
         return gradient @ self.weights[0].T
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = one(shapes, 1)
+        inputs, units = self.weights[0].shape
+        if shape != (inputs,):
+            raise ValueError(f"takes {inputs} values, received {shape}")
+        return (units,)
 
 
 class Flatten(Layer):
@@ -80,16 +127,21 @@ class Flatten(Layer):
     def backward(self, gradient: Array) -> Array:
         return gradient.reshape(self._shape)
 
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = one(shapes)
+        return (math.prod(shape),)
+
 
 class Rescaling(Layer):
     """y = scale * x + offset: pixels 0-255 to 0-1 with a scale of 1 / 255.
 
     Args:
-        scale, offset: a number, or one for each channel, (channels,).
+        scale, offset: a number, one for each channel, (channels,), or one for each value of a
+            picture, (height, width, channels).
     """
 
     def __init__(
-        self, scale: float | Sequence[float], offset: float | Sequence[float] = 0.0
+        self, scale: float | Sequence[float] | Array, offset: float | Sequence[float] | Array = 0.0
     ) -> None:
         super().__init__()
         self.scale, self.offset = scale, offset
@@ -99,6 +151,13 @@ class Rescaling(Layer):
 
     def backward(self, gradient: Array) -> Array:
         return gradient * np.asarray(self.scale, gradient.dtype)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = one(shapes)
+        for values in (self.scale, self.offset):
+            if np.broadcast_shapes(np.shape(values), shape) != shape:
+                raise ValueError(f"has {np.shape(values)} values, received {shape}")
+        return shape
 
 
 class ZeroPadding(Layer):
@@ -110,17 +169,26 @@ class ZeroPadding(Layer):
 
     def __init__(self, padding: Sequence[tuple[int, int]]) -> None:
         super().__init__()
-        self.padding = ((0, 0), *padding)
+        self.padding = tuple(padding)
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        self._inside = tuple(
-            slice(before, before + size)
-            for (before, _), size in zip(self.padding, x.shape, strict=True)
+        self._inside = inside = (
+            slice(None),
+            *(
+                slice(before, before + size)
+                for (before, _), size in zip(self.padding, x.shape[1:], strict=True)
+            ),
         )
-        return np.pad(x, self.padding)
+        y = np.zeros((len(x), *self.output_shape(x.shape[1:])), x.dtype)
+        y[inside] = x
+        return y
 
     def backward(self, gradient: Array) -> Array:
         return gradient[self._inside]
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = one(shapes, 3)
+        return tuple(size + sum(added) for size, added in zip(shape, self.padding, strict=True))
 
 
 class Add(Layer):
@@ -138,6 +206,11 @@ class Add(Layer):
         """The gradient by each input, in their order."""
         return [gradient] * self._count
 
+    def output_shape(self, *shapes: Shape) -> Shape:
+        if len(shapes) < 2 or len(set(shapes)) != 1:
+            raise ValueError(f"takes inputs of one shape, received {', '.join(map(str, shapes))}")
+        return shapes[0]
+
 
 class Concatenate(Layer):
     """Several inputs side by side: (N, ..., a) and (N, ..., b) give (N, ..., a + b)."""
@@ -149,6 +222,14 @@ class Concatenate(Layer):
     def backward(self, gradient: Array) -> list[Array]:
         """Each input has its own columns of the gradient, in their order."""
         return np.split(gradient, self._ends, axis=-1)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        if len(shapes) < 2 or len({shape[:-1] for shape in shapes}) != 1 or not shapes[0]:
+            raise ValueError(
+                f"takes inputs that differ in their last axis alone, received "
+                f"{', '.join(map(str, shapes))}"
+            )
+        return *shapes[0][:-1], sum(shape[-1] for shape in shapes)
 
 
 class GaussianNoise(Layer):
@@ -180,25 +261,25 @@ class Dropout(Layer):
 
     Args:
         rate: 0 <= rate < 1.
-        generator: where the chances come from.
+        generator: where the chances come from; one with seed 0 where not given.
 
     Raises:
         ValueError: the rate is outside its range.
     """
 
-    def __init__(self, rate: float, generator: np.random.Generator) -> None:
+    def __init__(self, rate: float, generator: np.random.Generator | None = None) -> None:
         super().__init__()
         if not 0 <= rate < 1:
             raise ValueError(f"rate: must be from 0 to below 1, received {rate}")
-        self.rate, self.generator = rate, generator
+        self.rate, self.generator = rate, generator or np.random.default_rng(0)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self._factor: Array | None = None
         if not training or self.rate == 0:
             return x
         kept = self.generator.random(x.shape) >= self.rate
-        self._factor = (kept / (1 - self.rate)).astype(x.dtype)
-        return x * self._factor
+        self._factor = factor = (kept / (1 - self.rate)).astype(x.dtype)
+        return x * factor
 
     def backward(self, gradient: Array) -> Array:
         return gradient if self._factor is None else gradient * self._factor
@@ -248,8 +329,8 @@ class BatchNormalization(Layer):
         else:
             mean, variance = self.moving_mean, self.moving_variance
         self._training, self._axes = training, axes
-        self._over_deviation = 1 / np.sqrt(variance + self.epsilon)
-        self._normal = y = (x - mean) * self._over_deviation
+        self._over_deviation = over_deviation = 1 / np.sqrt(variance + self.epsilon)
+        self._normal = y = (x - mean) * over_deviation
         if self.has_gamma:
             y = y * self.weights[0]
         return y + self.weights[-1] if self.has_beta else y
@@ -269,3 +350,9 @@ class BatchNormalization(Layer):
             along = (gradient * self._normal).mean(self._axes)
             gradient = gradient - gradient.mean(self._axes) - self._normal * along
         return gradient * self._over_deviation
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = one(shapes)
+        if shape[-1] != len(self.moving_mean):
+            raise ValueError(f"takes {len(self.moving_mean)} channels, received {shape}")
+        return shape

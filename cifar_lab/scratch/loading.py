@@ -1,6 +1,6 @@
-"""A trained Keras network as a scratch `Network`: `load("cifar10-90")`.
+"""A trained network as a scratch `Network`: `load("cifar10-90")`, `load("model.npz")`.
 
-Keras is imported to read the file, and only inside `load`; the network that comes back is numpy.
+Keras is imported to read a bundle, and only inside `load`; the network that comes back is numpy.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ import numpy as np
 from . import activations, convolution, layers, pooling
 from .layers import Array, Layer
 from .network import INPUT, Network
+from .saving import restore
 
 if TYPE_CHECKING:
     import keras
 
 
 def load(model: str | Path | keras.Model) -> Network:
-    """The network of a rung, of a bundle's folder, or of a Keras model in memory.
+    """The network of a rung, of a bundle's folder, of an `.npz` file, or of a Keras model.
 
     Args:
-        model: a rung's name, a folder, or a model with one input and one output.
+        model: a rung's name, a folder, a file of `python export.py --format numpy`, or a model in
+            memory with one input and one output.
 
     Returns:
         Network with copies of the weights, in their type: pixels 0-255 in, probabilities out. A
@@ -31,9 +33,12 @@ def load(model: str | Path | keras.Model) -> Network:
         from a generator with seed 0.
 
     Raises:
-        ValueError: the model has a layer, or a setting of one, that there is no scratch layer for.
+        ValueError: the model has a layer, or a setting of one, that there is no scratch layer for;
+            the file is damaged.
         InputError: there is no such bundle (a ValueError too).
     """
+    if isinstance(model, (str, Path)) and str(model).endswith(".npz"):
+        return restore(Path(model).read_bytes())[0]
     if isinstance(model, (str, Path)):
         from cifar_lab import bundles
 
@@ -56,6 +61,8 @@ def load(model: str | Path | keras.Model) -> Network:
         read = [gives[i] for i in _inputs(nodes[0])] if nodes[0] else [last]
         keras_layer = model.get_layer(name)
         weights = [np.array(w) for w in keras_layer.get_weights()]
+        if kind == "Normalization":  # as it divides pictures, whatever its axes
+            weights = [np.array(w)[0] for w in (keras_layer.mean, keras_layer.variance)]
         layer = _translate(name, kind, settings, weights)
         layer.trainable = keras_layer.trainable
         last = network.add(layer, name, read)
@@ -114,7 +121,7 @@ def _pooling(kind: type, s: dict[str, Any], weights: list[Array]) -> Layer:
     return kind(tuple(s["pool_size"]), tuple(s["strides"]), s["padding"])
 
 
-def _normalization(s: dict[str, Any], weights: list[Array]) -> Layer:
+def _batch_normalization(s: dict[str, Any], weights: list[Array]) -> Layer:
     gamma = weights.pop(0) if s["scale"] else None
     beta = weights.pop(0) if s["center"] else None
     mean, variance = weights
@@ -127,6 +134,12 @@ def _normalization(s: dict[str, Any], weights: list[Array]) -> Layer:
         moving_mean=mean,
         moving_variance=variance,
     )
+
+
+def _normalization(s: dict[str, Any], weights: list[Array]) -> Layer:
+    mean, variance = weights
+    deviation = np.maximum(np.sqrt(variance), 1e-7)  # Keras' epsilon, where all pixels are equal
+    return layers.Rescaling(1 / deviation, -mean / deviation)
 
 
 def _relu(s: dict[str, Any], weights: list[Array]) -> Layer:
@@ -149,8 +162,9 @@ _LAYERS: dict[str, Callable[[dict[str, Any], list[Array]], Layer]] = {
     "AveragePooling2D": lambda s, w: _pooling(pooling.AveragePooling, s, w),
     "GlobalAveragePooling2D": lambda s, w: pooling.GlobalAveragePooling(),
     "GlobalMaxPooling2D": lambda s, w: pooling.GlobalMaxPooling(),
-    "BatchNormalization": _normalization,
-    "Dropout": lambda s, w: layers.Dropout(s["rate"], np.random.default_rng(0)),
+    "BatchNormalization": _batch_normalization,
+    "Normalization": _normalization,
+    "Dropout": lambda s, w: layers.Dropout(s["rate"]),
     "Rescaling": lambda s, w: layers.Rescaling(s["scale"], s["offset"]),
     "Flatten": lambda s, w: layers.Flatten(),
     "Add": lambda s, w: layers.Add(),
@@ -173,7 +187,10 @@ _FIXED = {
     "keepdims": False,
     "noise_shape": None,
     "renorm": False,
+    "invert": False,
 }
+# {(class, setting)}: these classes have layers for other values too
+_FREE = {("ZeroPadding2D", "data_format"), ("Normalization", "axis")}
 
 
 def _translate(name: str, kind: str, settings: dict[str, Any], weights: list[Array]) -> Layer:
@@ -186,6 +203,6 @@ def _translate(name: str, kind: str, settings: dict[str, Any], weights: list[Arr
     for setting, value in _FIXED.items():
         has = settings.get(setting, value)
         has = list(has) if isinstance(has, tuple) else has
-        if has != value and (kind, setting) != ("ZeroPadding2D", "data_format"):
+        if has != value and (kind, setting) not in _FREE:
             raise ValueError(f"model: its layer {name!r} has {setting} {has!r}, not {value!r}")
     return _LAYERS[kind](settings, weights)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .layers import Array, Layer
+from .layers import Array, Layer, Shape
 from .losses import Loss
 from .optimizers import Optimizer
 
@@ -69,6 +69,20 @@ class Network:
         self.nodes[name] = Node(layer, tuple(inputs))
         return name
 
+    def shapes(self, shape: Shape) -> dict[str, Shape]:
+        """{name: the shape that comes out for one sample}, from the input's, both without N.
+
+        Raises:
+            ValueError: a layer does not take what it is given; the message begins with its name.
+        """
+        found = {INPUT: shape}
+        for name, (layer, inputs) in self.nodes.items():
+            try:
+                found[name] = layer.output_shape(*(found[i] for i in inputs))
+            except ValueError as error:
+                raise ValueError(f"layer {name!r:.50}: {error}") from None
+        return found
+
     @property
     def layers(self) -> dict[str, Layer]:
         """{name: layer}, in the order in which they run."""
@@ -92,20 +106,42 @@ class Network:
             outputs[name] = layer.forward(read if len(read) > 1 else read[0], training)
         return outputs[next(reversed(self.nodes), INPUT)]
 
+    def infer(self, x: Array) -> Array:
+        """As `forward`, but keeps nothing: an output is dropped when its last reader has run.
+
+        Several threads may call it at once.
+        """
+        outputs = {INPUT: x}
+        last_reader = {i: name for name, node in self.nodes.items() for i in node.inputs}
+        for name, (layer, inputs) in self.nodes.items():
+            read: Any = [outputs[i] for i in inputs]
+            outputs[name] = layer.forward(read if len(read) > 1 else read[0])
+            layer.forget()
+            for i in inputs:
+                if last_reader[i] == name:
+                    outputs.pop(i, None)
+        return outputs[next(reversed(self.nodes), INPUT)]
+
     def backward(self, gradient: Array) -> Array:
         """From the gradient by the output to all others; returns the one by the input.
 
         The layers run in reverse. What several layers read gets the sum of their gradients.
         """
+        return self._back(gradient)[INPUT]
+
+    def _back(self, gradient: Array, to_input: bool = True) -> dict[str, Array]:
         by_output = {next(reversed(self.nodes), INPUT): gradient}
         for name, (layer, inputs) in reversed(self.nodes.items()):
             if name not in by_output:  # nothing that counts reads it
                 layer.gradients = [np.zeros_like(w) for w in layer.weights]
                 continue
+            if not to_input and set(inputs) == {INPUT}:
+                layer.learn(by_output.pop(name))
+                continue
             given = layer.backward(by_output.pop(name))
             for i, g in zip(inputs, given if len(inputs) > 1 else [given], strict=True):
                 by_output[i] = by_output[i] + g if i in by_output else g
-        return by_output[INPUT]
+        return by_output
 
     def step(self, optimizer: Optimizer) -> None:
         """Let the optimizer change the weights by the gradients of the last `backward`."""
@@ -114,7 +150,7 @@ class Network:
     def train_on(self, x: Array, t: Array, loss: Loss, optimizer: Optimizer) -> float:
         """One step on one batch; returns the loss before it."""
         y = self.forward(x, training=True)
-        self.backward(loss.gradient(y, t))
+        self._back(loss.gradient(y, t), to_input=False)
         self.step(optimizer)
         return loss.value(y, t)
 
@@ -128,7 +164,7 @@ class Network:
         weights = [w for layer in self.layers.values() for w in layer.weights]
         dtype = weights[0].dtype if weights else np.dtype(np.float64)
         parts = [
-            self.forward(x[i : i + batch_size].astype(dtype))
+            self.infer(x[i : i + batch_size].astype(dtype))
             for i in range(0, max(len(x), 1), batch_size)
         ]
         return np.concatenate(parts)

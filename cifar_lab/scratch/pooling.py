@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from .layers import Array, Layer
-from .windows import Padding, Pair, add_windows, pad, pair, unpad, windows
+from .layers import Array, Layer, Shape, one
+from .windows import Padding, Pair, pad, pair, positions, seen_by, slid_over, unpad
 
 
 class _Pooling(Layer):
@@ -28,18 +30,24 @@ class _Pooling(Layer):
         self.strides = self.window if strides is None else pair(strides)
         self.padding = padding
 
-    def _windows(self, x: Array, border: float) -> Array:
-        """(N, height, width, C) -> (N, down, across, rows * columns, C)."""
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = one(shapes, 3)
+        return (*slid_over(shape, self.window, self.strides, self.padding), shape[2])
+
+    def _padded(self, x: Array, border: float = 0) -> Array:
+        """(N, height, width, C) with its borders; remembers how to get back."""
         self._shape = x.shape
         x = pad(x, self.window, self.strides, self.padding, border)
         self._padded_shape = x.shape
-        seen = windows(x, self.window, self.strides)
-        return seen.reshape(*seen.shape[:3], -1, seen.shape[5])
+        return x
 
-    def _back(self, seen: Array) -> Array:
-        """The transpose of `_windows`."""
-        seen = seen.reshape(*seen.shape[:3], *self.window, seen.shape[4])
-        x = add_windows(seen, self._padded_shape, self.strides)
+    def _places(self, x: Array) -> Iterator[Array]:
+        """What each place of the window sees, (N, down, across, C): views of a padded picture."""
+        count = positions(x.shape, self.window, self.strides)
+        for i, j in np.ndindex(*self.window):
+            yield seen_by(x, i, j, count, self.strides)
+
+    def _unpadded(self, x: Array) -> Array:
         return unpad(x, self._shape, self.window, self.strides, self.padding)
 
 
@@ -48,15 +56,23 @@ class MaxPooling(_Pooling):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """(N, height, width, C) -> (N, down, across, C)."""
-        seen = self._windows(x, -np.inf)
-        self._places = seen.shape[3]
-        self._winner = seen.argmax(3)[:, :, :, None]
-        return np.take_along_axis(seen, self._winner, 3)[:, :, :, 0]
+        x = self._padded(x, -np.inf)
+        places = self._places(x)
+        y = next(places).copy()
+        for seen in places:
+            np.maximum(y, seen, out=y)
+        self._x, self._y = x, y
+        return y
 
     def backward(self, gradient: Array) -> Array:
         """(N, down, across, C) -> (N, height, width, C)."""
-        won = np.arange(self._places)[:, None] == self._winner
-        return self._back(won * gradient[:, :, :, None])
+        x = np.zeros_like(self._x)
+        free = np.ones(gradient.shape, bool)  # windows whose largest value is still to come
+        for seen, view in zip(self._places(self._x), self._places(x), strict=True):
+            won = free & (seen == self._y)
+            free &= ~won
+            view += won * gradient
+        return self._unpadded(x)
 
 
 class AveragePooling(_Pooling):
@@ -64,13 +80,26 @@ class AveragePooling(_Pooling):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """(N, height, width, C) -> (N, down, across, C)."""
-        inside = self._windows(np.ones((1, *x.shape[1:3], 1), x.dtype), 0)
-        self._share = inside / inside.sum(3, keepdims=True)
-        return (self._windows(x, 0) * self._share).sum(3)
+        inside = self._padded(np.ones((1, *x.shape[1:3], 1), x.dtype))
+        self._share = share = 1 / self._sum(inside)  # (1, down, across, 1)
+        y = self._sum(self._padded(x))
+        y *= share
+        return y
 
     def backward(self, gradient: Array) -> Array:
         """(N, down, across, C) -> (N, height, width, C)."""
-        return self._back(gradient[:, :, :, None] * self._share)
+        x = np.zeros(self._padded_shape, gradient.dtype)
+        share = gradient * self._share
+        for view in self._places(x):
+            view += share
+        return self._unpadded(x)
+
+    def _sum(self, x: Array) -> Array:
+        places = self._places(x)
+        total = next(places).copy()
+        for seen in places:
+            total += seen
+        return total
 
 
 class GlobalAveragePooling(Layer):
@@ -83,6 +112,10 @@ class GlobalAveragePooling(Layer):
     def backward(self, gradient: Array) -> Array:
         pixels = self._shape[1] * self._shape[2]
         return np.broadcast_to(gradient[:, None, None] / pixels, self._shape)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = one(shapes, 3)
+        return shape[2:]
 
 
 class GlobalMaxPooling(Layer):
@@ -99,3 +132,7 @@ class GlobalMaxPooling(Layer):
 
     def backward(self, gradient: Array) -> Array:
         return gradient[:, None, None] * self._share
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = one(shapes, 3)
+        return shape[2:]

@@ -1,7 +1,7 @@
 """The one idea behind convolution and pooling: a window that slides over the picture.
 
-`windows` (im2col with the axes still apart) copies what every window sees; `add_windows` (col2im)
-is its transpose: a pixel that k windows saw gets k gradients, added.
+`windows` (im2col before it is written out) shows what every window sees. On the way back a pixel
+that k windows saw gets k gradients, added: with `seen_by`, one place of the window at a time.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ def pad(x: Array, window: Pair, strides: Pair, padding: Padding, value: float = 
     rows, columns = (borders(x.shape[1 + i], window[i], strides[i], padding) for i in (0, 1))
     if not any(rows + columns):
         return x
-    return np.pad(x, ((0, 0), rows, columns, (0, 0)), constant_values=value)
+    count, height, width, channels = x.shape
+    out = np.full((count, height + sum(rows), width + sum(columns), channels), value, x.dtype)
+    out[:, rows[0] : rows[0] + height, columns[0] : columns[0] + width] = x
+    return out
 
 
 def unpad(x: Array, shape: tuple[int, ...], window: Pair, strides: Pair, padding: Padding) -> Array:
@@ -59,6 +62,14 @@ def positions(shape: tuple[int, ...], window: Pair, strides: Pair) -> Pair:
     """How many windows fit into a padded picture, down and across: (size - window) / stride + 1."""
     down, across = ((shape[1 + i] - window[i]) // strides[i] + 1 for i in (0, 1))
     return down, across
+
+
+def slid_over(shape: tuple[int, ...], window: Pair, strides: Pair, padding: Padding) -> Pair:
+    """How many windows fit into one picture, (height, width, C), that is padded first."""
+    height, width = (
+        shape[i] + sum(borders(shape[i], window[i], strides[i], padding)) for i in (0, 1)
+    )
+    return positions((1, height, width), window, strides)
 
 
 def seen_by(x: Array, i: int, j: int, count: Pair, strides: Pair) -> Array:
@@ -74,18 +85,15 @@ def seen_by(x: Array, i: int, j: int, count: Pair, strides: Pair) -> Array:
 
 
 def windows(x: Array, window: Pair, strides: Pair) -> Array:
-    """(N, height, width, C), padded -> (N, down, across, window rows, window columns, C)."""
-    count = positions(x.shape, window, strides)
-    out = np.empty((len(x), *count, *window, x.shape[3]), x.dtype)
-    for i, j in np.ndindex(*window):
-        out[:, :, :, i, j] = seen_by(x, i, j, count, strides)
-    return out
+    """(N, height, width, C), padded -> (N, down, across, window rows, window columns, C).
 
-
-def add_windows(seen: Array, shape: tuple[int, ...], strides: Pair) -> Array:
-    """The transpose of `windows`: (N, down, across, rows, columns, C) -> `shape`, sums."""
-    out = np.zeros(shape, seen.dtype)
-    for i, j in np.ndindex(*seen.shape[3:5]):
-        view = seen_by(out, i, j, seen.shape[1:3], strides)
-        view += seen[:, :, :, i, j]
-    return out
+    A view, which copies nothing: one step down the picture is one step down, or one down the
+    window. A reshape of it copies, and that is im2col.
+    """
+    sample, row, column, channel = x.strides
+    return np.lib.stride_tricks.as_strided(
+        x,
+        (len(x), *positions(x.shape, window, strides), *window, x.shape[3]),
+        (sample, row * strides[0], column * strides[1], row, column, channel),
+        writeable=False,
+    )
