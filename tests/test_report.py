@@ -237,12 +237,12 @@ def test_the_pages_agree_with_the_results():
 
 def test_neighbours_stand_below_the_rungs_of_their_data(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "CHECKOUT", tmp_path)
-    row = {"data": "cifar10", "k": 7, "norm": "L1", "test_accuracy": 0.345}
+    row = {"data": "cifar10", "k": 7, "norm": 1, "test_accuracy": 0.345}
     (tmp_path / "docs").mkdir()
     (tmp_path / tables.NEIGHBOURS).write_text(json.dumps(row) + "\n")
     lines = tables.readme_markdown(tmp_path).splitlines()
     (place,) = (i for i, line in enumerate(lines) if "nearest neighbours" in line)
-    assert "| 34.50 (1) | 7 nearest neighbours, L1 distance" in lines[place]
+    assert "| 34.50 (1) | 7 nearest neighbours, L1 distance |" in lines[place]
     assert lines[place + 1].startswith("| `cifar10-softmax` ")
 
 

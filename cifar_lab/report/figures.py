@@ -216,8 +216,9 @@ def draw_ladder(path, results=None):
     drawn = [row[3] for row in rows]
     found = tables.neighbours().get("cifar10")
     if found:
-        idea = f"{found['k']} nearest neighbours, {found['norm']} distance"
-        rows.insert(0, (100 * found["test_accuracy"], 0, 1, "(no network)", idea))
+        idea = f"{found['k']} nearest neighbours, L{found['norm']} distance"
+        rows.append((100 * found["test_accuracy"], 0, 1, "(no network)", idea))
+        rows.sort()
     figure = _figure(1 + 0.3 * max(len(rows), 4))
     axes = figure.subplots()
     for place, (mean, sd, n, rung, idea) in enumerate(rows):

@@ -73,8 +73,8 @@ def readme_markdown(folder: str | os.PathLike | None = None) -> str:
         found = references.pop(entry.recipe.data, None)
         if found:
             lines.append(
-                f"| ({entry.recipe.data}) | - | {100 * found['test_accuracy']:.2f} (1) | "
-                f"{found['k']} nearest neighbours, {found['norm']} distance: nothing is trained |"
+                f"| (no network) | - | {100 * found['test_accuracy']:.2f} (1) | "
+                f"{found['k']} nearest neighbours, L{found['norm']} distance |"
             )
         accuracy = measured(summary(rung, folder), "", "")
         promise = _promise(rung, entry, folder)
