@@ -23,7 +23,6 @@ def lenet5(
     input_noise=0.0,
     l1=0.0,
     l2=0.0,
-    kernel_initializer="glorot_uniform",
 ):
     """LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied to document
     recognition": two 5 x 5 convolutions of 6 and 16 channels with pooling, dense layers of 120 and
@@ -44,7 +43,6 @@ def lenet5(
             see standardized.scaled; else pixels are brought to 0-1.
         input_noise: standard deviation of the noise on the scaled pixels while training.
         l1, l2: factors of the sum of the weights' sizes and of their squares in the loss.
-        kernel_initializer: name of a Keras initializer, of all layers but the last.
 
     Returns:
         keras.Model, float32 (N, *input_shape) in 0-255 -> float32 (N, num_classes) that sum to 1.
@@ -63,10 +61,7 @@ def lenet5(
     if pooling not in ("average", "max"):
         raise ValueError(f"pooling: must be average or max, received {pooling!r}")
     pool = layers.AveragePooling2D if pooling == "average" else layers.MaxPooling2D
-    weights = {
-        "kernel_initializer": kernel_initializer,
-        "kernel_regularizer": regularizer(l1, l2),
-    }
+    weights = {"kernel_regularizer": regularizer(l1, l2)}
     inputs = keras.Input(input_shape, name="pixels")
     x = scaled(inputs, standardize, input_noise)
     padding = "same" if min(input_shape[:2]) < 32 else "valid"

@@ -18,7 +18,6 @@ def linear(
     input_noise=0.0,
     l1=0.0,
     l2=0.0,
-    kernel_initializer="glorot_uniform",
 ):
     """One dense layer: softmax regression; for two classes logistic regression (Cox 1958), one
     neuron with a sigmoid, whose output is the probability of the second class.
@@ -30,7 +29,6 @@ def linear(
             see standardized.scaled; else pixels are brought to 0-1.
         input_noise: standard deviation of the noise on the scaled pixels while training.
         l1, l2: factors of the sum of the weights' sizes and of their squares in the loss.
-        kernel_initializer: name of a Keras initializer.
 
     Returns:
         keras.Model, float32 (N, *input_shape) in 0-255 -> float32 (N, num_classes) that sum to 1.
@@ -45,7 +43,6 @@ def linear(
     x = layers.Dense(
         1 if two else num_classes,
         activation="sigmoid" if two else "softmax",
-        kernel_initializer=kernel_initializer,
         kernel_regularizer=regularizer(l1, l2),
         dtype="float32",  # whatever the precision of training
         name="output",

@@ -28,7 +28,6 @@ def mlp(
     input_noise=0.0,
     l1=0.0,
     l2=0.0,
-    kernel_initializer="glorot_uniform",
 ):
     """Dense layers, each after the other (Rumelhart, Hinton and Williams 1986).
 
@@ -44,7 +43,6 @@ def mlp(
             see standardized.scaled; else pixels are brought to 0-1.
         input_noise: standard deviation of the noise on the scaled pixels while training.
         l1, l2: factors of the sum of the weights' sizes and of their squares in the loss.
-        kernel_initializer: name of a Keras initializer, of the hidden layers.
 
     Returns:
         keras.Model, float32 (N, *input_shape) in 0-255 -> float32 (N, num_classes) that sum to 1.
@@ -61,7 +59,6 @@ def mlp(
         x = layers.Dense(
             units,
             use_bias=not batch_normalization,
-            kernel_initializer=kernel_initializer,
             kernel_regularizer=regularizer(l1, l2),
             name=f"hidden{i}",
         )(x)
