@@ -97,3 +97,16 @@ def real_data():
     if not folder:
         pytest.skip("CIFAR_LAB_DATA is not set: it names the folder with real data")
     return Path(folder)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """All tests of lessons in one process: they share what the lessons found (support.outcome_of).
+    The others go where there is room, one by one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneProcessForLessons(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "lessons" if nodeid.startswith("tests/test_lessons") else nodeid
+
+    return OneProcessForLessons(config, log)

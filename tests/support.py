@@ -1,6 +1,7 @@
 """Helpers of the tests: the real commands in their own processes, small files to feed them."""
 
 import contextlib
+import functools
 import gzip
 import io
 import json
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifar_lab import cli
+from cifar_lab import cli, lessons
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -147,3 +148,10 @@ class Finder:
 sys.meta_path.insert(0, Finder())
 """)
     return folder
+
+
+@functools.cache
+def outcome_of(name, data_dir=None):
+    """What a lesson finds on the embedded data, or on those of a folder; each is run once a
+    process, and one process runs all tests of lessons (see conftest)."""
+    return lessons.get(name).run(lessons.Sources(data_dir))

@@ -379,8 +379,9 @@ def test_the_first_rungs_lie_below_the_convolutional_ones():
         assert rung.recipe.builder in ("linear", "mlp", "lenet5"), name
 
 
-@pytest.mark.parametrize("name", first_networks.RUNGS)
-def test_every_first_rung_learns_the_embedded_set(name):
+@pytest.mark.parametrize("name", ["mnist-logistic", "mnist-mlp", "cifar10-hinge", "cifar10-lenet5"])
+def test_first_rungs_learn_the_embedded_set(name):
+    """Each builder, and each loss."""
     rung = ladder.get(name)
     shape = rung.recipe.input_shape
     dataset = data.limited(data.load("synthetic", input_shape=shape), 600, 0)

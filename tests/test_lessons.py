@@ -1,6 +1,5 @@
 """All lessons: each runs, finds what it should and draws; the command, and the page of them all."""
 
-import functools
 import re
 import subprocess
 import sys
@@ -14,16 +13,18 @@ from cifar_lab.errors import InputError
 from cifar_lab.lessons import Lesson, Number, Outcome, Sources, picture
 from cifar_lab.lessons.lesson import shown
 from cifar_lab.report import lessons_page
-from support import ROOT, assert_refused, command_env, run_here, run_json, write_fashion
+from support import (
+    ROOT,
+    assert_refused,
+    command_env,
+    outcome_of,
+    run_here,
+    run_json,
+    write_fashion,
+)
 
 NAMES = list(lessons.lessons())
 PAGE = ROOT / "docs" / "lessons" / "README.md"
-
-
-@functools.cache
-def outcome_of(name):
-    """What a lesson finds on the embedded data."""
-    return lessons.get(name).run(Sources())
 
 
 # --- each lesson ----------------------------------------------------------------------------------
@@ -125,7 +126,7 @@ def test_json(tmp_path):
     "args, words",
     [
         (["poolin"], ["unknown lesson 'poolin'", "did you mean pooling"]),
-        (["quantum"], ["unknown lesson 'quantum'", "must be one of least-squares, "]),
+        (["quantum"], ["unknown lesson 'quantum'", "must be one of matrices, least-squares, "]),
         ([], ["a lesson is missing"]),
         (["pooling", "--list"], ["--list: takes no lesson"]),
         (["parameters", "--photo", "photo.png"], ["--photo: parameters looks at no photo"]),

@@ -1,27 +1,16 @@
 """Lessons on losses, signals, training and generalisation: the lectures' figures and what the
 pictures claim."""
 
-import functools
 import math
 import os
 
 import numpy as np
 import pytest
 
-from cifar_lab import lessons, scratch
+from cifar_lab import scratch
 from cifar_lab.lessons import Sources, classifier, generalisation, losses, signals, training
 from cifar_lab.lessons.sources import plain_shapes
-
-MINE = [
-    lesson.name
-    for family in (losses, signals, training, generalisation)
-    for lesson in family.LESSONS
-]
-
-
-@functools.cache
-def outcome_of(name):
-    return lessons.get(name).run(Sources())
+from support import outcome_of
 
 
 def numbers_of(name):
@@ -38,12 +27,6 @@ def value(name, beginning):
 
 def close(a, b, tolerance=5e-4):
     return np.allclose(a, b, rtol=0, atol=tolerance)
-
-
-@pytest.mark.parametrize("name", MINE)
-def test_every_figure_is_what_it_should_be(name):
-    wrong = [n.name for n in outcome_of(name).numbers if not n.right]
-    assert not wrong
 
 
 # --- losses ---------------------------------------------------------------------------------------
@@ -263,7 +246,7 @@ def test_on_mnist(name):
     folder = os.environ.get("CIFAR_LAB_DATA")
     if not folder:
         pytest.skip("CIFAR_LAB_DATA is not set: no MNIST")
-    outcome = lessons.get(name).run(Sources(folder))
+    outcome = outcome_of(name, folder)
     if "MNIST" not in outcome.data:
         pytest.skip(f"no MNIST in {folder}")
     assert all(number.right for number in outcome.numbers)

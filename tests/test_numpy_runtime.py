@@ -236,9 +236,9 @@ def test_a_layer_without_a_counterpart_is_named(fashion_bundle, tmp_path):
     folder, root = fashion_bundle
     model, card = bundles.load(folder)
     inputs = keras.Input((28, 28, 1))
-    odd = keras.Model(inputs, model(layers.GaussianNoise(0.1, name="noise")(inputs)))
+    odd = keras.Model(inputs, model(layers.GaussianDropout(0.1, name="noise")(inputs)))
     with pytest.raises(
-        InputError, match="numpy: .*its layer 'noise' is a GaussianNoise; there are"
+        InputError, match="numpy: .*its layer 'noise' is a GaussianDropout; there are"
     ):
         export(odd, card, "numpy", tmp_path / "m.npz", data.load("fashion-mnist", str(root)))
     assert list(tmp_path.iterdir()) == []

@@ -96,6 +96,10 @@ def test_the_hash_is_of_what_decides_a_run():
         "head_share": 0.5,
         "fine_rate": 0.5,
         "class_weight": "balanced",
+        "loss": "binary_crossentropy",
+        "initializer": "he_normal",
+        "drop_connect": 0.2,
+        "patience": 3,
     }
     assert set(others) == {f.name for f in dataclasses.fields(recipe)} - {"promise", "idea"}
     neutral = {
@@ -109,6 +113,7 @@ def test_the_hash_is_of_what_decides_a_run():
         beside = {
             "optimizer": neutral,
             "keep": {"small_images": []},
+            "patience": {"keep": "best", "small_images": []},
             "kernel_rate": {"optimizer": "muon"},
             "sharpness_share": {"sharpness_radius": 0.1},
             "swa_epochs": {"swa_share": 0.3},
@@ -225,7 +230,7 @@ def test_a_later_field_at_its_neutral_value_leaves_the_hash_as_it_was():
         ("cpu_precision", "mixed_float16"),
         ("promise", 74),
         ("data", None),
-        ("optimizer", "rmsprop"),
+        ("optimizer", "nadam"),
         ("momentum", 1),
         ("weight_decay", -1),
         ("bias_rate_factor", "8"),

@@ -244,6 +244,43 @@ def test_add_and_a_layer_that_two_read():
         assert_equal(ours, theirs)
 
 
+def test_inputs_side_by_side():
+    inputs = keras.Input((4, 4, 2), dtype="float64")
+    x = layers.Conv2D(3, 3, padding="same", dtype="float64")(inputs)
+    both = layers.Concatenate(dtype="float64")([inputs, x, inputs])
+    model = keras.Model(inputs, layers.Flatten(dtype="float64")(both))
+    network = scratch.load(model)
+    pixels = rng(1).normal(size=(3, 4, 4, 2))
+    out = network.forward(pixels)
+    assert network.nodes[both._keras_history.operation.name].layer.output_shape(
+        (4, 4, 2), (4, 4, 3), (4, 4, 2)
+    ) == (4, 4, 7)
+    cotangent = rng(2).normal(size=out.shape)
+    by_x = network.backward(cotangent)
+    keras_out, keras_by_x, keras_gradients = with_keras(model, pixels, cotangent, False)
+    assert_equal(out, keras_out)
+    assert_equal(by_x, keras_by_x)
+    for ours, theirs in zip(network.gradients, keras_gradients):
+        assert_equal(ours, theirs)
+    with pytest.raises(ValueError, match=r"differ in their last axis alone, received \(4, 2\)"):
+        scratch.Concatenate().output_shape((4, 2), (3, 2))
+
+
+def test_noise_is_for_training_alone():
+    x = rng(1).normal(size=(200, 50))
+    layer = scratch.GaussianNoise(0.5, rng(3))
+    assert layer.forward(x) is x
+    noise = layer.forward(x, training=True) - x
+    assert noise.mean() == pytest.approx(0, abs=0.02) and noise.std() == pytest.approx(
+        0.5, rel=0.02
+    )
+    assert layer.backward(x) is x
+    model = keras.Sequential([keras.Input((50,)), layers.GaussianNoise(0.5), layers.Dense(2)])
+    network = scratch.load(model)
+    np.testing.assert_allclose(network.predict(x), model.predict(x, verbose=0), atol=1e-5)
+    assert len(scratch.folded(network).layers) == 1
+
+
 def test_dropout_keeps_the_mean_and_its_gradient_goes_where_the_value_went():
     x = rng(1).normal(size=(50, 40)) + 3
     layer = scratch.Dropout(0.3, rng(5))
