@@ -4,7 +4,13 @@ import os
 from pathlib import Path
 
 # before numpy is imported: two workers share two cores, and threads that wait for them spin
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+for threads in (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+):
+    os.environ.setdefault(threads, "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np  # noqa: E402
@@ -17,7 +23,9 @@ from support import run, write_fashion  # noqa: E402
 @pytest.fixture(autouse=True, scope="session")
 def no_user_cache(tmp_path_factory):
     """Pictures that tests read are kept in a folder of theirs, in commands too."""
-    os.environ["CIFAR_LAB_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    folder = tmp_path_factory.getbasetemp().parent / "cache"  # one for all workers of a run
+    folder.mkdir(exist_ok=True)
+    os.environ["CIFAR_LAB_CACHE"] = str(folder)
 
 
 @pytest.fixture

@@ -207,6 +207,11 @@ def without_regularisation(builder):
     return found
 
 
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=pytest.mark.slow) if c == "application" else c for c in CASES],
+    indirect=True,
+)
 def test_overfits_one_batch(case):
     """16 images of noise, learnt by heart within 60 steps."""
     _, builder, options, shape = case

@@ -610,6 +610,7 @@ def test_a_search_and_its_best_recipe(small_data, tmp_path):
         ), refused.stderr
 
 
+@pytest.mark.slow
 def test_a_search_over_optimizers_and_activations(small_data, tmp_path):
     """The lecture's list of questions, and the best answer trained by its recipe file."""
     out = tmp_path / "search"
@@ -736,9 +737,8 @@ def killed_again_and_again(request, out, kills, most_seconds):
     return json.loads(result.stdout), rows
 
 
-@pytest.mark.parametrize(
-    "kills, trials, most_seconds", [(1, 2, 9), pytest.param(10, 12, 25, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow  # test_two_workers_one_of_them_killed is the short one
+@pytest.mark.parametrize("kills, trials, most_seconds", [(2, 2, 9), (10, 12, 25)])
 def test_a_search_killed_again_and_again(small_data, tmp_path, kills, trials, most_seconds):
     out = tmp_path / "search"
     result, rows = killed_again_and_again(

@@ -831,6 +831,7 @@ def test_ctrl_c_keeps_the_state_and_exits_130(tmp_path, fashion, moment):
 # --- other backends ---
 
 
+@pytest.mark.slow  # test_another_backend_needs_no_tensorflow is the short one
 def test_the_same_command_trains_on_jax(tmp_path, fashion):
     pytest.importorskip("jax")
     done = run(

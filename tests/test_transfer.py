@@ -517,6 +517,7 @@ def test_a_rungs_command_on_a_folder_says_what_it_does(folder, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_search_on_few_pictures_trains_as_train_does(folder, tmp_path):
     pytest.importorskip("keras_tuner")
     out, data_flags = tmp_path / "search", ("--data", folder)
