@@ -23,7 +23,8 @@ from support import run, write_fashion  # noqa: E402
 @pytest.fixture(autouse=True, scope="session")
 def no_user_cache(tmp_path_factory):
     """Pictures that tests read are kept in a folder of theirs, in commands too."""
-    folder = tmp_path_factory.getbasetemp().parent / "cache"  # one for all workers of a run
+    base = tmp_path_factory.getbasetemp()  # a worker's lies in that of the run
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     folder.mkdir(exist_ok=True)
     os.environ["CIFAR_LAB_CACHE"] = str(folder)
 
