@@ -426,7 +426,7 @@ def _data_name(data: str | Path | None, recipe: Recipe | None) -> str:
 
 
 def _names(classes: Sequence[str]) -> list[str]:
-    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(c, str) for c in classes):
         raise InputError(f"`classes`: must be a list of names, received {classes!r}")
     return list(classes)
 

@@ -77,7 +77,8 @@ class _Part:
     def _require_neutral(self, name: str, used: Any, why: str) -> None:
         """A field that nothing uses must be as it is by default: else it would be ignored."""
         neutral = NEUTRAL[name]
-        self._require(name, used or getattr(self, name) == neutral, f"{neutral}, since {why}")
+        told = neutral if neutral != "" else '""'
+        self._require(name, used or getattr(self, name) == neutral, f"{told}, since {why}")
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -314,6 +315,7 @@ class _Transfer(_Part):
         ok = layers == "features" or isinstance(layers, int) and _whole(layers) and layers >= 0
         self._require("freeze", ok, 'a whole number of layers, or "features"')
         self._require_between("head_share", 0, 0.9)
+        self._require_neutral("initializer", not self.start, f"start is {self.start!r}")
         self._require_between("fine_rate", 0, 1)
         self._require("fine_rate", self.fine_rate > 0, "greater than 0")
         self._require_neutral("freeze", self.start, "start is empty")
@@ -404,9 +406,10 @@ class _Schedule(_Part):
         the steps before the cycles.
     warmup_fraction: of "triangular".
     keep: whose weights are saved: those of the "last" epoch (with swa_share their mean), or of the
-        "best", the one with the highest validation accuracy (the first of equals).
-    patience: training stops early, after so many epochs without a better one ("early stopping";
-        Prechelt 1998), where keep is "best"; 0 for never.
+        "best", the one with the highest validation accuracy (the first of equals; of fewer than
+        1,000 images the one with the lowest validation loss).
+    patience: training stops early ("early stopping"; Prechelt 1998) where none of so many epochs
+        was the best, as `keep` tells it; 0 for never.
     """
 
     epochs: int = 25

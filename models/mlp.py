@@ -47,10 +47,15 @@ def mlp(
     Returns:
         keras.Model, float32 (N, *input_shape) in 0-255 -> float32 (N, num_classes) that sum to 1.
         79,510 parameters at the defaults.
+
+    Raises:
+        ValueError: hidden_units is not a list.
     """
     import keras
     from keras import layers
 
+    if not isinstance(hidden_units, (list, tuple)):
+        raise ValueError(f"hidden_units: must be a list, one a layer, received {hidden_units!r}")
     inputs = keras.Input(input_shape, name="pixels")
     x = layers.Flatten(name="flatten")(scaled(inputs, standardize, input_noise))
     if input_dropout:

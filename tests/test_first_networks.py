@@ -6,9 +6,11 @@ import keras
 import numpy as np
 import pytest
 
+import cifar_lab
 from cifar_lab import backend, bundles, data, ladder, models, networks, scratch, training
 from cifar_lab.data import sets
 from cifar_lab.errors import InputError
+from cifar_lab.exporting import folding
 from cifar_lab.ladder import first_networks
 from cifar_lab.recipe import INITIALIZERS, LOSSES, Recipe
 from cifar_lab.training import connections, initialisation, losses, optimizers
@@ -173,6 +175,7 @@ def test_every_loss_trains(embedded, loss):
         ({"optimizer": "adagrad", "momentum": 0.5}, "momentum: must be 0.9, since optimizer"),
         ({"initializer": "ones"}, "initializer: must be one of zeros"),
         ({"drop_connect": 1.0}, "drop_connect: must be a number from 0 to 0.95"),
+        ({"start": "mnist-mlp", "initializer": "zeros"}, "initializer: must be "", since start is"),
         ({"patience": -1}, "patience: must be a whole number"),
         ({"patience": 2, "keep": "last"}, "patience: must be 0, since keep is 'last'"),
     ],
@@ -263,6 +266,35 @@ def test_drop_connect_is_nowhere_in_the_saved_network(embedded, tmp_path):
     assert {type(x) for x in model.layers if x.count_params()} == {keras.layers.Dense}
 
 
+def test_drop_connect_is_refused_where_it_would_do_nothing(embedded):
+    with pytest.raises(
+        InputError, match="drop_connect: must be 0, since linear has no dense layer"
+    ):
+        trainer(embedded, builder="linear", builder_options={}, drop_connect=0.5)
+
+
+def test_a_frozen_layer_is_one_that_learns(embedded, tmp_path):
+    """What standardises pixels has weights too, and does not count."""
+    options = {"hidden_units": [8, 6], "standardize": True}
+    training.train(recipe(builder_options=options), embedded, tmp_path / "a", rung="x")
+    again = recipe(builder_options=options, start=str(tmp_path / "a"), freeze=1)
+    found = Trainer(Plan.of(again, embedded, 1))
+    before = [np.array(found.network.get_layer(f"hidden{i}").kernel) for i in (1, 2)]
+    found.run_epoch()
+    after = [np.array(found.network.get_layer(f"hidden{i}").kernel) for i in (1, 2)]
+    assert np.array_equal(before[0], after[0]) and not np.array_equal(before[1], after[1])
+
+
+def test_the_temperature_of_one_sigmoid_goes_into_its_neuron():
+    network = models.linear((4, 4, 1), 2)
+    x = np.random.default_rng(3).integers(0, 256, (6, 4, 4, 1)).astype("float32")
+    p = np.asarray(network(x))
+    found = folding.folded(network, 2.5)
+    scaled = p ** (1 / 2.5)
+    np.testing.assert_allclose(found(x), scaled / scaled.sum(1, keepdims=True), atol=1e-6)
+    np.testing.assert_array_equal(network(x), p)  # a copy was changed
+
+
 # --- early stopping ---
 
 
@@ -320,9 +352,9 @@ def test_classes_and_dials_together():
 @pytest.mark.parametrize(
     "name, line",
     [
-        ("mnist:3", "at least two different ones, received 3"),
-        ("mnist:3,3", "at least two different ones, received 3,3"),
-        ("mnist:", "at least two different ones"),
+        ("mnist:3", "at least two different classes, received 3"),
+        ("mnist:3,3", "at least two different classes, received 3,3"),
+        ("mnist:", "at least two different classes, received none"),
         ("mnist:3,x", "mnist has no class 'x'; it has 0, 1, 2"),
         ("cifar100:apple,cta", "cifar100 has no class 'cta'; it has apple, .*, [.]{3}"),
         ("synthetic:disc,square,occlusion=2", "dial occlusion"),
@@ -351,10 +383,16 @@ def test_the_commands_train_and_test_two_classes(tmp_path):
     assert done.returncode == 2 and "are not those of the bundle" in done.stderr
 
 
+@pytest.mark.parametrize("classes", [3, "3,8", [3, 8]])
+def test_classes_in_python_are_names(classes):
+    with pytest.raises(InputError, match="`classes`: must be a list of names"):
+        cifar_lab.train("mnist-logistic", classes=classes, output="unused")
+
+
 @pytest.mark.parametrize(
     "words, line",
     [
-        (["--classes", "3"], "--classes: must name at least two different ones, received 3"),
+        (["--classes", "3"], "--classes: must name at least two different classes, received 3"),
         (["--classes", "3,cat"], "--classes: mnist has no class 'cat'"),
         (["--classes", "a,b", "--data", "photos"], "--classes: photos is a folder"),
         (["--data", "cifar11:cat,dog"], "data 'cifar11:cat,dog': must be one of"),

@@ -132,7 +132,7 @@ def test_json(tmp_path):
         (["parameters", "--photo", "photo.png"], ["--photo: parameters looks at no photo"]),
         (["edges", "--photo", "there/is/none.png"], ["there/is/none.png", "cannot be read"]),
         (["pooling", "--data-dir", "there/is/none"], ["there/is/none: there is no such folder"]),
-        (["pooling", "--output", ""], ["--output: must name a folder"]),
+        (["pooling", "--output", ""], ["--output: must name a file or folder"]),
         (["pooling", "--page", "somewhere"], ["--page: runs all lessons"]),
         (["--page", "somewhere", "--photo", "photo.png"], ["--photo has no place beside it"]),
     ],

@@ -620,6 +620,14 @@ def test_load_refuses_what_it_has_no_layer_for(layer, message):
         scratch.load(keras.Sequential([keras.Input((8, 8, 2)), layer()]))
 
 
+def test_load_says_which_file_it_cannot_read(tmp_path):
+    with pytest.raises(ValueError, match="none.npz: cannot be read"):
+        scratch.load(tmp_path / "none.npz")
+    (tmp_path / "damaged.npz").write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="damaged.npz: "):
+        scratch.load(tmp_path / "damaged.npz")
+
+
 def test_numpy_is_the_only_import():
     code = """
 import sys

@@ -80,7 +80,7 @@ def _parse(argv: list[str]) -> Any:
         "--data-dir",
         metavar="DIR",
         help="folder with mnist/ and cifar-10-batches-bin/ as published (default: the embedded "
-        "data set)",
+        "data set, whatever CIFAR_LAB_DATA says)",
     )
     parser.add_argument(
         "--page", metavar="DIR", help="run all lessons and write DIR/README.md with their pictures"
@@ -104,6 +104,9 @@ def _parse(argv: list[str]) -> Any:
     )
     common.add_json_flag(parser, "print one JSON object on stdout and nothing else there")
     args = parser.parse_args(argv)
+    for flag in ("output", "page", "photo", "data_dir", "check"):
+        if getattr(args, flag) == "":
+            parser.error(f"--{flag.replace('_', '-')}: must name a file or folder, received ''")
     if args.check is not None:
         for flag in ("lesson", "list", "exercise", "page", "photo", "output", "data_dir"):
             if getattr(args, flag):
@@ -120,6 +123,9 @@ def _parse(argv: list[str]) -> Any:
                 parser.error(f"--exercise: --{flag.replace('_', '-')} has no place beside it")
     if args.list and args.lesson:
         parser.error("--list: takes no lesson")
+    for flag in ("output", "photo", "data_dir"):
+        if args.list and getattr(args, flag):
+            parser.error(f"--list: --{flag.replace('_', '-')} has no place beside it")
     if args.page is not None:
         for flag, given in (("LESSON", args.lesson), ("--list", args.list)):
             if given:
@@ -129,9 +135,6 @@ def _parse(argv: list[str]) -> Any:
                 parser.error(f"--page: --{flag} has no place beside it")
     elif not args.list and not args.lesson:
         parser.error("a lesson is missing: --list shows them")
-    for flag in ("output", "page"):
-        if getattr(args, flag) == "":
-            parser.error(f"--{flag}: must name a folder, received ''")
     return args
 
 

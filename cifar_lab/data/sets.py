@@ -163,23 +163,24 @@ def split_name(name: str) -> tuple[str, tuple[str, ...]]:
     dials = [part for part in parts if "=" in part and base == "synthetic"]
     kept = tuple(part for part in parts if part and part not in dials)
     if kept or base in PUBLISHED:
-        check_kept(base, kept)
+        check_kept(base, kept, f"data {name!r}")
     return (f"{base}:{','.join(dials)}" if dials else base), kept
 
 
-def check_kept(base: str, kept: Sequence[str]) -> None:
+def check_kept(base: str, kept: Sequence[str], where: str = "`classes`") -> None:
     """InputError where classes to keep, by name, are not at least two different ones of a set's.
 
-    base: one of `NAMES`.
+    base: one of `NAMES`. where: how the error begins.
     """
     for name in kept:
         if name not in CLASSES[base]:
             raise InputError(
-                f"`classes`: {base} has no class {name!r}; it has {_some(CLASSES[base])}"
+                f"{where}: {base} has no class {name!r}; it has {_some(CLASSES[base])}"
             )
     if len(set(kept)) < max(len(kept), 2):
         raise InputError(
-            f"`classes`: must name at least two different ones, received {','.join(kept)}"
+            f"{where}: must name at least two different classes, received "
+            f"{','.join(kept) or 'none'}"
         )
 
 

@@ -13,7 +13,8 @@ def folded(model, temperature: float) -> Any:
     """A copy of a network that gives softmax(logits / temperature).
 
     The last Dense layer's kernel and bias, or a Rescaling before the softmax, are divided; before a
-    softmax that follows anything else, a Rescaling is put.
+    softmax that follows anything else, a Rescaling is put. So it is where one sigmoid tells two
+    classes apart: 1 - p and p are the softmax of 0 and its logit.
 
     Args:
         model: keras.Model, built, with one input and one output.
@@ -30,6 +31,10 @@ def folded(model, temperature: float) -> Any:
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     last = _producer(copy)
+    neuron = _neuron_of_two(last)
+    if neuron is not None:
+        _divide(neuron, temperature)
+        return copy
     if _is_used_once(last) and _has_softmax(last) and hasattr(last, "kernel"):
         return copy if _divided(last, temperature) else None
     if not (isinstance(last, keras.layers.Softmax) or type(last).__name__ == "Activation"):
@@ -69,6 +74,35 @@ def _has_softmax(layer) -> bool:
     return getattr(layer, "activation", None) is keras.activations.softmax
 
 
+def _neuron_of_two(last) -> Any:
+    """The dense layer with one sigmoid p of a network that ends with [1 - p, p]; None for another
+    end."""
+    import keras
+
+    if type(last) is not keras.layers.Concatenate or not _is_used_once(last):
+        return None
+    inputs = last.input
+    if len(inputs) != 2:
+        return None
+    other, neuron = (tensor._keras_history.operation for tensor in inputs)
+    is_other = (
+        type(other) is keras.layers.Rescaling
+        and (other.scale, other.offset) == (-1, 1)
+        and other.input is inputs[1]
+    )
+    is_neuron = (
+        type(neuron) is keras.layers.Dense
+        and neuron.activation is keras.activations.sigmoid
+        and not getattr(neuron, "quantization_mode", None)
+    )
+    return neuron if is_other and is_neuron and _is_used_once(neuron) else None
+
+
+def _divide(layer, temperature: float) -> None:
+    for weight in [layer.kernel] + ([layer.bias] if layer.use_bias else []):
+        weight.assign(weight / temperature)
+
+
 def _divided(layer, temperature: float) -> bool:
     """Whether what a layer gives before its activation could be divided by dividing its numbers."""
     import keras
@@ -78,9 +112,7 @@ def _divided(layer, temperature: float) -> bool:
     if type(layer) is keras.layers.Dense and (
         layer.activation is keras.activations.linear or _has_softmax(layer)
     ):
-        weights = [layer.kernel] + ([layer.bias] if layer.use_bias else [])
-        for weight in weights:
-            weight.assign(weight / temperature)
+        _divide(layer, temperature)
         return True
     if type(layer) is keras.layers.Rescaling and isinstance(layer.scale, (int, float)):
         if isinstance(layer.offset, (int, float)):

@@ -34,11 +34,11 @@ def load(model: str | Path | keras.Model) -> Network:
 
     Raises:
         ValueError: the model has a layer, or a setting of one, that there is no scratch layer for;
-            the file is damaged.
+            the file is damaged, or cannot be read.
         InputError: there is no such bundle (a ValueError too).
     """
     if isinstance(model, (str, Path)) and str(model).endswith(".npz"):
-        return restore(Path(model).read_bytes())[0]
+        return _restored(Path(model))
     if isinstance(model, (str, Path)):
         from cifar_lab import bundles
 
@@ -71,6 +71,15 @@ def load(model: str | Path | keras.Model) -> Network:
             last = network.add(_activation(name, activation), f"{name}_activation")
         gives[name] = last
     return network
+
+
+def _restored(path: Path) -> Network:
+    try:
+        return restore(path.read_bytes())[0]
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _name(saved: dict[str, Any]) -> str:

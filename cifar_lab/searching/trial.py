@@ -94,8 +94,10 @@ def _train(folder, request):
     if not math.isfinite(chosen[request["objective"]]):
         raise InputError(f"{request['objective']} is {chosen[request['objective']]}")
     names = ("val_accuracy", "val_loss", "accuracy", "loss")
+    by_patience = recipe.patience and len(rows) - card["epoch"] >= recipe.patience
+    stopped = len(rows) < recipe.epochs and not by_patience  # that is the recipe's own end
     return {
-        "status": "stopped early" if len(rows) < recipe.epochs else "completed",
+        "status": "stopped early" if stopped else "completed",
         "epochs": len(rows),
         "seconds": card["seconds"],
         "compile_seconds": card["compile_seconds"],

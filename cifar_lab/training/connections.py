@@ -4,6 +4,8 @@ networks using DropConnect")."""
 import keras
 from keras import layers, ops
 
+from ..errors import InputError
+
 
 class DropConnectDense(layers.Dense):
     """keras.layers.Dense that, while training, leaves out a share of its weights, drawn anew for
@@ -34,9 +36,15 @@ def dropped(network, rate):
     """`network` with the layer above in place of each dense layer but the last; the same weights,
     in order.
 
-    network: functional keras.Model. rate: 0 to below 1. Saved is a network without it.
+    network: functional keras.Model. rate: 0 to below 1. Saved is a network without it. Raises
+    InputError where there is no such layer.
     """
     dense = [layer for layer in network.layers if type(layer) is layers.Dense][:-1]
+    if not dense:
+        raise InputError(
+            f"recipe field drop_connect: must be 0, since {network.name} has no dense layer but "
+            f"the last, received {rate}"
+        )
 
     def kept(layer):
         if layer not in dense:

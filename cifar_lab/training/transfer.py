@@ -37,7 +37,8 @@ def begin(network: keras.Model, recipe: Recipe, classes: Sequence[str]) -> None:
         _begin_from_application(network, recipe, name, file)
     else:
         _begin_from_bundle(network, recipe, classes)
-    trained = _with_weights(network)
+    # what only standardises pixels was never trained, and does not count
+    trained = [layer for layer in _with_weights(network) if layer.name != "standardize"]
     count = len(trained) - 1 if recipe.freeze == "features" else int(recipe.freeze)
     if count >= len(trained):
         raise InputError(
