@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import calibration
+from . import blas, calibration
 from .backend import quiet_stderr
 from .errors import InputError, reason
 
@@ -57,8 +57,8 @@ class Classifier:
         path: a `.tflite`, `.onnx`, `.npz` or `.keras` file. Class names come from its export card
             (`FILE.card.json`), or from the card.json beside a bundle's model.keras; without a card
             they are "0", "1", ...
-        threads: of the runtime, at least 1; None: 1 for LiteRT, what the others choose for
-            themselves (numpy: what its BLAS takes, OPENBLAS_NUM_THREADS).
+        threads: of the runtime, at least 1; None: 1 for LiteRT and numpy, what the others choose
+            for themselves.
 
     Attributes: path; kind (".tflite", ...); input_shape, (height, width, channels); classes, tuple
     of str; card, dict, {} where there is none; dtype of the file's own input, "float32", "int8",
@@ -418,6 +418,7 @@ class _Numpy:
     def __init__(self, path, content, threads):
         from .scratch import saving
 
+        self.threads = threads or 1
         self.network, self.input_shape = saving.restore(content)
         *_, made = self.network.shapes(self.input_shape).values()
         self.outputs = made[0] if len(made) == 1 else made
@@ -425,7 +426,8 @@ class _Numpy:
         self.batch = max(1, min(16, (1 << 22) // saving.widest(self.network, self.input_shape)))
 
     def __call__(self, images):
-        return self.network.predict(images, self.batch)
+        with blas.threads(self.threads):
+            return self.network.predict(images, self.batch)
 
 
 class _Keras:

@@ -1,5 +1,6 @@
 """`.npz` files: the folded network, what is refused of a file, and a device of numpy and Pillow."""
 
+import contextlib
 import io
 import json
 import shutil
@@ -16,14 +17,14 @@ from keras import layers
 from PIL import Image
 
 import cifar_lab
-from cifar_lab import bundles, data, inference, ladder, scratch
+from cifar_lab import blas, bundles, data, inference, ladder, scratch
 from cifar_lab.errors import InputError
 from cifar_lab.exporting import export
 from cifar_lab.exporting import numpy as writer
 from support import ROOT, assert_refused, command_env, run, run_json
 
 RUNGS = [name for name, rung in ladder.LADDER.items() if rung.committed]
-QUICK = ("cifar10-tiny-88", "cifar10-resnet20", "fashion-mnist-92")
+QUICK = ("mnist-logistic", "cifar10-tiny-88", "cifar10-resnet20", "fashion-mnist-92")
 
 
 def rng(seed=0):
@@ -654,3 +655,43 @@ def test_a_network_of_ones_own_pictures(photos, tmp_path):
     card = cifar_lab.export(out, "numpy", file, notice=None)
     assert card["classes"] == ["b", "g", "r"] and card["agreement"] == 1
     assert cifar_lab.evaluate(file, notice=None)["accuracy"] == card["accuracy"]
+
+
+# --- threads --------------------------------------------------------------------------------------
+
+
+def test_products_take_the_threads_that_are_asked_for_and_then_those_of_before():
+    functions = blas._functions()
+    if functions is None:
+        pytest.skip("this numpy does not bring an OpenBLAS along")
+    get, put = functions
+    before = get()
+    try:
+        put(2)
+        with blas.threads(1):
+            assert get() == 1
+            with blas.threads(1):  # as another thread of Python's does
+                assert get() == 1
+            assert get() == 1
+        assert get() == 2
+        with pytest.raises(KeyError), blas.threads(1):
+            raise KeyError
+        assert get() == 2
+    finally:
+        put(before)
+
+
+def test_a_classifier_takes_one_thread_unless_told(tmp_path, monkeypatch):
+    seen = []
+
+    @contextlib.contextmanager
+    def watched(count):
+        seen.append(count)
+        yield
+
+    monkeypatch.setattr(blas, "threads", watched)
+    writer.write(network_of(layers.Flatten(), layers.Dense(2, "softmax")), tmp_path / "m.npz", None)
+    for threads in (None, 2):
+        classifier = inference.Classifier(tmp_path / "m.npz", threads=threads)
+        classifier.probabilities(np.zeros((1, *classifier.input_shape), np.uint8))
+    assert set(seen[:1]) == {1} and seen[-1] == 2
