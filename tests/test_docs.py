@@ -207,6 +207,7 @@ def test_the_example_that_trains_a_rung(tmp_path):
     assert (tmp_path / "runs/cifar10-74-example/card.json").exists()
 
 
+@pytest.mark.slow
 def test_the_example_with_ones_own_pictures(tmp_path):
     told = runs_in(tmp_path, "examples/own_pictures.py").splitlines()
     assert len(told[-3:]) == 3 and all(line.count("%") == 2 for line in told[-3:])

@@ -353,6 +353,7 @@ def test_a_builder_alone_and_a_recipe_file_that_names_one(nets, tmp_path):
     assert shown["parameters"] == 8 * 28 + 16 * 73 + 170
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_is_searched(nets, tmp_path):
     pytest.importorskip("keras_tuner")
     out = tmp_path / "search"

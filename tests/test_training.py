@@ -380,7 +380,7 @@ def test_same_seed_same_weights_other_seed_others(dataset):
     [
         ("fashion-mnist-92", {}),
         pytest.param("cifar10-88", {}, marks=pytest.mark.slow),
-        (
+        pytest.param(
             "cifar10-90",
             {
                 "small_images": [[0.25, 16], [0.25, 24]],
@@ -389,6 +389,7 @@ def test_same_seed_same_weights_other_seed_others(dataset):
                 "swa_share": 0.4,
                 "swa_epochs": 1,
             },
+            marks=pytest.mark.slow,
         ),
     ],
 )
