@@ -175,7 +175,7 @@ def test_every_loss_trains(embedded, loss):
         ({"optimizer": "adagrad", "momentum": 0.5}, "momentum: must be 0.9, since optimizer"),
         ({"initializer": "ones"}, "initializer: must be one of zeros"),
         ({"drop_connect": 1.0}, "drop_connect: must be a number from 0 to 0.95"),
-        ({"start": "mnist-mlp", "initializer": "zeros"}, "initializer: must be , since start is"),
+        ({"start": "mnist-mlp", "initializer": "zeros"}, 'initializer: must be "", since start is'),
         ({"patience": -1}, "patience: must be a whole number"),
         ({"patience": 2, "keep": "last"}, "patience: must be 0, since keep is 'last'"),
     ],
