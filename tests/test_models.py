@@ -121,6 +121,14 @@ def case(request):
     return request.param, builder, options, default(builder, "input_shape")
 
 
+# MobileNetV2 takes as long as all others together
+all_but_the_largest = pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=pytest.mark.slow) if c == "application" else c for c in CASES],
+    indirect=True,
+)
+
+
 def batch(shape, n=16, classes=10):
     rng = np.random.default_rng(0)
     return rng.integers(0, 256, (n, *shape)).astype("float32"), np.arange(n) % classes
@@ -207,11 +215,7 @@ def without_regularisation(builder):
     return found
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(c, marks=pytest.mark.slow) if c == "application" else c for c in CASES],
-    indirect=True,
-)
+@all_but_the_largest
 def test_overfits_one_batch(case):
     """16 images of noise, learnt by heart within 60 steps."""
     _, builder, options, shape = case
@@ -233,6 +237,7 @@ def test_overfits_one_batch(case):
     assert first > 1.5 and loss < 0.05 and accuracy == 1.0
 
 
+@all_but_the_largest
 def test_saved_and_reloaded_model_is_equal(case, tmp_path):
     _, builder, options, shape = case
     keras.utils.set_random_seed(1)

@@ -187,6 +187,7 @@ def test_dirac_passes_the_first_channels_on():
     np.testing.assert_array_equal(np.asarray(even.get_layer("conv1")(x)), x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_a_sharpness_aware_step_on_other_backends(backend):
     pytest.importorskip(backend)
