@@ -663,6 +663,10 @@ def test_a_card_does_not_say_where_the_data_lay():
         cli.command_line("train.py", ["--data-dir=/home/me", "x"])
         == "python train.py --data-dir=DIR x"
     )
+    for argv in (["--output", "/home/me/a b"], ["--output=/home/me", "--set=a=/b"]):
+        told = cli.command_line("train.py", argv)
+        assert "/home" not in told and "OUT" in told
+    assert told == "python train.py --output=OUT --set=a=/b"
 
 
 def test_the_library_names_arguments_and_the_commands_name_flags():

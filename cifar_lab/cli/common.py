@@ -197,11 +197,19 @@ def program(name: str) -> str:
 
 
 def command_line(script: str, argv: Sequence[str]) -> str:
-    """A command as it goes into a card: where data lie on this machine is nobody's business."""
-    words = [
-        "DIR" if before == "--data-dir" else re.sub("^(--data-dir=).*", r"\1DIR", word)
-        for before, word in zip(("", *argv), argv, strict=False)
-    ]
+    """A command as it goes into a card: where things lie on this machine is nobody's business.
+
+    --data-dir becomes DIR, and an --output that is absolute OUT.
+    """
+    words = []
+    for before, word in zip(("", *argv), argv, strict=False):
+        flag, equals, value = word.partition("=")
+        named, place = (flag, value) if equals else (before, word)
+        if named == "--data-dir":
+            place = "DIR"
+        elif named == "--output" and os.path.isabs(place):
+            place = "OUT"
+        words.append(f"{flag}={place}" if equals else place)
     return shlex.join(["python", script, *words])
 
 

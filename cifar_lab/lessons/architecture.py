@@ -85,8 +85,8 @@ def receptive_field(sources: Sources) -> Outcome:
             Number("side that VGG-16's last pooling sees, of 224", _vgg_fields()[-1][1], 212),
         ],
         seen="Two layers of 3 x 3 see as far as one of 5 x 5, with fewer weights and a relu "
-        "between them, without which they would be a 5 x 5 filter and nothing more. What lies in "
-        "the middle is seen along more ways and counts more.",
+        "between them. Without the relu they would be one 5 x 5 filter. What lies in the middle is "
+        "seen along more ways and counts more.",
         draw=draw,
         height=5.4,
     )
