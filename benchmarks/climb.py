@@ -1,6 +1,7 @@
 """The lecture's climb from 74 to 88 %, one change at a time: what each idea buys.
 
     python benchmarks/climb.py --data-dir DIR [--seeds 3] [--first-seed 0] [--steps NAME ...]
+                               [--precision mixed_bfloat16]
     python benchmarks/climb.py --table
 
 Each step is the one before it with exactly one change; two more are the last one without L2 and
@@ -25,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 import ablation  # noqa: E402
 
 from cifar_lab import backend, cli, ladder  # noqa: E402
+from cifar_lab import recipe as recipes  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
 
 DROPOUT = 0.35
@@ -124,19 +126,19 @@ def run(args):
                 continue
             keras.backend.clear_session()
             gc.collect()
-            row = {**key, **_trained(recipe, dataset, seed)}
+            row = {**key, **_trained(recipe, dataset, seed, args.precision)}
             with open(args.results, "a") as file:  # one short write: two commands may share a file
                 file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
 
 
-def _trained(recipe, dataset, seed):
+def _trained(recipe, dataset, seed, precision=None):
     """One run's figures."""
     import keras
 
     from cifar_lab import evaluation, training
 
-    plan = training.Plan.of(recipe, dataset, seed)
+    plan = training.Plan.of(recipe, dataset, seed, precision=precision)
     trainer = training.Trainer(plan)
     trainer.compile_step()
     while not trainer.done:
@@ -163,6 +165,9 @@ def main(argv):
     parser.add_argument("--seeds", type=cli.whole(1), default=3)
     parser.add_argument("--first-seed", type=cli.whole(0, 2**31), default=0)
     parser.add_argument("--steps", nargs="+", choices=list(steps()), metavar="STEP")
+    parser.add_argument(
+        "--precision", choices=recipes.PRECISIONS, help="instead of the device's own"
+    )
     parser.add_argument("--epochs", type=cli.whole(1))
     parser.add_argument("--limit", type=cli.whole(1))
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "climb.jsonl")
