@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import paths
 from ..errors import reason
-from ..ladder import LADDER, first_networks, get
+from ..ladder import LADDER, famous, first_networks, get
 from . import tables
 from .results import groups, read_history, summary
 
@@ -45,6 +45,7 @@ def draw_all(folder: str | os.PathLike, notice: Callable[[str], None]) -> list[s
         "ladder.png": draw_ladder,
         "progression.png": draw_progression,
         "minutes.png": draw_minutes,
+        "depth.png": draw_depth,
     }
     return [n for n, draw in pictures.items() if attempt(notice, draw, Path(folder) / n)]
 
@@ -210,7 +211,7 @@ def draw_ladder(path, results=None):
     rows = []
     for rung, entry in LADDER.items():
         s = summary(rung, results)
-        if entry.recipe.data == "cifar10" and s["n"]:
+        if entry.recipe.data == "cifar10" and rung not in famous.RUNGS and s["n"]:
             rows.append((100 * s["mean"], 100 * (s["sd"] or 0), s["n"], rung, entry.idea))
     rows.sort()
     drawn = [row[3] for row in rows]
@@ -238,26 +239,18 @@ def draw_ladder(path, results=None):
 
 def draw_minutes(path, models=None, results=None):
     """Validation accuracy against minutes of training, a curve a rung (the committed runs), the
-    first networks apart.
+    first networks and the famous ones apart.
 
     models, results: as draw_progression. Returns the rungs drawn.
     """
     figure = _figure(4.2)
     axes, drawn = figure.subplots(), []
-    for rung in [name for name in LADDER if name not in first_networks.RUNGS]:
-        folder = (Path(models) if models else paths.home() / "saved_models") / rung
-        found = [
-            f
-            for f in (
-                folder / "history.csv",
-                Path(results or paths.results_folder()) / f"{rung}.history.csv",
-            )
-            if f.is_file()
-        ]
-        if not found:
+    apart = {**first_networks.RUNGS, **famous.RUNGS}
+    for rung in [name for name in LADDER if name not in apart]:
+        history = history_of(rung, models, results)
+        if not history:
             continue
         drawn.append(rung)
-        history = read_history(found[0])
         minutes = [sum(r["seconds"] for r in history[: i + 1]) / 60 for i in range(len(history))]
         (line,) = axes.plot(
             minutes,
@@ -273,6 +266,51 @@ def draw_minutes(path, models=None, results=None):
     if drawn:
         figure.legend(loc="outside right center", fontsize=8)  # no curve under it
     axes.grid(alpha=0.3, which="both")
+    figure.savefig(path, metadata={"Software": None})
+    return drawn
+
+
+def history_of(rung, models=None, results=None):
+    """Rows of the history of a rung's first run, [] where none is kept. models, results: as
+    draw_progression."""
+    places = (
+        (Path(models) if models else paths.home() / "saved_models") / rung / "history.csv",
+        Path(results or paths.results_folder()) / f"{rung}.history.csv",
+    )
+    return next((read_history(file) for file in places if file.is_file()), [])
+
+
+#: Rungs of draw_depth: networks of 20 and 56 layers, without shortcuts and with them.
+DEPTH = ("cifar10-plain20", "cifar10-plain56", "cifar10-resnet20", "cifar10-resnet56")
+
+
+def draw_depth(path, models=None, results=None):
+    """Errors by epoch on train (dashed) and validation images: plain networks of 20 and 56 layers
+    beside residual ones, as in figure 6 of He et al. (2016).
+
+    models, results: as draw_progression. Returns the rungs drawn.
+    """
+    figure = _figure(3.8)
+    both, drawn = figure.subplots(1, 2, sharey=True), []
+    for rung in DEPTH:
+        history = history_of(rung, models, results)
+        if not history:
+            continue
+        drawn.append(rung)
+        axes = both[0 if "plain" in rung else 1]
+        epochs = [row["epoch"] for row in history]
+        color = "tab:orange" if rung.endswith("56") else "tab:blue"
+        for name, style, part in (("accuracy", "--", "train"), ("val_accuracy", "-", "validation")):
+            errors = [100 - 100 * row[name] for row in history]
+            label = f"{rung[-2:]} layers, {part}"
+            axes.plot(epochs, errors, style, color=color, label=label)
+    for axes, title in zip(both, ("plain", "residual"), strict=True):
+        axes.set(title=title, xlabel="epoch", ylim=(0, 60))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+    both[0].set(ylabel="error, %")
     figure.savefig(path, metadata={"Software": None})
     return drawn
 

@@ -192,7 +192,7 @@ def _check(recipe, name, kind, value, chosen, text):
     if kind is _FACTOR:
         for argument, now in _widths(recipe).items():
             bounds, scaled = _declared(recipe)[argument], scale(now, value)
-            for width in scaled if isinstance(scaled, list) else [scaled]:
+            for width in _flat(scaled):
                 if not bounds.low <= width <= bounds.high:
                     raise InputError(
                         f"{text}: {argument} must be from {bounds.low} to {bounds.high}, "
@@ -252,6 +252,11 @@ def recipe_fields(recipe, values):
         else:
             fields[name] = value
     return {**fields, **_neutral(recipe, fields)}
+
+
+def _flat(widths):
+    """The numbers of a list of lists, or the one."""
+    return [n for part in widths for n in _flat(part)] if isinstance(widths, list) else [widths]
 
 
 def scale(widths, factor):
