@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import data as data_sets
-from . import paths
+from . import paths, pixels
 from .data import Dataset
 from .errors import InputError
 
@@ -42,11 +42,13 @@ def train(
     epochs: int | None = None,
     size: int | None = None,
     start: str | Path | None = None,
+    weights: str | Path | None = None,
     freeze: int | str | None = None,
     fields: Mapping[str, Any] | None = None,
     skip_damaged: bool = False,
     overwrite: bool = False,
     resume: bool = False,
+    save_weights: bool = False,
     notice: Notice | None = _to_stderr,
 ) -> dict:
     """Train a network and leave a bundle, tested from its saved file.
@@ -67,13 +69,16 @@ def train(
         size: pixels a side that images are brought to, instead of the recipe's.
         start: a rung, a bundle's folder, or "keras:NAME[:FILE]", whose weights to begin with;
             "none" for random ones where the recipe has others.
-        freeze: with `start`: how many of the first layers with weights stay as they are, or
-            "features" for all but the last.
+        weights: a *.weights.h5 file of `model.save_weights`, made with this network, to begin with;
+            the same as start="weights:FILE".
+        freeze: with `start` or `weights`: how many of the first layers with weights stay as they
+            are, or "features" for all but the last.
         fields: recipe fields that win over all else, {"learning_rate": 0.01,
             "augmentation.cutout_size": 8}.
         skip_damaged: leave out pictures that cannot be read, with a line that names them.
         overwrite: replace a bundle, or an unfinished run, that is at `output`.
         resume: go on with the unfinished run at `output`; start where there is none.
+        save_weights: leave model.weights.h5 in the bundle too, for `model.load_weights`.
         notice: called with lines on the progress, by default printed on stderr; None for silence.
 
     Returns:
@@ -103,6 +108,10 @@ def train(
             adjusting.refuse_no_folder(str(recipe_or_rung))
         label, recipe, is_rung = _resolved(recipe_or_rung)
     own = recipe.sha256()
+    if weights is not None:
+        if start is not None:
+            raise InputError("`start`, `weights`: give one of the two")
+        start = f"weights:{weights}"
     if epochs is not None:
         recipe = changed(recipe, {"epochs": epochs}, "epochs")
     begin = None if start is None else str(start)
@@ -141,6 +150,7 @@ def train(
         resume=resume,
         notice=notice,
         command=f"cifar_lab.train({label!r})",
+        save_weights=save_weights,
     )
     return {**card, "bundle": str(folder)}
 
@@ -153,6 +163,7 @@ def evaluate(
     | Sequence[str | Path | keras.Model | Classifier],
     data: str | Path | Dataset | None = None,
     *,
+    weights: str | Path | None = None,
     data_dir: str | Path | None = None,
     views: int = 1,
     precision: float | None = None,
@@ -167,6 +178,9 @@ def evaluate(
         data: a data set's name, a folder of images, or a Dataset, whose test images count; by
             default what the card names. Of the folder that a bundle was trained on, the part kept
             apart.
+        weights: a *.weights.h5 file of `model.save_weights`, with which the network that
+            `model_or_path` names (a rung, "FILE.py:NAME", a Recipe or a builder; it needs no
+            bundle) is tested; `data` is then the recipe's by default.
         data_dir: as in `train`.
         views: 2 or 6 to also average over as many views of each image, reported apart.
         precision: 0.8, 0.9, 0.95 or 0.99, to say also what the threshold that the card has for it
@@ -184,11 +198,18 @@ def evaluate(
     Raises:
         InputError: no such bundle, file or data, or they do not belong together; the outputs are
             not probabilities.
+
+    Warns:
+        UserWarning: a Dataset's images are floats up to 1: pixels are 0-255.
     """
     from . import judging
 
     where = None if data_dir is None else str(data_dir)
     name = data if data is None or isinstance(data, Dataset) else _data_name(data, None)
+    if isinstance(data, Dataset):
+        pixels.warn(data.test_images, "data")
+    if weights is not None:
+        return _evaluate_weights(model_or_path, name, weights, where, views, precision, notice)
     several = isinstance(model_or_path, (list, tuple))
     subjects = [
         _subject(one, name)
@@ -401,7 +422,36 @@ def search(
     return Search(request, folder, where, max_trials, max_minutes, notice or _silent, command).run()
 
 
-def _resolved(what: str | Recipe | Callable) -> tuple[str, Recipe, bool]:
+def _evaluate_weights(
+    what: Any,
+    data: str | Dataset | None,
+    file: str | Path,
+    where: str | None,
+    views: int,
+    precision: float | None,
+    notice: Notice | None,
+) -> dict:
+    """`evaluate` with `weights`."""
+    from . import judging
+    from . import weights as files
+
+    if not isinstance(file, (str, os.PathLike)):
+        raise InputError(f"`weights`: must be a file's path, received {file!r}")
+    files.check(file)
+    if hasattr(what, "predict") or hasattr(what, "probabilities"):
+        raise InputError(
+            "`weights`: are for a network that is built: model_or_path must be a rung's name, "
+            f"FILE.py:NAME, a Recipe or a builder, is a {type(what).__name__}"
+        )
+    label, recipe, _ = _resolved(str(what) if isinstance(what, Path) else what, "model_or_path")
+    data = _data_name(None, recipe) if data is None else data
+    subject = judging.with_weights(label, recipe, file, data)
+    return judging.judge(subject, data, where, notice or _silent, views, precision)
+
+
+def _resolved(
+    what: str | Recipe | Callable, argument: str = "recipe_or_rung"
+) -> tuple[str, Recipe, bool]:
     """(label, recipe, whether it is a rung of the ladder) of what `train` is given."""
     from . import networks
     from .recipe import Recipe
@@ -416,7 +466,7 @@ def _resolved(what: str | Recipe | Callable) -> tuple[str, Recipe, bool]:
         recipe = Recipe(builder=what)
         return recipe.builder_name.rpartition(":")[2], recipe, False
     kind = type(what).__name__
-    raise InputError(f"recipe_or_rung: must be a rung's name, a Recipe or a builder, is a {kind}")
+    raise InputError(f"{argument}: must be a rung's name, a Recipe or a builder, is a {kind}")
 
 
 def _data_name(data: str | Path | None, recipe: Recipe | None) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import blas, calibration
+from . import blas, calibration, pixels
 from .backend import quiet_stderr
 from .errors import InputError, reason
 
@@ -125,7 +125,8 @@ class Classifier:
         images: uint8 (N, height, width, channels), 0-255; or one image without the first axis,
             which gives (classes,).
         calibrated: whether they are brought to `temperature`; otherwise as the file gives them.
-        ValueError for another dtype or shape; InputError where the runtime cannot run the file, or
+        ValueError for another dtype or shape, which says so where pixels were divided by 255;
+        InputError where the runtime cannot run the file, or
         what it gives are not probabilities.
         """
         images = np.asarray(images)
@@ -134,10 +135,10 @@ class Classifier:
             or images.ndim not in (3, 4)
             or images.shape[-3:] != self.input_shape
         ):
+            wrong = pixels.divided(images) if images.dtype.kind == "f" else ""
             raise ValueError(
                 f"images: must be uint8 (N, {', '.join(map(str, self.input_shape))}), "
-                f"received {images.dtype} "
-                f"{images.shape}"
+                f"received {images.dtype} {images.shape}{', ' if wrong else ''}{wrong}"
             )
         if images.ndim == 3:
             return self.probabilities(images[None], 1, calibrated)[0]
