@@ -422,6 +422,68 @@ def search(
     return Search(request, folder, where, max_trials, max_minutes, notice or _silent, command).run()
 
 
+def build_model(
+    hp: Any,
+    rung: str | Recipe | Callable[..., keras.Model] = "cifar10-74",
+    *,
+    ranges: Mapping[str, str] | None = None,
+    num_classes: int | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+) -> keras.Model:
+    """A rung's network, compiled, for KerasTuner's own tuners.
+
+        build = functools.partial(cifar_lab.build_model, rung="cifar10-88")
+        tuner = keras_tuner.RandomSearch(build, "val_accuracy", max_trials=20)
+        tuner.search(x_train, y_train, batch_size=64, epochs=5, validation_data=(x_val, y_val))
+
+    Pixels are 0-255, uint8 or float (N, height, width, channels), and must not be divided by 255;
+    labels are whole numbers, (N,) or (N, 1). The optimizer is the recipe's, with its momentum and
+    weight decay, and so are the loss, label smoothing and first weights.
+
+    The rest of a recipe is no part of a plain `fit`: the schedule of the rate, augmentation, small
+    images, sharpness-aware steps, averaged weights, DropConnect, a first layer that whitens and
+    pixels standardized by the train images, trained weights to begin with, weights of classes,
+    lower precision. `batch_size` and `epochs` are given to `tuner.search`. (`cifar_lab.search`
+    trains recipes whole.)
+
+    Args:
+        hp: keras_tuner.HyperParameters, of which only the methods Float, Int and Choice are used.
+            Its defaults are the rung's own settings.
+        rung: a rung's name, "FILE.py:NAME", a Recipe, or a builder.
+        ranges: {name: "LOW:HIGH[:log]" or "VALUE,VALUE,..."}, as in `search`, of learning_rate,
+            weight_decay, momentum, kernel_rate, bias_rate_factor, label_smoothing, optimizer, and
+            what the builder declares. By default learning_rate, from a hundredth to 30 times the
+            rung's; what the builder declares with a usual range, if the rung's own value is in it;
+            and width, 0.5 to 2, a factor on all of its widths. A list, such as a rate for each
+            stage, is NAME_1, NAME_2, ...
+        num_classes: outputs; by default the classes of the recipe's data set.
+        input_shape: (height, width, channels); by default the recipe's.
+
+    Returns:
+        keras.Model, compiled: pixels 0-255 in, float32 probabilities (N, num_classes) out.
+
+    Raises:
+        InputError: a wrong argument, or the builder does not allow what was drawn.
+    """
+    from dataclasses import replace
+
+    from .searching import building
+
+    building.require_hyperparameters(hp)
+    _, recipe, _ = _resolved(rung, "rung")
+    if num_classes is None:
+        num_classes = data_sets.num_classes(_data_name(None, recipe))
+    elif not (_is_whole(num_classes) and num_classes >= 2):
+        raise InputError(
+            f"num_classes: must be a whole number of at least 2, received {num_classes!r}"
+        )
+    if input_shape is not None:
+        recipe = replace(recipe, input_shape=input_shape, small_images=())
+    recipe = replace(recipe, **building.OF_TRAINING)
+    recipe = building.drawn(hp, recipe, building.ranges_of(recipe, ranges))
+    return building.compiled(recipe, num_classes)
+
+
 def _evaluate_weights(
     what: Any,
     data: str | Dataset | None,
