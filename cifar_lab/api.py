@@ -224,15 +224,23 @@ def evaluate(
     return judging.judge(subjects[0], name, where, notice or _silent, views, precision)
 
 
-def load(rung_or_path: str | Path) -> Classifier:
+def load(rung_or_path: str | Path, *, weights: str | Path | None = None) -> Classifier:
     """A trained network that says what is on an image.
 
-    rung_or_path: a rung's name, the folder of a bundle, or a .keras, .tflite, .onnx or .npz file.
-    Raises InputError where there is none, or its runtime is not installed.
+    Args:
+        rung_or_path: a rung's name, the folder of a bundle, or a .keras, .tflite, .onnx or .npz
+            file.
+        weights: as in `evaluate`; `rung_or_path` then names a network as there.
+
+    Raises:
+        InputError: there is none, its runtime is not installed, or the weights do not fit.
     """
-    from .inference import Classifier, network_file
+    from .inference import Classifier, network_file, with_weights
 
     paths.require_installed()
+    if weights is not None:
+        _, recipe = _of_weights(rung_or_path, weights, "rung_or_path")
+        return with_weights(recipe, weights)
     return Classifier(network_file(str(rung_or_path)))
 
 
@@ -495,20 +503,28 @@ def _evaluate_weights(
 ) -> dict:
     """`evaluate` with `weights`."""
     from . import judging
-    from . import weights as files
 
-    if not isinstance(file, (str, os.PathLike)):
-        raise InputError(f"`weights`: must be a file's path, received {file!r}")
-    files.check(file)
-    if hasattr(what, "predict") or hasattr(what, "probabilities"):
-        raise InputError(
-            "`weights`: are for a network that is built: model_or_path must be a rung's name, "
-            f"FILE.py:NAME, a Recipe or a builder, is a {type(what).__name__}"
-        )
-    label, recipe, _ = _resolved(str(what) if isinstance(what, Path) else what, "model_or_path")
+    label, recipe = _of_weights(what, file, "model_or_path")
     data = _data_name(None, recipe) if data is None else data
     subject = judging.with_weights(label, recipe, file, data)
     return judging.judge(subject, data, where, notice or _silent, views, precision)
+
+
+def _of_weights(what: Any, file: str | Path, argument: str) -> tuple[str, Recipe]:
+    """(label, recipe) of the network that a weights file is of. Raises InputError, for the file
+    too."""
+    from . import weights
+
+    if not isinstance(file, (str, os.PathLike)):
+        raise InputError(f"`weights`: must be a file's path, received {file!r}")
+    weights.check(file)
+    if hasattr(what, "predict") or hasattr(what, "probabilities"):
+        raise InputError(
+            f"`weights`: are for a network that is built: {argument} must be a rung's name, "
+            f"FILE.py:NAME, a Recipe or a builder, is a {type(what).__name__}"
+        )
+    label, recipe, _ = _resolved(str(what) if isinstance(what, Path) else what, argument)
+    return label, recipe
 
 
 def _resolved(

@@ -10,6 +10,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import cifar_lab
 from cifar_lab import bundles, data, networks, training, weights
@@ -193,20 +194,28 @@ def test_the_files_digest_decides_whether_a_run_is_resumed(file, tmp_path):
 # --- through the commands and the public face ---
 
 
-def test_train_save_test_and_train_again(cnn, tmp_path):
-    short = ("--data", "synthetic", "--limit", 200, "--epochs", 1)
+def ten_classes(folder):
+    """A folder of noise, 8 pictures of each class to train on and 2 to test."""
+    for i, image in enumerate(noise(images=100).train_images):
+        place = folder / ("test" if i >= 80 else "train") / f"c{i % 10}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{i}.png")
+    return folder
+
+
+def test_train_save_and_test(cnn, tmp_path):
+    photos = ten_classes(tmp_path / "photos")
+    short = ("--data", photos, "--epochs", 1)
     out = tmp_path / "out"
     args = ("train.py", "cifar10-74", *short, "--weights", cnn, "--save-weights", "--output", out)
     result = run_json(*args, here=True)
     card = json.loads((out / "card.json").read_text())
     assert card["recipe"]["start"] == f"weights:{cnn}" and card["recipe"]["head_share"] == 0
     saved = out / "model.weights.h5"
-    found = run_json(
-        "evaluate.py", "cifar10-74", "--weights", saved, "--data", "synthetic", here=True
-    )
+    found = run_json("evaluate.py", "cifar10-74", "--weights", saved, "--data", photos, here=True)
     assert found["accuracy"] == result["test_accuracy"] and found["rung"] == "cifar10-74"
     assert found["bundle"] == str(saved)
-    again = cifar_lab.evaluate("cifar10-74", "synthetic", weights=saved, notice=None)
+    again = cifar_lab.evaluate("cifar10-74", photos, weights=saved, notice=None)
     assert again["accuracy"] == result["test_accuracy"]
     assert_refused(
         run_here(*args, "--from", "cifar10-74", "--overwrite"), "--from, --weights: give one"
@@ -227,15 +236,38 @@ def test_a_network_of_ones_own(tmp_path):
         assert found["loss"] == pytest.approx(wanted, rel=1e-6)
     card = cifar_lab.train(
         f"{nets}:small",
-        "synthetic",
+        ten_classes(tmp_path / "photos"),
         weights=tmp_path / "own.weights.h5",
         save_weights=True,
-        limit=100,
         epochs=1,
         output=tmp_path / "b",
         notice=None,
     )
     assert card["start_sha256"] and (tmp_path / "b" / "model.weights.h5").exists()
+
+
+def test_what_is_on_a_picture(file, tmp_path):
+    nets = tmp_path / "nets.py"
+    nets.write_text(NETS)
+    own = networks.build(Recipe(builder=f"{nets}:small"), 3)
+    own.save_weights(tmp_path / "own.weights.h5")
+    picture = tmp_path / "p.png"
+    Image.fromarray(noise().test_images[0]).save(picture)
+    args = (picture, "--weights", tmp_path / "own.weights.h5", "--top", 3)
+    done = run_here("predict.py", f"{nets}:small", *args, "--json")
+    assert "so its classes are numbers" in done.stderr  # three outputs; the recipe's data have ten
+    told = {row["class"]: row["probability"] for row in json.loads(done.stdout)["top"]}
+    wanted = np.asarray(own(noise().test_images[:1].astype("float32")))[0]
+    assert [told[str(i)] for i in range(3)] == pytest.approx(wanted, rel=1e-5)
+    classifier = cifar_lab.load(TINY, weights=file)
+    assert classifier.classes == data.classes_of("synthetic")
+    found = classifier.probabilities(noise().test_images[:4])
+    wanted = np.asarray(drawn()(noise().test_images[:4].astype("float32")))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    path = tmp_path / "own.weights.h5"
+    assert_refused(
+        run_here("predict.py", "cifar10-74", picture, "--weights", path), "is not of this network"
+    )
 
 
 def test_the_api_refuses_what_makes_no_sense(file, tmp_path):
