@@ -11,7 +11,8 @@
 
 `LADDER` has the rungs, each a `Recipe` with a promise; `train` also takes a `Recipe` of your own,
 or a function that builds a network. `load_data` reads CIFAR-10, Fashion-MNIST, MNIST, the embedded
-set and folders of images; `search` looks for good settings. Wrong requests raise `InputError`, a
+set and folders of images; `search` looks for good settings, `build_model` is for KerasTuner's own
+tuners. Wrong requests raise `InputError`, a
 ValueError whose message is one line.
 
 Importing the package imports neither Keras nor TensorFlow.
@@ -23,7 +24,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import evaluate, export, load, load_data, search, train
+    from .api import build_model, evaluate, export, load, load_data, search, train
     from .data import Dataset
     from .errors import InputError
     from .inference import Classifier
@@ -39,6 +40,7 @@ __all__ = [
     "InputError",
     "Recipe",
     "Rung",
+    "build_model",
     "evaluate",
     "export",
     "load",
@@ -49,6 +51,7 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("train", "evaluate", "load", "load_data", "export", "search"), "api"),
+    "build_model": "api",
     **dict.fromkeys(("LADDER", "Rung"), "ladder"),
     **dict.fromkeys(("Recipe", "Augmentation"), "recipe"),
     "Classifier": "inference",

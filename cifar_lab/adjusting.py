@@ -41,7 +41,8 @@ def adjusted(
         start: whose weights to begin with, see `networks.begun_from`; None: the recipe's own way,
             "none": random ones.
         freeze: as the recipe's field; None: the recipe's own. Where `start` is given and this is
-            not, the last layer is trained alone first, then all at a lower rate.
+            not, the last layer is trained alone first, then all at a lower rate; but not of a
+            weights file, whose network goes on as the recipe has it.
         size: pixels a side that images are brought to; what the recipe counts in pixels grows or
             shrinks with them.
         fields: recipe fields, which win over all else.
@@ -54,7 +55,7 @@ def adjusted(
         found = replace(found, start="", freeze=0, head_share=0.0, fine_rate=1.0)
     elif start is not None:
         found = networks.begun_from(found, start)
-        if freeze is None and not found.head_share:
+        if freeze is None and not found.head_share and not recipe.weights_file(found.start):
             found = replace(found, head_share=HEAD_SHARE, fine_rate=FINE_RATE)
     if freeze is not None:
         if isinstance(freeze, bool):

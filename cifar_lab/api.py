@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import data as data_sets
-from . import paths
+from . import paths, pixels
 from .data import Dataset
 from .errors import InputError
 
@@ -42,11 +42,13 @@ def train(
     epochs: int | None = None,
     size: int | None = None,
     start: str | Path | None = None,
+    weights: str | Path | None = None,
     freeze: int | str | None = None,
     fields: Mapping[str, Any] | None = None,
     skip_damaged: bool = False,
     overwrite: bool = False,
     resume: bool = False,
+    save_weights: bool = False,
     notice: Notice | None = _to_stderr,
 ) -> dict:
     """Train a network and leave a bundle, tested from its saved file.
@@ -67,13 +69,16 @@ def train(
         size: pixels a side that images are brought to, instead of the recipe's.
         start: a rung, a bundle's folder, or "keras:NAME[:FILE]", whose weights to begin with;
             "none" for random ones where the recipe has others.
-        freeze: with `start`: how many of the first layers with weights stay as they are, or
-            "features" for all but the last.
+        weights: a *.weights.h5 file of `model.save_weights`, made with this network, to begin with;
+            the same as start="weights:FILE".
+        freeze: with `start` or `weights`: how many of the first layers with weights stay as they
+            are, or "features" for all but the last.
         fields: recipe fields that win over all else, {"learning_rate": 0.01,
             "augmentation.cutout_size": 8}.
         skip_damaged: leave out pictures that cannot be read, with a line that names them.
         overwrite: replace a bundle, or an unfinished run, that is at `output`.
         resume: go on with the unfinished run at `output`; start where there is none.
+        save_weights: leave model.weights.h5 in the bundle too, for `model.load_weights`.
         notice: called with lines on the progress, by default printed on stderr; None for silence.
 
     Returns:
@@ -103,6 +108,10 @@ def train(
             adjusting.refuse_no_folder(str(recipe_or_rung))
         label, recipe, is_rung = _resolved(recipe_or_rung)
     own = recipe.sha256()
+    if weights is not None:
+        if start is not None:
+            raise InputError("`start`, `weights`: give one of the two")
+        start = f"weights:{weights}"
     if epochs is not None:
         recipe = changed(recipe, {"epochs": epochs}, "epochs")
     begin = None if start is None else str(start)
@@ -141,6 +150,7 @@ def train(
         resume=resume,
         notice=notice,
         command=f"cifar_lab.train({label!r})",
+        save_weights=save_weights,
     )
     return {**card, "bundle": str(folder)}
 
@@ -153,6 +163,7 @@ def evaluate(
     | Sequence[str | Path | keras.Model | Classifier],
     data: str | Path | Dataset | None = None,
     *,
+    weights: str | Path | None = None,
     data_dir: str | Path | None = None,
     views: int = 1,
     precision: float | None = None,
@@ -167,6 +178,9 @@ def evaluate(
         data: a data set's name, a folder of images, or a Dataset, whose test images count; by
             default what the card names. Of the folder that a bundle was trained on, the part kept
             apart.
+        weights: a *.weights.h5 file of `model.save_weights`, with which the network that
+            `model_or_path` names (a rung, "FILE.py:NAME", a Recipe or a builder; it needs no
+            bundle) is tested; `data` is then the recipe's by default.
         data_dir: as in `train`.
         views: 2 or 6 to also average over as many views of each image, reported apart.
         precision: 0.8, 0.9, 0.95 or 0.99, to say also what the threshold that the card has for it
@@ -184,11 +198,18 @@ def evaluate(
     Raises:
         InputError: no such bundle, file or data, or they do not belong together; the outputs are
             not probabilities.
+
+    Warns:
+        UserWarning: a Dataset's images are floats up to 1: pixels are 0-255.
     """
     from . import judging
 
     where = None if data_dir is None else str(data_dir)
     name = data if data is None or isinstance(data, Dataset) else _data_name(data, None)
+    if isinstance(data, Dataset):
+        pixels.warn(data.test_images, "data")
+    if weights is not None:
+        return _evaluate_weights(model_or_path, name, weights, where, views, precision, notice)
     several = isinstance(model_or_path, (list, tuple))
     subjects = [
         _subject(one, name)
@@ -203,15 +224,23 @@ def evaluate(
     return judging.judge(subjects[0], name, where, notice or _silent, views, precision)
 
 
-def load(rung_or_path: str | Path) -> Classifier:
+def load(rung_or_path: str | Path, *, weights: str | Path | None = None) -> Classifier:
     """A trained network that says what is on an image.
 
-    rung_or_path: a rung's name, the folder of a bundle, or a .keras, .tflite, .onnx or .npz file.
-    Raises InputError where there is none, or its runtime is not installed.
+    Args:
+        rung_or_path: a rung's name, the folder of a bundle, or a .keras, .tflite, .onnx or .npz
+            file.
+        weights: as in `evaluate`; `rung_or_path` then names a network as there.
+
+    Raises:
+        InputError: there is none, its runtime is not installed, or the weights do not fit.
     """
-    from .inference import Classifier, network_file
+    from .inference import Classifier, network_file, with_weights
 
     paths.require_installed()
+    if weights is not None:
+        _, recipe = _of_weights(rung_or_path, weights, "rung_or_path")
+        return with_weights(recipe, weights)
     return Classifier(network_file(str(rung_or_path)))
 
 
@@ -401,7 +430,106 @@ def search(
     return Search(request, folder, where, max_trials, max_minutes, notice or _silent, command).run()
 
 
-def _resolved(what: str | Recipe | Callable) -> tuple[str, Recipe, bool]:
+def build_model(
+    hp: Any,
+    rung: str | Recipe | Callable[..., keras.Model] = "cifar10-74",
+    *,
+    ranges: Mapping[str, str] | None = None,
+    num_classes: int | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+) -> keras.Model:
+    """A rung's network, compiled, for KerasTuner's own tuners.
+
+        build = functools.partial(cifar_lab.build_model, rung="cifar10-88")
+        tuner = keras_tuner.RandomSearch(build, "val_accuracy", max_trials=20)
+        tuner.search(x_train, y_train, batch_size=64, epochs=5, validation_data=(x_val, y_val))
+
+    Pixels are 0-255, uint8 or float (N, height, width, channels), and must not be divided by 255;
+    labels are whole numbers, (N,) or (N, 1). The optimizer is the recipe's, with its momentum and
+    weight decay, and so are the loss, label smoothing and first weights.
+
+    The rest of a recipe is no part of a plain `fit`: the schedule of the rate, augmentation, small
+    images, sharpness-aware steps, averaged weights, DropConnect, a first layer that whitens and
+    pixels standardized by the train images, trained weights to begin with, weights of classes,
+    lower precision. `batch_size` and `epochs` are given to `tuner.search`. (`cifar_lab.search`
+    trains recipes whole.)
+
+    Args:
+        hp: keras_tuner.HyperParameters, of which only the methods Float, Int and Choice are used.
+            Its defaults are the rung's own settings.
+        rung: a rung's name, "FILE.py:NAME", a Recipe, or a builder.
+        ranges: {name: "LOW:HIGH[:log]" or "VALUE,VALUE,..."}, as in `search`, of learning_rate,
+            weight_decay, momentum, kernel_rate, bias_rate_factor, label_smoothing, optimizer, and
+            what the builder declares. By default learning_rate, from a hundredth to 30 times the
+            rung's; what the builder declares with a usual range, if the rung's own value is in it;
+            and width, 0.5 to 2, a factor on all of its widths. A list, such as a rate for each
+            stage, is NAME_1, NAME_2, ...
+        num_classes: outputs; by default the classes of the recipe's data set.
+        input_shape: (height, width, channels); by default the recipe's.
+
+    Returns:
+        keras.Model, compiled: pixels 0-255 in, float32 probabilities (N, num_classes) out.
+
+    Raises:
+        InputError: a wrong argument, or the builder does not allow what was drawn.
+    """
+    from dataclasses import replace
+
+    from .searching import building
+
+    building.require_hyperparameters(hp)
+    _, recipe, _ = _resolved(rung, "rung")
+    if num_classes is None:
+        num_classes = data_sets.num_classes(_data_name(None, recipe))
+    elif not (_is_whole(num_classes) and num_classes >= 2):
+        raise InputError(
+            f"num_classes: must be a whole number of at least 2, received {num_classes!r}"
+        )
+    if input_shape is not None:
+        recipe = replace(recipe, input_shape=input_shape, small_images=())
+    recipe = replace(recipe, **building.OF_TRAINING)
+    recipe = building.drawn(hp, recipe, building.ranges_of(recipe, ranges))
+    return building.compiled(recipe, num_classes)
+
+
+def _evaluate_weights(
+    what: Any,
+    data: str | Dataset | None,
+    file: str | Path,
+    where: str | None,
+    views: int,
+    precision: float | None,
+    notice: Notice | None,
+) -> dict:
+    """`evaluate` with `weights`."""
+    from . import judging
+
+    label, recipe = _of_weights(what, file, "model_or_path")
+    data = _data_name(None, recipe) if data is None else data
+    subject = judging.with_weights(label, recipe, file, data)
+    return judging.judge(subject, data, where, notice or _silent, views, precision)
+
+
+def _of_weights(what: Any, file: str | Path, argument: str) -> tuple[str, Recipe]:
+    """(label, recipe) of the network that a weights file is of. Raises InputError, for the file
+    too."""
+    from . import weights
+
+    if not isinstance(file, (str, os.PathLike)):
+        raise InputError(f"`weights`: must be a file's path, received {file!r}")
+    weights.check(file)
+    if hasattr(what, "predict") or hasattr(what, "probabilities"):
+        raise InputError(
+            f"`weights`: are for a network that is built: {argument} must be a rung's name, "
+            f"FILE.py:NAME, a Recipe or a builder, is a {type(what).__name__}"
+        )
+    label, recipe, _ = _resolved(str(what) if isinstance(what, Path) else what, argument)
+    return label, recipe
+
+
+def _resolved(
+    what: str | Recipe | Callable, argument: str = "recipe_or_rung"
+) -> tuple[str, Recipe, bool]:
     """(label, recipe, whether it is a rung of the ladder) of what `train` is given."""
     from . import networks
     from .recipe import Recipe
@@ -416,7 +544,7 @@ def _resolved(what: str | Recipe | Callable) -> tuple[str, Recipe, bool]:
         recipe = Recipe(builder=what)
         return recipe.builder_name.rpartition(":")[2], recipe, False
     kind = type(what).__name__
-    raise InputError(f"recipe_or_rung: must be a rung's name, a Recipe or a builder, is a {kind}")
+    raise InputError(f"{argument}: must be a rung's name, a Recipe or a builder, is a {kind}")
 
 
 def _data_name(data: str | Path | None, recipe: Recipe | None) -> str:

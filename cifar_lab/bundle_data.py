@@ -149,9 +149,10 @@ def check_start(recipe: Recipe, dataset: Dataset, notice: Callable[[str], Any]) 
     """
     from . import bundles, data
     from .ladder import LADDER
-    from .recipe import split_start
+    from .recipe import split_start, weights_file
 
-    is_bundle = recipe.start and recipe.start not in LADDER and not split_start(recipe.start)[0]
+    of_file = split_start(recipe.start)[0] or weights_file(recipe.start)
+    is_bundle = recipe.start and recipe.start not in LADDER and not of_file
     if not is_bundle or not os.path.isabs(dataset.name):
         return
     card = bundles.read_card(bundles.find(recipe.start))

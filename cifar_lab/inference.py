@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import blas, calibration
+from . import blas, calibration, pixels
 from .backend import quiet_stderr
 from .errors import InputError, reason
 
@@ -50,6 +50,22 @@ def network_file(name):
     return folder / "model.keras"
 
 
+def with_weights(recipe, file):
+    """The Classifier of a recipe's network with the weights of a plain Keras file (*.weights.h5).
+
+    Its classes are those of the recipe's data where it has as many outputs, else "0", "1", ...
+    Raises InputError where there is no such file, or it is of another network.
+    """
+    from . import data, weights
+
+    path = weights.check(file)
+    names = data.folder_classes if data.is_folder(recipe.data) else data.classes_of
+    classes = list(names(recipe.data))
+    model = weights.network(recipe, len(classes), path, other_outputs=True)
+    known = {"classes": classes} if model.output_shape[-1] == len(classes) else {}
+    return Classifier(path, model=model, card=known)
+
+
 class Classifier:
     """A saved network that says what is on an image.
 
@@ -59,6 +75,8 @@ class Classifier:
             they are "0", "1", ...
         threads: of the runtime, at least 1; None: 1 for LiteRT and numpy, what the others choose
             for themselves.
+        model, card: a keras.Model that has the file's weights, and what a card would say of it
+            (see `with_weights`); the file is then not read.
 
     Attributes: path; kind (".tflite", ...); input_shape, (height, width, channels); classes, tuple
     of str; card, dict, {} where there is none; dtype of the file's own input, "float32", "int8",
@@ -70,20 +88,20 @@ class Classifier:
             its runtime is missing.
     """
 
-    def __init__(self, path, threads=None):
+    def __init__(self, path, threads=None, *, model=None, card=None):
         self.path = Path(path)
-        self.kind = self.path.suffix.lower()
+        self.kind = self.path.suffix.lower() if model is None else ".keras"
         if self.kind not in NEEDS:
             raise InputError(f"{path}: must end in {', '.join(NEEDS)}")
         try:
-            content = self.path.read_bytes()
+            content = self.path.read_bytes() if model is None else b""
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({reason(error)})") from None
-        self.card = _card_of(self.path, content)
+        self.card = _card_of(self.path, content) if model is None else card or {}
         opened: Any = _RUNTIMES[self.kind]
         try:
             with quiet_stderr():
-                self._network = opened(self.path, content, threads)
+                self._network = opened(self.path, content if model is None else model, threads)
         except ModuleNotFoundError as error:
             raise InputError(
                 f"{path}: needs {NEEDS[self.kind]}, and {error.name} is not installed (pip install "
@@ -125,7 +143,8 @@ class Classifier:
         images: uint8 (N, height, width, channels), 0-255; or one image without the first axis,
             which gives (classes,).
         calibrated: whether they are brought to `temperature`; otherwise as the file gives them.
-        ValueError for another dtype or shape; InputError where the runtime cannot run the file, or
+        ValueError for another dtype or shape, which says so where pixels were divided by 255;
+        InputError where the runtime cannot run the file, or
         what it gives are not probabilities.
         """
         images = np.asarray(images)
@@ -134,10 +153,10 @@ class Classifier:
             or images.ndim not in (3, 4)
             or images.shape[-3:] != self.input_shape
         ):
+            wrong = pixels.divided(images) if images.dtype.kind == "f" else ""
             raise ValueError(
                 f"images: must be uint8 (N, {', '.join(map(str, self.input_shape))}), "
-                f"received {images.dtype} "
-                f"{images.shape}"
+                f"received {images.dtype} {images.shape}{', ' if wrong else ''}{wrong}"
             )
         if images.ndim == 3:
             return self.probabilities(images[None], 1, calibrated)[0]
@@ -441,7 +460,10 @@ class _Keras:
         backend.start()
         import keras
 
-        self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        if isinstance(content, keras.Model):
+            self.model = content
+        else:
+            self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
         _only(self.model.inputs, "inputs", path)
         _only(self.model.outputs, "outputs", path)
         self.fixed, *shape = self.model.input_shape

@@ -16,6 +16,7 @@ import numpy as np
 from . import bundle_data, evaluation, inference
 from .data import Dataset
 from .errors import InputError
+from .recipe import Recipe
 
 Notice = Callable[[str], Any]
 
@@ -61,7 +62,7 @@ class Subject:
 
     def is_named(self) -> bool:
         """Whether a card says which classes and data it is of."""
-        return isinstance(self.card.get("rung"), str)
+        return isinstance(self.card.get("rung"), str) and "classes" in self.card
 
 
 def is_calibrated(card: dict[str, Any]) -> bool:
@@ -95,6 +96,32 @@ def look_up(name: str, data: object = None) -> Subject:
         return Subject(name, name, classifier.card, classifier)
     folder = bundles.find(name)
     return Subject(name, folder, bundles.read_card(folder))
+
+
+def with_weights(
+    label: str, recipe: Recipe, file: str | Path, data: str | Dataset | None
+) -> Subject:
+    """A recipe's network with the weights of a plain Keras file; it needs no bundle.
+
+    Args:
+        label: what the network is called.
+        recipe: whose network the file was saved from.
+        file: as `model.save_weights` writes it.
+        data: what it is to be tested on, whose classes its outputs are; None for the recipe's.
+
+    Raises:
+        InputError: no such data, or the weights do not fit; see `weights.network`.
+    """
+    from . import data as data_sets
+    from . import weights
+
+    weights.check(file)
+    if isinstance(data, Dataset):
+        count = len(data.classes)
+    else:
+        count = data_sets.num_classes(data or recipe.data)
+    model = weights.network(recipe, count, file)
+    return Subject(f"{label} with {file}", str(file), {"rung": label}, model)
 
 
 def _is_of_bundle(name: str) -> bool:

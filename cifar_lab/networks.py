@@ -17,7 +17,7 @@ from typing import Any
 
 from . import backend, bundles, ladder
 from .errors import InputError, reason
-from .recipe import Recipe, split_own, split_start
+from .recipe import Recipe, split_own, split_start, weights_file
 
 # Builders whose dense layers take every pixel: their weights fit no other size of images
 OF_ONE_SIZE = ("cifar10_cnn", "fashion_mnist_cnn", "lenet5", "linear", "mlp", "vgg")
@@ -78,11 +78,12 @@ def begun_from(recipe: Recipe, start: str) -> Recipe:
 
     Args:
         recipe: how to train.
-        start: a rung, the folder of a bundle, "keras:NAME", or "keras:NAME:FILE".
+        start: a rung, the folder of a bundle, "keras:NAME", "keras:NAME:FILE", or "weights:FILE".
 
     Returns:
         The recipe with the trained network's builder and options, and its channels. A network of a
-        user's own file stays: its builder must be the recipe's.
+        user's own file stays: its builder must be the recipe's. Of a weights file, which names no
+        network, all stays: a layer "whiten" is set from train images, and then by the file.
 
     Raises:
         InputError: there is no such network, or none of that name in keras.applications.
@@ -90,6 +91,11 @@ def begun_from(recipe: Recipe, start: str) -> Recipe:
     from .models import keras_applications
 
     kind, _, _ = start.partition(":")
+    if kind == "weights":
+        from . import weights
+
+        path = weights.check(weights_file(start))
+        return replace(recipe, start=f"weights:{path}", initializer="")
     name, file = split_start(start)
     if kind == "keras":
         if name not in keras_applications.NETWORKS:
@@ -119,7 +125,7 @@ def begun_from(recipe: Recipe, start: str) -> Recipe:
 
 def check_start_size(recipe: Recipe) -> None:
     """InputError where the weights that a recipe begins with fit no images of its shape."""
-    if not recipe.start or split_start(recipe.start)[0]:
+    if not recipe.start or split_start(recipe.start)[0] or weights_file(recipe.start):
         return
     theirs = bundles.read_card(bundles.find(recipe.start))["recipe"].get("input_shape")
     ours = list(recipe.input_shape)

@@ -294,9 +294,10 @@ class _Network(_Part):
 class _Transfer(_Part):
     """
     start: whose weights training begins with, all but the last layer's where the classes differ: a
-        rung, the folder of a bundle, or "keras:NAME" for a network of keras.applications with its
-        ImageNet weights ("keras:NAME:FILE": those of a file); "" for none. `networks.begun_from`
-        gives the recipe a network that they fit.
+        rung, the folder of a bundle, "weights:FILE" for a *.weights.h5 file of this network (where
+        their numbers of outputs differ), or "keras:NAME" for a network of keras.applications with
+        its ImageNet weights ("keras:NAME:FILE": those of a file); "" for none.
+        `networks.begun_from` gives the recipe a network that they fit.
     freeze: how many of the first layers that have weights stay as they are, or "features" for all
         but the last: a linear classifier alone is trained ("linear probing").
     head_share: the first share of the epochs, rounded to whole ones, at least one, trains the last
@@ -662,6 +663,12 @@ def split_start(name: str) -> tuple[str, str]:
     kind, _, rest = name.partition(":")
     network, _, file = rest.partition(":")
     return (network, file) if kind == "keras" else ("", "")
+
+
+def weights_file(start: str) -> str:
+    """FILE of a start "weights:FILE"; "" for another form."""
+    kind, _, file = start.partition(":")
+    return file if kind == "weights" else ""
 
 
 def changed(recipe: Recipe, fields: Any, source: str) -> Recipe:

@@ -235,6 +235,14 @@ def test_the_example_with_a_network_of_ones_own(tmp_path):
     assert run_json("evaluate.py", tmp_path / "out", cwd=tmp_path)["images"] == 2_000
 
 
+def test_the_example_with_keras_tuner(tmp_path):
+    pytest.importorskip("keras_tuner")
+    told = runs_in(tmp_path, "examples/keras_tuner_search.py").splitlines()
+    best = ast.literal_eval(told[-1].removeprefix("best: "))
+    assert {"learning_rate", "width", "dropout_1"} <= set(best)
+    assert len(list((tmp_path / "searches/keras-cifar10-88").glob("trial_*"))) == 2
+
+
 def test_the_notebook():
     """Without outputs, as committed, and its code runs from the first cell to the last."""
     notebook = json.loads((ROOT / "examples/classify.ipynb").read_text(encoding="utf-8"))

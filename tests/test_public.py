@@ -32,7 +32,7 @@ def python(code, cwd, **env):
 def test_the_import_is_cheap_and_lazy(tmp_path):
     code = (
         "import time, sys; t = time.process_time(); import cifar_lab\n"
-        "from cifar_lab import train, evaluate, load, load_data, export, search\n"
+        "from cifar_lab import train, evaluate, load, load_data, export, search, build_model\n"
         "from cifar_lab import Recipe, LADDER, Classifier, InputError, Dataset\n"
         "print(time.process_time() - t)\n"
         "assert not {'keras', 'tensorflow', 'jax', 'torch', 'matplotlib'} & set(sys.modules)\n"

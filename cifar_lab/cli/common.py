@@ -21,6 +21,7 @@ OK, WRONG, INTERRUPTED = 0, 2, 130
 ARGUMENTS = (
     *("chief", "classes", "data", "data_dir", "fields", "freeze", "limit", "output", "overwrite"),
     *("precision", "resume", "seeds", "size", "skip_damaged", "start", "trial_images", "views"),
+    "weights",
 )
 RENAMED = {"fields": "set", "start": "from"}  # arguments whose flag is called otherwise
 MAX_SEED = 2**32 - 1
@@ -227,14 +228,7 @@ def num_classes(data_name: str) -> int:
     """How many classes a data set has, told without reading or downloading it."""
     from .. import data
 
-    if not data.is_folder(data_name):
-        return len(data.classes_of(data_name))
-    count = len(data.folder_classes(data_name))
-    if count < 2:
-        raise InputError(
-            f"{data_name}: needs one subfolder a class and at least two classes, has {count}"
-        )
-    return count
+    return data.num_classes(data_name)
 
 
 def shown_path(path: Path) -> str:

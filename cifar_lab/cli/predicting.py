@@ -29,6 +29,7 @@ class Request:
 
     Fields:
         network: a rung, the folder of a bundle, a file, or FILE.py:NAME.
+        weights: a plain Keras weights file of that network, or None.
         images: files, folders of them, or "-" for stdin.
         top: how many classes to name, or None.
         threshold: the least confidence of an answer, or None.
@@ -38,6 +39,7 @@ class Request:
     """
 
     network: str
+    weights: str | None
     images: list[str]
     top: int | None
     threshold: float | None
@@ -51,9 +53,7 @@ def run(argv: list[str]) -> int:
     request = Request(**vars(_parser().parse_args(argv)))
     if request.threshold is not None and request.precision is not None:
         raise InputError("--threshold, --precision: give one of the two")
-    from .. import inference
-
-    classifier = inference.Classifier(inference.network_file(request.network))
+    classifier = _classifier(request)
     notice = common.Notice()
     if not classifier.card:
         notice(f"note: {request.network} has no card beside it, so its classes are numbers")
@@ -74,6 +74,15 @@ def run(argv: list[str]) -> int:
     return WRONG if failed else OK
 
 
+def _classifier(request: Request) -> Any:
+    from .. import inference, networks, weights
+
+    if request.weights is None:
+        return inference.Classifier(inference.network_file(request.network))
+    weights.check(request.weights)
+    return inference.with_weights(networks.resolve(request.network)[1], request.weights)
+
+
 def _parser() -> common.Parser:
     parser = common.Parser(prog=common.program("predict"), description="Say what is on pictures.")
     add = parser.add_argument
@@ -88,6 +97,12 @@ def _parser() -> common.Parser:
         nargs="+",
         metavar="IMAGE",
         help="image files, folders of them, or - for one on stdin",
+    )
+    add(
+        "--weights",
+        metavar="FILE",
+        help="run the network of the rung, or of FILE.py:NAME, with a *.weights.h5 file of "
+        "model.save_weights; it needs no bundle",
     )
     add(
         "--top",

@@ -17,6 +17,7 @@ class Request:
 
     Fields:
         networks: each a rung, the folder of a bundle, a file, or FILE.py:NAME.
+        weights: a plain Keras weights file of the one network, or None.
         data, data_dir: as --data and --data-dir, or None.
         views: of each image, to average over.
         precision: wanted share of right answers, or None.
@@ -24,6 +25,7 @@ class Request:
     """
 
     networks: list[str]
+    weights: str | None
     data: str | None
     data_dir: str | None
     views: int
@@ -39,6 +41,8 @@ def run(argv: list[str]) -> int:
         raise InputError(f"{flag}: is for one network, received {len(request.networks)}")
     from .. import judging
 
+    if request.weights is not None:
+        return _weights(request)
     subjects = [judging.look_up(name, request.data) for name in request.networks]
     for subject in subjects:  # what is wrong with the data, before Keras takes seconds to start
         if subject.is_named():
@@ -58,6 +62,12 @@ def _parser() -> common.Parser:
         metavar="RUNG_OR_BUNDLE_OR_FILE",
         help="name of a rung, the folder of a bundle, a .keras, .tflite, .onnx or .npz file, or "
         "the FILE.py:NAME that was trained; of several the probabilities are averaged",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="test the network of the rung, or of FILE.py:NAME, with a *.weights.h5 file of "
+        "model.save_weights; it needs no bundle",
     )
     common.add_data_flags(parser)
     parser.add_argument(
@@ -79,6 +89,21 @@ def _parser() -> common.Parser:
 
 
 # --- one network ---
+
+
+def _weights(request: Request) -> int:
+    from dataclasses import replace
+
+    from .. import judging, networks, weights
+
+    if len(request.networks) > 1:
+        raise InputError(f"--weights: is for one network, received {len(request.networks)}")
+    weights.check(request.weights)
+    label, recipe = networks.resolve(request.networks[0])
+    data = common.data_place(request.data or recipe.data)
+    subject = judging.with_weights(label, recipe, request.weights, data)
+    _one(replace(request, data=data), [subject])
+    return OK
 
 
 def _one(request: Request, subjects: list[Any]) -> None:

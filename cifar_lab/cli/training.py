@@ -71,6 +71,10 @@ def run(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     if args.list:
         return _list(args.as_json)
+    if args.weights is not None:
+        if args.start is not None:
+            raise InputError("--from, --weights: give one of the two")
+        args.start = f"weights:{args.weights}"
     if args.rung is None:
         from ..ladder import LADDER
 
@@ -133,6 +137,12 @@ def _parser() -> common.Parser:
         help="begin with the weights of a rung or bundle, or with keras:NAME[:FILE], a network of "
         "keras.applications with ImageNet weights or a file's; none: with random ones",
     )
+    add(
+        "--weights",
+        metavar="FILE",
+        help="begin with a *.weights.h5 file of model.save_weights, made with this network",
+    )
+    add("--save-weights", action="store_true", help="leave model.weights.h5 in the bundle too")
     add(
         "--freeze",
         type=_layers,
@@ -364,6 +374,7 @@ def _train(
             tensorboard=args.tensorboard,
             notice=common.Notice(),
             command=common.command_line("train.py", argv),
+            save_weights=args.save_weights,
         )
     except InputError as error:
         if str(error).startswith("tensorboard"):  # the library does not know the flag

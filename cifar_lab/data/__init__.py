@@ -15,7 +15,17 @@ from .folders import folder_classes, read_labelled_folder
 from .layout import Splits, class_folders, images_below, left_out, splits_of
 from .names import same_classes
 from .pictures import fit_images, read_image
-from .sets import CLASSES, NAMES, check, check_classes, classes_of, is_folder, load, with_classes
+from .sets import (
+    CLASSES,
+    NAMES,
+    check,
+    check_classes,
+    classes_of,
+    is_folder,
+    load,
+    num_classes,
+    with_classes,
+)
 from .splits import check_limit, limited, stratified_split
 
 __all__ = [
@@ -36,6 +46,7 @@ __all__ = [
     "picture_digests",
     "limited",
     "load",
+    "num_classes",
     "read_image",
     "read_labelled_folder",
     "same_classes",

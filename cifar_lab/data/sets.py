@@ -20,7 +20,7 @@ from .cifar import (
     find_cifar100_coarse,
 )
 from .dataset import Dataset, Incomplete
-from .folders import load_folder
+from .folders import folder_classes, load_folder
 from .idx import FASHION_MNIST_CLASSES, MNIST_CLASSES, find_fashion_mnist, find_mnist
 from .names import same_classes
 from .pictures import fit_images
@@ -192,6 +192,21 @@ def classes_of(name: str) -> tuple[str, ...]:
     """The classes of a data name that is no folder's, told without reading data."""
     whole, kept = split_name(name)
     return kept or CLASSES[whole.split(":")[0]]
+
+
+def num_classes(name: str) -> int:
+    """How many classes a data set or a folder has, told without reading or downloading it.
+
+    Raises InputError for a folder of fewer than two.
+    """
+    if not is_folder(name):
+        return len(classes_of(name))
+    count = len(folder_classes(name))
+    if count < 2:
+        raise InputError(
+            f"{name}: needs one subfolder a class and at least two classes, has {count}"
+        )
+    return count
 
 
 def with_classes(name: str, kept: Sequence[str]) -> str:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .layers import Array, Layer, Shape
+from .. import pixels
+from .layers import Array, Layer, Rescaling, Shape
 from .losses import Loss
 from .optimizers import Optimizer
 
@@ -154,13 +155,21 @@ class Network:
         self.step(optimizer)
         return loss.value(y, t)
 
+    def _warn_of_divided(self, x: Array) -> None:
+        first = next((n.layer for n in self.nodes.values() if INPUT in n.inputs), None)
+        if isinstance(first, Rescaling) and np.max(np.abs(first.scale)) < 0.1:
+            pixels.warn(x, "x", stacklevel=4)
+
     def predict(self, x: Array, batch_size: int = 32) -> Array:
         """The output for any number of samples, a batch at a time.
 
         Args:
             x: (N, ...), whole numbers too (pixels); computed in the weights' type.
             batch_size: samples at a time; more need more memory.
+
+        A warning says where floats up to 1 are given to a network that divides pixels itself.
         """
+        self._warn_of_divided(x)
         weights = [w for layer in self.layers.values() for w in layer.weights]
         dtype = weights[0].dtype if weights else np.dtype(np.float64)
         parts = [

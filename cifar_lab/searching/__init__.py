@@ -9,6 +9,7 @@ own (trial.py); the score is measured on validation images.
     search.py    a search at work: alone, as the chief of workers, or as one of these
     oracles.py   which values to try next; narrowing.py: our own rule; surviving.py: outlives kills
     tuner.py     the loop over trials; process.py runs one in a process, which is trial.py
+    building.py  a rung's network for a person's own KerasTuner script, and Keras' plain `fit`
     table.py     trials.csv, search.json, best_recipe.json; picture.py: search.png
 
 Nothing but oracles, narrowing, surviving and tuner imports KerasTuner; `space` and `request`

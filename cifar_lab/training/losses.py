@@ -24,6 +24,26 @@ def _plain(recipe: Recipe) -> keras.losses.Loss:
     return keras.losses.CategoricalHinge()
 
 
+def of_labels(recipe: Recipe, num_classes: int) -> keras.losses.Loss:
+    """The same loss of labels that are whole numbers, (N,) or (N, 1); every image counts alike."""
+    if recipe.loss == "categorical_crossentropy" and not recipe.label_smoothing:
+        return keras.losses.SparseCategoricalCrossentropy()
+    return OfLabels(_plain(recipe), num_classes)
+
+
+class OfLabels(keras.losses.Loss):
+    """Another loss, of labels that are whole numbers, (N,) or (N, 1), in place of one-hot
+    targets."""
+
+    def __init__(self, loss: keras.losses.Loss, num_classes: int):
+        super().__init__(name=loss.name)
+        self.loss, self.num_classes = loss, num_classes
+
+    def call(self, y_true, y_pred):
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        return self.loss.call(ops.one_hot(labels, self.num_classes, dtype=y_pred.dtype), y_pred)
+
+
 class Weighted(keras.losses.Loss):
     """Another loss, of targets that sum to the weight of their image: its loss counts so much.
 

@@ -37,6 +37,7 @@ def train(
     notice: Callable[[str], Any] = lambda line: None,
     callbacks: Sequence = (),
     test: bool = True,
+    save_weights: bool = False,
 ) -> tuple[dict, bool]:
     """Train a recipe on a data set and leave a bundle.
 
@@ -57,6 +58,8 @@ def train(
             theirs are not in the state file: a resumed run starts them anew.
         test: whether the test images are looked at, once, at the end. Without, the card has no test
             figures.
+        save_weights: whether the bundle also gets model.weights.h5, for `model.load_weights`; also
+            one that was finished before.
 
     Returns:
         (card, finished_before): the card as a dict, and whether the bundle was there already.
@@ -69,13 +72,15 @@ def train(
         dataset = limited(dataset, limit, seed)
     plan = Plan.of(recipe, dataset, seed)
     bundle_data.check_start(recipe, dataset, notice)
-    run = _Run(plan, output, command, notice, test, _identity(plan, rung, limit))
+    run = _Run(plan, output, command, notice, test, save_weights, _identity(plan, rung, limit))
     bundles.prepare(output, bytes_needed=0)
     with bundles.locked(output):
         bundles.recover(output)
         earlier, card = run.found(overwrite, resume)
         if card is not None:
-            bundles.load(output)
+            network, _ = bundles.load(output)
+            if save_weights:
+                saving.add_weights(output, network)
             run.state_path.unlink(missing_ok=True)
             return card, True
         board = [progress.tensorboard(tensorboard)] if tensorboard else []
@@ -94,6 +99,7 @@ class _Run:
     command: str
     notice: Callable[[str], Any]
     test: bool
+    save_weights: bool
     identity: dict
 
     @property
@@ -131,7 +137,9 @@ class _Run:
         try:
             self._epochs(trainer, callbacks, fresh=not earlier)
             network = trainer.bare_network()
-            facts = saving.Facts(self.identity, self.command, self.test, self.notice)
+            facts = saving.Facts(
+                self.identity, self.command, self.test, self.notice, self.save_weights
+            )
             card = bundles.write(
                 self.output, lambda folder: saving.fill(folder, trainer, network, facts)
             )
@@ -185,6 +193,8 @@ class _Run:
             f"{self.identity['rung']} on {plan.dataset.name}: {sizes[0]:,} train, {sizes[1]:,} "
             f"validation, {sizes[2]:,} test images; {trainer.network.count_params():,} parameters"
         )
+        if trainer.begun:
+            self.notice(trainer.begun)
         if recipe.swa_share and not recipe.swa_cycles:
             self.notice(
                 f"no weights are averaged: {recipe.epochs} epochs have no cycle of "

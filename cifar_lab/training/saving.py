@@ -6,6 +6,7 @@ import csv
 import datetime
 import io
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 
 import keras
 
-from .. import backend, bundles, calibration, evaluation
+from .. import backend, bundles, calibration, evaluation, weights
 from ..data import Dataset, picture_digests
+from ..errors import InputError, reason
 from ..report import figures
 from .trainer import HISTORY_FIELDS, Trainer
 
@@ -26,13 +28,15 @@ class Facts:
     """What a card says beside the training itself.
 
     identity: of the run, see run._identity.   command: what the user typed.   test: whether the
-    test images are looked at.   notice: called with lines for the user.
+    test images are looked at.   notice: called with lines for the user.   save_weights: whether a
+    plain weights file is left too.
     """
 
     identity: dict
     command: str
     test: bool
     notice: Callable[[str], Any]
+    save_weights: bool = False
 
 
 def fill(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) -> dict:
@@ -40,6 +44,8 @@ def fill(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) -> 
     the card."""
     network.save(folder / "model.keras")
     bundles.pack(folder / "model.keras")
+    if facts.save_weights:
+        network.save_weights(folder / weights.FILE)
     card = _card(folder, trainer, network, facts)
     bundles.write_json(folder / "card.json", card)
     if facts.test:
@@ -63,6 +69,18 @@ def fill(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) -> 
         draw = figures.draw_learning_curve
         figures.attempt(facts.notice, draw, path, trainer.history, title, card["epoch"])
     return card
+
+
+def add_weights(folder: Path, network: keras.Model) -> None:
+    """Leave the plain weights file of a finished bundle's network, whole or not at all. Raises
+    InputError."""
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            file = Path(place) / weights.FILE
+            network.save_weights(file)
+            bundles.write_file(folder / weights.FILE, lambda out: out.write(file.read_bytes()))
+    except OSError as error:
+        raise InputError(f"{folder / weights.FILE}: cannot be written ({reason(error)})") from None
 
 
 def _card(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) -> dict:

@@ -92,6 +92,7 @@ class Trainer:
         settles: whether an epoch has steps enough for the moving statistics of batch normalisation
             to follow the weights; where not, they are taken anew at its end.
         history: a dict an epoch, see HISTORY_FIELDS.
+        begun: a line on the weights that it began with, or "".
         kept: the weights to be saved, where they are not the last: those of the best epoch, or the
             mean so far; else None.
         compile_seconds: spent on compilation so far.
@@ -116,8 +117,9 @@ class Trainer:
                 initialisation.whiten(self.network, dataset.train_images[shuffled[:5000]])
             if recipe.dirac:
                 initialisation.dirac(self.network)
+            self.begun = ""
             if recipe.start:
-                transfer.begin(self.network, recipe, dataset.classes)
+                self.begun = transfer.begin(self.network, recipe, dataset.classes)
             self.initial_seconds = time.perf_counter() - start  # part of the first epoch's
             self.lookup = DatasetLookup(dataset.train_images, name="lookup", dtype="float32")
             self.augment = None

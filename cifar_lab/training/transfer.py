@@ -9,31 +9,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import backend, bundles
+from .. import backend, bundles, weights
 from ..errors import InputError, reason
-from ..recipe import Recipe, split_start
+from ..recipe import Recipe, split_start, weights_file
 
 if TYPE_CHECKING:
     import keras
 
 
-def begin(network: keras.Model, recipe: Recipe, classes: Sequence[str]) -> None:
+def begin(network: keras.Model, recipe: Recipe, classes: Sequence[str]) -> str:
     """Give a network the weights that its recipe starts from, and freeze the layers it says.
 
     The weights of the last layer are taken too where the trained network has the same classes; else
-    they are 0, so that all classes are alike. A layer "whiten" that was set from train patches
-    stays as it is, as there.
+    they are 0, so that all classes are alike. (A weights file names no classes: there the number of
+    outputs decides.) A layer "whiten" that was set from train patches stays as it is, as there.
 
     Args:
         network: keras.Model of the recipe, at any image size that it allows.
         recipe: with `start`.
         classes: class names of what is to be trained.
 
+    Returns:
+        A line that says what of a weights file was not taken, "" where all was.
+
     Raises:
         InputError: there is no such network, or its weights do not fit.
     """
     name, file = split_start(recipe.start)
-    if name:
+    line = ""
+    if weights_file(recipe.start):
+        line = _begin_from_weights(network, recipe, len(classes))
+    elif name:
         _begin_from_application(network, recipe, name, file)
     else:
         _begin_from_bundle(network, recipe, classes)
@@ -47,10 +53,13 @@ def begin(network: keras.Model, recipe: Recipe, classes: Sequence[str]) -> None:
         )
     for layer in trained[:count]:
         layer.trainable = False
+    return line
 
 
 def start_sha256(recipe: Recipe) -> str:
     """Hex digest of the weights that a recipe starts from, "" where Keras downloads them."""
+    if weights_file(recipe.start):
+        return weights.sha256(weights_file(recipe.start))
     name, file = split_start(recipe.start)
     if not name:
         return bundles.read_card(bundles.find(recipe.start))["model_sha256"]
@@ -86,6 +95,24 @@ def _begin_from_bundle(network: keras.Model, recipe: Recipe, classes: Sequence[s
         ours[0].trainable = False
 
 
+def _begin_from_weights(network: keras.Model, recipe: Recipe, num_classes: int) -> str:
+    file = weights_file(recipe.start)
+    trained = weights.network(recipe, num_classes, file, other_outputs=True)
+    *ours, last = _with_weights(network)
+    *theirs, their_last = _with_weights(trained)
+    for mine, other in zip(ours, theirs, strict=True):
+        _take(mine, other, recipe)
+    if trained.output_shape[-1] == num_classes:
+        _take(last, their_last, recipe)
+        return ""
+    _clear(last)
+    shapes = [tuple(layer.get_weights()[0].shape) for layer in (their_last, last)]
+    return (
+        f"{file}: its layer {last.name!r} has weights of {shapes[0]}, these classes need "
+        f"{shapes[1]}: that layer begins anew"
+    )
+
+
 def _begin_from_application(network: keras.Model, recipe: Recipe, name: str, file: str) -> None:
     from ..models import keras_applications
 
@@ -117,12 +144,12 @@ def _clear(layer: Any) -> None:
 
 
 def _take(mine: Any, other: Any, recipe: Recipe) -> None:
-    weights = other.get_weights()
-    shapes = [w.shape for w in mine.get_weights()], [w.shape for w in weights]
+    taken = other.get_weights()
+    shapes = [w.shape for w in mine.get_weights()], [w.shape for w in taken]
     if shapes[0] != shapes[1]:
         raise InputError(
             f"recipe field start: layer {mine.name!r} has weights of {shapes[0][0]}, of "
             f"{recipe.start} {shapes[1][0]}: this network does not take other classes, sizes or "
             "options"
         )
-    mine.set_weights(weights)
+    mine.set_weights(taken)
