@@ -7,7 +7,7 @@ the plan's and the epoch, so that a resumed run sees what a run that was never s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -49,6 +49,9 @@ class Generated:
         if self.settings.featurewise_center:
             self.generator.fit(plan.dataset.train_images[plan.train_indices])
         self._held_out: np.ndarray | None = None
+        if backend.is_tensorflow():
+            with backend.quiet_stderr():  # the first such data set says something of its memory
+                next(iter(_untuned(lambda: iter([0.0]), 1, ())))
 
     def flow(self, indices: np.ndarray, batch_size: int, *where: int) -> Any:
         """Keras' iterator over train images and their targets in this order. Its seed is a function
@@ -71,17 +74,8 @@ class Generated:
         flow = self.flow(order, self.plan.recipe.batch_size, epoch)
         if not backend.is_tensorflow():
             return {"x": flow}
-        import tensorflow as tf
-
-        options = tf.data.Options()
-        options.autotune.enabled = False
-        shape = self.plan.recipe.input_shape
-        signature = tf.TensorSpec((None, *shape)), tf.TensorSpec((None, self.plan.num_classes))
-        batches = tf.data.Dataset.from_generator(
-            lambda: (flow[i] for i in range(len(flow))), output_signature=signature
-        )
-        batches = batches.apply(tf.data.experimental.assert_cardinality(len(flow)))
-        return {"x": batches.prefetch(2).with_options(options)}
+        shapes = (None, *self.plan.recipe.input_shape), (None, self.plan.num_classes)
+        return {"x": _untuned(lambda: (flow[i] for i in range(len(flow))), len(flow), *shapes)}
 
     def drawn(self, indices: np.ndarray, epoch: int) -> np.ndarray:
         """Train images as an epoch might see them: float32 (N, height, width, channels)."""
@@ -182,6 +176,20 @@ def refuse_own_standardization(network: keras.Model, recipe: Recipe) -> None:
             f"recipe field augmentation: {found[0]}: must not be set with {ENGINE} for a network "
             "that standardises its pixels itself"
         )
+
+
+def _untuned(batches: Callable[[], Iterator], count: int, *shapes: tuple) -> Any:
+    """tf.data.Dataset of so many batches, float32 of these shapes, that does not tune itself."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    signature = tuple(map(tf.TensorSpec, shapes))
+    found = tf.data.Dataset.from_generator(
+        batches, output_signature=signature if len(shapes) > 1 else signature[0]
+    )
+    found = found.apply(tf.data.experimental.assert_cardinality(count))
+    return found.prefetch(2).with_options(options)
 
 
 @contextlib.contextmanager
