@@ -32,8 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import climb  # noqa: E402
-import engines  # noqa: E402
 
+import engines  # noqa: E402
 from cifar_lab import backend, cli, ladder  # noqa: E402
 from cifar_lab import recipe as recipes  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
