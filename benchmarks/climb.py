@@ -85,13 +85,13 @@ def table(rows):
         accuracies = list(runs.values())
         spread = f" +- {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
         before = by_step.get(steps()[name][0])
-        bought = _difference(accuracies, list(before.values())) if before else ""
+        bought = difference(accuracies, list(before.values())) if before else ""
         mean = statistics.fmean(accuracies)
         lines.append(f"| {name} | {mean:.2f}{spread} ({len(accuracies)}) | {bought} |")
     return "\n".join(lines)
 
 
-def _difference(after, before):
+def difference(after, before):
     """The difference of two means with the interval of Welch's t; without one where n is 1."""
     difference = statistics.fmean(after) - statistics.fmean(before)
     if min(len(after), len(before)) < 2:
@@ -126,13 +126,13 @@ def run(args):
                 continue
             keras.backend.clear_session()
             gc.collect()
-            row = {**key, **_trained(recipe, dataset, seed, args.precision)}
+            row = {**key, **trained(recipe, dataset, seed, args.precision)}
             with open(args.results, "a") as file:  # one short write: two commands may share a file
                 file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
 
 
-def _trained(recipe, dataset, seed, precision=None):
+def trained(recipe, dataset, seed, precision=None):
     """One run's figures."""
     import keras
 

@@ -142,7 +142,8 @@ def for_few(
         found = adjusted(found, start=label)
         said.append(f"beginning with {label}'s own weights")
         moves = base.augmentation
-        if not (moves.width_shift_range or moves.crop_padding or "augmentation" in whole):
+        shifted = moves.width_shift_range or getattr(moves, "crop_padding", 0)
+        if not (shifted or "augmentation" in whole):
             found = replace(found, augmentation=MIRRORED_AND_SHIFTED, head_share=0.1, fine_rate=1.0)
             steps = STEPS_OF_SHIFTED
             said.append("images mirrored and shifted")
@@ -177,7 +178,7 @@ def _images_to_train_on(recipe: Recipe, dataset: Dataset, limit: int | None) -> 
 
 def _fits_own_weights(recipe: Recipe, label: str) -> bool:
     """Whether a rung has committed weights and they fit its recipe, which may be changed."""
-    if label not in ladder.LADDER:
+    if label not in ladder.LADDER or getattr(recipe.augmentation, "normalises", ()):
         return False
     own = ladder.LADDER[label].recipe
     if (recipe.builder, recipe.builder_options) != (own.builder, own.builder_options):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import data as data_sets
-from . import paths, pixels
+from . import image_data_generator, paths, pixels
 from .data import Dataset
 from .errors import InputError
 
@@ -116,6 +116,7 @@ def train(
         recipe = changed(recipe, {"epochs": epochs}, "epochs")
     begin = None if start is None else str(start)
     recipe = adjusting.adjusted(recipe, start=begin, freeze=freeze, size=size, fields=fields)
+    image_data_generator.refuse_missing(recipe)
     name = _data_name(data, recipe)
     if classes is not None:
         name = data_sets.with_classes(name, _names(classes))

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from . import paths
+from . import image_data_generator, paths
 from .errors import InputError
+from .image_data_generator import GeneratorAugmentation
 
 SCHEDULES = ("constant", "cosine", "triangular")
 OPTIMIZERS = ("adam", "sgd", "muon", "momentum", "adagrad", "rmsprop")
@@ -36,6 +37,7 @@ INITIALIZERS = (
 KEEPS = ("last", "best")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 CPU_PRECISIONS = ("float32", "mixed_bfloat16")
+AUGMENTATION_ENGINES = ("compiled", image_data_generator.ENGINE)
 FILL_MODES = ("nearest", "constant", "reflect", "mirror", "wrap")
 WORDS = ("promise", "idea")  # fields about a recipe: they decide nothing
 _OWN_BUILDER = re.compile(r"(?P<file>.+\.py):(?P<name>[^\W\d]\w*)")
@@ -207,14 +209,17 @@ class _Images(_Part):
     """
     data: the name of the data set, or a folder of images.
     input_shape: (height, width, channels) that images are brought to.
-    augmentation: what is done to the training images, an Augmentation; a dict of its fields in
-        JSON.
+    augmentation_engine: "compiled", layers in the compiled step; or "ImageDataGenerator", Keras'
+        own, on the processor (needs TensorFlow, and SciPy for what resamples images).
+    augmentation: what is done to the training images, an Augmentation, of ImageDataGenerator a
+        GeneratorAugmentation; a dict of its fields in JSON.
     validation_fraction: the stratified share of the train split that is not trained on.
     """
 
     data: str = "cifar10"
     input_shape: tuple = (32, 32, 3)
-    augmentation: Augmentation = _later(Augmentation(), {})
+    augmentation_engine: str = _later("compiled")
+    augmentation: Augmentation | GeneratorAugmentation = _later(Augmentation(), {})
     validation_fraction: float = 0.1
 
     def check(self) -> None:
@@ -224,20 +229,52 @@ class _Images(_Part):
         ok = ok and all(_whole(n) and n >= 1 for n in shape) and shape[2] in (1, 3)
         self._require("input_shape", ok, "[height, width, channels] with 1 or 3 channels")
         self._set("input_shape", tuple(shape))
-        if isinstance(self.augmentation, dict):
-            names = [f.name for f in dataclasses.fields(Augmentation)]
-            for name in self.augmentation:
-                if name not in names:
-                    raise InputError(
-                        f"recipe field augmentation: unknown field {name!r}: "
-                        f"must be one of {', '.join(names)}"
-                    )
-            self._set("augmentation", Augmentation(**self.augmentation))
-        ok = isinstance(self.augmentation, Augmentation)
-        self._require("augmentation", ok, "an object")
+        engines = AUGMENTATION_ENGINES
+        ok = self.augmentation_engine in engines
+        self._require("augmentation_engine", ok, f"one of {', '.join(engines)}")
+        self._set("augmentation", self._augmentation())
         share = self.validation_fraction
         ok = _number(share) and 0 < share < 1
         self._require("validation_fraction", ok, "a number between 0 and 1")
+
+    def _augmentation(self) -> Augmentation | GeneratorAugmentation:
+        """What the field says, of the class that the engine takes."""
+        generated = self.augmentation_engine == image_data_generator.ENGINE
+        given: Any = self.augmentation
+        defaults = {f.name: f.default for f in dataclasses.fields(Augmentation)}
+        wanted = GeneratorAugmentation if generated else Augmentation
+        if not isinstance(given, wanted):
+            if isinstance(given, Augmentation):
+                fields = {name: getattr(given, name) for name in defaults}
+                given = {name: v for name, v in fields.items() if v != defaults[name]}
+                for name in ("width_shift_range", "height_shift_range"):
+                    if _whole(given.get(name)):  # whole pixels are another thing there
+                        given[name] = float(given[name])
+            elif isinstance(given, GeneratorAugmentation):
+                given = given.as_dict()
+            self._require("augmentation", isinstance(given, dict), "an object")
+            if generated:
+                given = image_data_generator.of_fields(given, defaults)
+            else:
+                for name in given:
+                    self._require_known(name, list(defaults))
+                given = Augmentation(**given)
+        if isinstance(given, GeneratorAugmentation):
+            given.check_shape(self.input_shape)
+        return given
+
+    def _require_known(self, name: str, names: list[str]) -> None:
+        theirs = [f.name for f in dataclasses.fields(GeneratorAugmentation)]
+        if name not in names and name in theirs:
+            raise InputError(
+                f"recipe field augmentation: {name}: needs augmentation_engine "
+                f"{image_data_generator.ENGINE}, which is {self.augmentation_engine}"
+            )
+        if name not in names:
+            raise InputError(
+                f"recipe field augmentation: unknown field {name!r}: "
+                f"must be one of {', '.join(names)}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -573,6 +610,10 @@ class Recipe(
         for name in ("small_images", "swa_share"):
             ok = self.keep == "last" or not getattr(self, name)
             self._require("keep", ok, f'"last" with {name}')
+        if isinstance(self.augmentation, GeneratorAugmentation) and self.augmentation.normalises:
+            why = f"augmentation's {self.augmentation.normalises[0]} changes what the network sees"
+            for name in ("whitening", "start"):
+                self._require_neutral(name, False, why)
         for f in dataclasses.fields(self):
             if f.type == "float":  # 1 and 1.0 are one recipe, and Keras wants floats
                 self._set(f.name, float(getattr(self, f.name)))
@@ -638,16 +679,21 @@ def resized(recipe: Recipe, side: int) -> Recipe:
         )
     factor = side / max(recipe.input_shape[:2])
     augmentation = recipe.augmentation
-    scaled = {
-        name: round(value * factor) if name in ("crop_padding", "cutout_size") else value * factor
-        for name in ("crop_padding", "cutout_size", "width_shift_range", "height_shift_range")
-        if (value := getattr(augmentation, name)) >= 1
-    }
+    if isinstance(augmentation, GeneratorAugmentation):
+        augmentation = augmentation.scaled(factor)
+    else:
+        whole = "crop_padding", "cutout_size"
+        scaled = {
+            name: round(value * factor) if name in whole else value * factor
+            for name in (*whole, "width_shift_range", "height_shift_range")
+            if (value := getattr(augmentation, name)) >= 1
+        }
+        augmentation = replace(augmentation, **scaled)
     phases = [(share, round(small * factor)) for share, small in recipe.small_images]
     return replace(
         recipe,
         input_shape=(side, side, recipe.input_shape[2]),
-        augmentation=replace(augmentation, **scaled),
+        augmentation=augmentation,
         small_images=tuple(phase for phase in phases if 8 <= phase[1] < side),
     )
 

@@ -11,6 +11,7 @@ import pytest
 from support import ROOT, WITHOUT_TENSORFLOW, command_env, write_fashion
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
+OURS, THEIRS = "compiled", "ImageDataGenerator"
 JAX, TORCH = (importlib.util.find_spec(name) for name in ("jax", "torch"))
 
 
@@ -741,3 +742,36 @@ def test_tables_of_numpy():
         "| small: 2 pictures 5 x 6 x 3, 3 x 3 x 4 | forward | 2 | 2 | 0.01 | 0.0075 "
         "| 200 (100 to 300) | 1.5 (1.0 to 2.0) |"
     )
+
+
+def test_the_table_of_both_augmentation_engines(tmp_path):
+    import generator as benchmark
+
+    from cifar_lab.errors import InputError
+
+    ours, theirs = (benchmark.recipe_of(engine).sha256() for engine in (OURS, THEIRS))
+    assert ours != theirs
+    common = {"limit": None, "device": "CPU"}
+    speeds = [{OURS: 3000, THEIRS: 1000}, {OURS: 2000, THEIRS: 1000}, {OURS: 2500, THEIRS: 1000}]
+    rows = [
+        {"kind": "speed", "recipe_sha256": theirs, "images_per_second": s, "ratio": s[OURS] / 1000}
+        for s in speeds
+    ]
+    rows += [
+        {"kind": "accuracy", "engine": engine, "recipe_sha256": sha, "epochs": 8, **figure}
+        for engine, sha in ((OURS, ours), (THEIRS, theirs))
+        for figure in ({"test_accuracy": 0.8}, {"test_accuracy": 0.82})
+    ]
+    rows = [{**row, **common} for row in rows]
+    rehearsal = {**rows[-1], "limit": 100, "test_accuracy": 0.1}
+    assert benchmark.table([*rows, rehearsal]).splitlines()[2:] == [
+        "| compiled | 2,500 (3) | 81.00 +- 1.41 (2) |",
+        "| ImageDataGenerator | 1,000 (3) | 81.00 +- 1.41 (2) |",
+        "| ours beside Keras' | 2.50 times (2.00 to 3.00) | +0.00 (-6.08 to +6.08) points |",
+    ]
+    with pytest.raises(InputError, match="no whole runs of both engines"):
+        benchmark.table(rows[:5])
+    (tmp_path / "rows.jsonl").write_text(json.dumps(rows[0]) + "\n{}\n")
+    with pytest.raises(InputError, match="line 2: is not a row"):
+        benchmark.read(tmp_path / "rows.jsonl")
+    assert benchmark.missing({"kind": "speed", "round": 7}, tmp_path / "none.jsonl")

@@ -76,6 +76,7 @@ def test_the_hash_is_of_what_decides_a_run():
         "validation_fraction": 0.2,
         "cpu_precision": "float32",
         "augmentation": {"horizontal_flip": True},
+        "augmentation_engine": "ImageDataGenerator",
         "optimizer": "adam",
         "momentum": 0.8,
         "weight_decay": 0.1,
@@ -111,6 +112,7 @@ def test_the_hash_is_of_what_decides_a_run():
     }
     for name, value in others.items():
         beside = {
+            "augmentation_engine": {"augmentation": {}},
             "optimizer": neutral,
             "keep": {"small_images": []},
             "patience": {"keep": "best", "small_images": []},

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import paths
+from .. import image_data_generator, paths
 from ..errors import InputError
 from . import common
 from .common import OK
@@ -83,6 +83,7 @@ def run(argv: list[str]) -> int:
     request = _request(args)
     if args.show:
         return _show(request, args.as_json)
+    image_data_generator.refuse_missing(request.recipe)
     if args.seeds:
         return _several(request, args, argv)
     output = _output(request, args.output or request.default_output, args)
@@ -121,6 +122,13 @@ def _parser() -> common.Parser:
         "--class-weight",
         choices=("balanced", "none"),
         help="balanced: images of rare classes count more, so that all classes count alike",
+    )
+    add(
+        "--augmentation",
+        dest="augmentation_engine",
+        choices=("compiled", "ImageDataGenerator"),
+        help="who draws the recipe's augmentation: the compiled step, or Keras' ImageDataGenerator "
+        "with all its arguments (needs TensorFlow and SciPy; slower)",
     )
     add(
         "--set",
@@ -251,7 +259,8 @@ def _suffixes(args: argparse.Namespace, data: str, other_data: bool) -> Iterator
         yield Path(args.recipe).stem
     if args.start:
         yield f"from-{_file_name(args.start)}"
-    for name in ("freeze", "size", "epochs", "learning_rate", "class_weight", "limit"):
+    names = "freeze", "size", "epochs", "learning_rate", "class_weight", "augmentation_engine"
+    for name in (*names, "limit"):
         value = getattr(args, name)
         if value is not None:
             yield f"{name.replace('_', '-')}{'-' if isinstance(value, str) else ''}{value}"
@@ -270,6 +279,8 @@ def _with_flags(recipe: Recipe, args: argparse.Namespace) -> Recipe:
 
     if args.recipe:
         fields = common.read_json(args.recipe)
+        if args.augmentation_engine and "augmentation" in fields:  # it decides what that may hold
+            fields = {**fields, "augmentation_engine": args.augmentation_engine}
         recipe = recipes.changed(recipe, fields, f"--recipe {args.recipe}")
         if "builder" in fields:  # its file is named from the folder of this one
             recipe = networks.located(recipe, Path(args.recipe).parent)
@@ -280,7 +291,10 @@ def _with_flags(recipe: Recipe, args: argparse.Namespace) -> Recipe:
             value = "" if value == "none" else value
             flag = f"--{name.replace('_', '-')}"
             recipe = recipes.changed(recipe, {name: value}, flag)
-    return adjusting.adjusted(recipe, fields=_set_fields(args))
+    fields = _set_fields(args)
+    if args.augmentation_engine:  # with what --set says of the augmentation
+        fields["augmentation_engine"] = args.augmentation_engine
+    return adjusting.adjusted(recipe, fields=fields)
 
 
 def _set_fields(args: argparse.Namespace) -> dict[str, Any]:

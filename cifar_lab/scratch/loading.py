@@ -58,6 +58,10 @@ def load(model: str | Path | keras.Model) -> Network:
         nodes = saved.get("inbound_nodes", [None])  # a Sequential has none: a chain
         if len(nodes) != 1:
             raise ValueError(f"model: its layer {name!r} is used {len(nodes)} times")
+        if kind != "Activation" and kind not in _LAYERS:  # a Keras function too
+            raise ValueError(
+                f"model: its layer {name!r} is a {kind}; there are {', '.join(sorted(_LAYERS))}"
+            )
         read = [gives[i] for i in _inputs(nodes[0])] if nodes[0] else [last]
         keras_layer = model.get_layer(name)
         weights = [np.array(w) for w in keras_layer.get_weights()]
@@ -205,10 +209,6 @@ _FREE = {("ZeroPadding2D", "data_format"), ("Normalization", "axis")}
 def _translate(name: str, kind: str, settings: dict[str, Any], weights: list[Array]) -> Layer:
     if kind == "Activation":
         return _activation(name, settings["activation"])
-    if kind not in _LAYERS:
-        raise ValueError(
-            f"model: its layer {name!r} is a {kind}; there are {', '.join(sorted(_LAYERS))}"
-        )
     for setting, value in _FIXED.items():
         has = settings.get(setting, value)
         has = list(has) if isinstance(has, tuple) else has

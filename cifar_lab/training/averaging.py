@@ -87,6 +87,7 @@ def renew_statistics(trainer: Trainer, epoch: int, indices: np.ndarray, batch_si
     for n in range(len(indices) // size if norms else 0):
         for layer in norms:
             layer.momentum = n / (n + 1)
-        model(ops.convert_to_tensor(indices[n * size : (n + 1) * size]), training=True)
+        given = trainer.seen(indices[n * size : (n + 1) * size], epoch)
+        model(ops.convert_to_tensor(given), training=True)
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum

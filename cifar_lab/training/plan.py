@@ -78,10 +78,13 @@ class Plan:
             seed: decides the initial weights, the validation split, dropout, augmentation and the
                 order of images.
             precision, steps_per_execution, fused, scanned: for measurements; by default what suits
-                the recipe and the device: scanned on a GPU with JAX.
+                the recipe and the device: scanned on a GPU with JAX, but for ImageDataGenerator.
         """
+        generated = recipe.augmentation_engine != "compiled"
         if scanned is None:
-            scanned = backend.is_jax_on_gpu()
+            scanned = backend.is_jax_on_gpu() and not generated
+        elif scanned and generated:
+            raise ValueError("scanned: must be False where ImageDataGenerator draws the images")
         elif scanned and not backend.is_jax():
             raise ValueError("scanned: must be False on a backend that is not JAX")
         if dataset.val_indices is None:

@@ -200,6 +200,8 @@ class _Run:
                 f"no weights are averaged: {recipe.epochs} epochs have no cycle of "
                 f"{recipe.swa_epochs} in their share of {recipe.swa_share:g}"
             )
+        if trainer.generated:
+            self.notice("augmentation by Keras' ImageDataGenerator, outside the compiled step")
         self.notice(
             f"backend {keras.backend.backend()}, device {plan.device}, precision "
             f"{plan.precision}, seed {plan.seed}"

@@ -22,6 +22,7 @@ from . import (
     averaging,
     connections,
     fused,
+    generated,
     initialisation,
     losses,
     optimizers,
@@ -86,8 +87,12 @@ class Trainer:
 
     Attributes:
         plan: a Plan.
-        network: the bare network that trains, keras.Model; its layers may be `fused` ones.
-        model: the compiled graph from indices to probabilities; models has one for each Phase.
+        core: the bare network that trains, keras.Model; its layers may be `fused` ones.
+        network: the same behind what standardises raw pixels, where ImageDataGenerator does; else
+            core itself.
+        generated: a Generated, where ImageDataGenerator draws the images; else None.
+        model: the compiled graph from indices, or from images that are drawn already, to
+            probabilities; models has one for each Phase.
         scanned: a Scanned for each Phase; empty where Keras' `fit` trains.
         settles: whether an epoch has steps enough for the moving statistics of batch normalisation
             to follow the weights; where not, they are taken anew at its end.
@@ -107,27 +112,35 @@ class Trainer:
             network = plan.build()
             if recipe.drop_connect:
                 network = connections.dropped(network, recipe.drop_connect)
-            self.network = fused.rebuilt(network) if plan.fused else network
+            self.core = fused.rebuilt(network) if plan.fused else network
             start = time.perf_counter()
+            generated.refuse_own_standardization(self.core, recipe)
             if recipe.initializer:
-                initialisation.draw(self.network, recipe.initializer, plan.seed)
-            initialisation.standardize(self.network, dataset.train_images[plan.train_indices])
+                initialisation.draw(self.core, recipe.initializer, plan.seed)
+            initialisation.standardize(self.core, dataset.train_images[plan.train_indices])
             if recipe.whitening:
                 shuffled = np.random.default_rng(plan.seed).permutation(plan.train_indices)
-                initialisation.whiten(self.network, dataset.train_images[shuffled[:5000]])
+                initialisation.whiten(self.core, dataset.train_images[shuffled[:5000]])
             if recipe.dirac:
-                initialisation.dirac(self.network)
+                initialisation.dirac(self.core)
             self.begun = ""
             if recipe.start:
-                self.begun = transfer.begin(self.network, recipe, dataset.classes)
+                self.begun = transfer.begin(self.core, recipe, dataset.classes)
+            self.lookup: DatasetLookup | None = None
+            self.augment: Augment | None = None
+            self.generated: generated.Generated | None = None
+            self.network = self.core
+            if recipe.augmentation_engine != "compiled":
+                self.generated = generated.Generated(plan)
+                self.network = self.generated.prefixed(self.core)
             self.initial_seconds = time.perf_counter() - start  # part of the first epoch's
-            self.lookup = DatasetLookup(dataset.train_images, name="lookup", dtype="float32")
-            self.augment = None
-            if recipe.augmentation.as_dict():
-                size = len(dataset.train_labels)
-                self.augment = Augment(recipe.augmentation, size, plan.seed, name="augment")
+            if not self.generated:
+                self.lookup = DatasetLookup(dataset.train_images, name="lookup", dtype="float32")
+                if recipe.augmentation.as_dict():
+                    size = len(dataset.train_labels)
+                    self.augment = Augment(recipe.augmentation, size, plan.seed, name="augment")
         self.settles = plan.steps_per_epoch >= averaging.settling_steps(self.network)
-        self._fine = transfer.layers_of_fine_tuning(self.network)
+        self._fine = transfer.layers_of_fine_tuning(self.core)
         steps = plan.steps_per_epoch * recipe.epochs
         self.model = self._training_model(Phase(), optimizers.build(recipe, steps, plan.precision))
         self.model.optimizer.build(self.model.trainable_variables)
@@ -155,17 +168,21 @@ class Trainer:
     def _training_model(self, phase: Phase, optimizer) -> keras.Model:
         plan, recipe = self.plan, self.plan.recipe
         with dtype_policy(plan.precision):
-            indices = keras.Input((), dtype="int32", name="index")
-            images, network = self.lookup(indices), self.network
-            if self.augment:
-                images = self.augment(images, indices)
+            network = self.core
+            if self.generated:
+                images = given = keras.Input(recipe.input_shape, dtype="float32", name="image")
+            else:
+                given = keras.Input((), dtype="int32", name="index")
+                images = self.lookup(given)
+                if self.augment:
+                    images = self.augment(images, given)
             if phase.side:
                 side = phase.side
                 images = layers.Resizing(side, side, antialias=True, dtype="float32")(images)
                 network = self._network_for(side)
             kind = sharpness.SharpnessAware if phase.sharpness_aware else keras.Model
             # under the policy too: Keras scales the loss of a model that is itself mixed_float16
-            model = kind(indices, network(images), name="training")
+            model = kind(given, network(images), name="training")
             model.radius = recipe.sharpness_radius
         model.compile(
             optimizer,
@@ -198,7 +215,7 @@ class Trainer:
         inputs = keras.Input((side, side, recipe.input_shape[2]))
         try:
             return keras.models.clone_model(
-                self.network, input_tensors=inputs, clone_function=lambda layer: layer
+                self.core, input_tensors=inputs, clone_function=lambda layer: layer
             )
         except ValueError as error:
             raise InputError(
@@ -235,7 +252,8 @@ class Trainer:
 
     def _variables(self) -> list:
         """All that a later epoch depends on: weights, seed generators, and the optimizer's own."""
-        mine = [v for v in self.model.variables if v is not self.lookup.images]
+        data = self.lookup and self.lookup.images
+        mine = [v for v in self.model.variables if v is not data]
         seen = {id(v) for v in mine}
         theirs = list(self.model.optimizer.variables)
         theirs += self.head_optimizer.variables if self.head_optimizer else []
@@ -283,24 +301,33 @@ class Trainer:
         if self.scanned:
             held_out = self.plan.val_indices if validate else None
             return self.scanned[phase].fit(order, epoch, callbacks, held_out)
-        given = backend.batched(order, self.targets[order], self.plan.recipe.batch_size)
+        if self.generated:
+            given = self.generated.epoch(order, epoch)
+        else:
+            given = backend.batched(order, self.targets[order], self.plan.recipe.batch_size)
         if validate:
             held_out = self.held_out()
             pairs = (held_out["x"], held_out["y"]) if "y" in held_out else held_out["x"]
             given.update(validation_data=pairs, validation_batch_size=held_out.get("batch_size"))
-        return model.fit(
-            **given,
-            shuffle=False,
-            verbose=0,
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            callbacks=callbacks,
-        )
+        with generated.numpys_state() if self.generated else contextlib.nullcontext():
+            return model.fit(
+                **given,
+                shuffle=False,
+                verbose=0,
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                callbacks=callbacks,
+            )
 
     def held_out(self) -> dict:
         """The validation part, as Keras' `fit` and `evaluate` take it."""
         indices = self.plan.val_indices
-        return backend.batched(indices, self.one_hot[indices], VALIDATION_BATCH)
+        given = self.generated.held_out() if self.generated else indices
+        return backend.batched(given, self.one_hot[indices], VALIDATION_BATCH)
+
+    def seen(self, indices: np.ndarray, epoch: int) -> np.ndarray:
+        """What the training model is given for train images, int32 (N,), in an epoch."""
+        return self.generated.drawn(indices, epoch) if self.generated else indices
 
     def validate(self, epoch: int) -> dict[str, float]:
         """{"loss", "accuracy"} on the validation part, at the size of an epoch's images."""
@@ -393,6 +420,8 @@ class Trainer:
         """
         with dtype_policy("float32"):
             network = self.plan.build()
+            if self.generated:
+                network = self.generated.prefixed(network)
         network.set_weights(self.network.get_weights() if self.kept is None else self.kept)
         # layer by layer in order: those without a name of their own are called otherwise here
         for layer, trained in zip(network.layers, self.network.layers, strict=True):

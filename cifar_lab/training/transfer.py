@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import backend, bundles, weights
+from .. import backend, bundles, image_data_generator, weights
 from ..errors import InputError, reason
 from ..recipe import Recipe, split_start, weights_file
 
@@ -78,6 +78,11 @@ def _with_weights(network: keras.Model) -> list:
 def _begin_from_bundle(network: keras.Model, recipe: Recipe, classes: Sequence[str]) -> None:
     folder = bundles.find(recipe.start)
     trained, card = bundles.load(folder)
+    if image_data_generator.stored_normalises(card["recipe"]):
+        raise InputError(
+            f"recipe field start: {recipe.start} was trained on images that ImageDataGenerator "
+            "standardised, which its weights need"
+        )
     ours, theirs = _with_weights(network), _with_weights(trained)
     if len(ours) != len(theirs):
         raise InputError(
