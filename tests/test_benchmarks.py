@@ -741,3 +741,28 @@ def test_tables_of_numpy():
         "| small: 2 pictures 5 x 6 x 3, 3 x 3 x 4 | forward | 2 | 2 | 0.01 | 0.0075 "
         "| 200 (100 to 300) | 1.5 (1.0 to 2.0) |"
     )
+
+
+# --- jpeg ----------------------------------------------------------------------------------------
+
+
+def test_networks_are_tested_on_jpeg_images(fashion_bundle, tmp_path):
+    """A line a network, once; worse at the lowest quality or not, each share is of 40 images."""
+    folder, data_dir = fashion_bundle
+    lines = tmp_path / "jpeg.jsonl"
+    args = ("--data-dir", data_dir, "--limit", 40, "--results", lines)
+    done = run("benchmarks/jpeg.py", folder, *args)
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert row["images"] == 40 and row["seed"] == 0 and row["jpeg_quality"] is None
+    assert list(row["accuracy"]) == ["pixels", "95", "75", "50", "30", "10"]
+    assert all((40 * share).is_integer() for share in row["accuracy"].values())
+    trained = {**row, "jpeg_quality": [30, 100], "sha256": "another"}
+    more = {**trained, "accuracy": dict.fromkeys(row["accuracy"], 0.5)}
+    with open(lines, "a") as file:
+        file.write(f"{json.dumps(trained)}\n{json.dumps(more)}\n")
+    again = run("benchmarks/jpeg.py", folder, *args)
+    assert again.returncode == 0 and not again.stdout and "tested already" in again.stderr
+    table = run("benchmarks/jpeg.py", "--table", "--results", lines).stdout.splitlines()
+    assert len(table) == 4 and "| keras | pixels | 1 |" in table[2]
+    assert "| JPEG 30 to 100 | 2 |" in table[3] and table[3].count(" +- ") == 6
