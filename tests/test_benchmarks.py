@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from support import ROOT, WITHOUT_TENSORFLOW, command_env, write_fashion
+from support import ROOT, WITHOUT_TENSORFLOW, command_env, run, write_fashion
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 JAX, TORCH = (importlib.util.find_spec(name) for name in ("jax", "torch"))
