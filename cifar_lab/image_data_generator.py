@@ -79,6 +79,8 @@ class GeneratorAugmentation:
     Raises InputError, which names the field.
     """
 
+    mixes: ClassVar[bool] = False  # images with one another, as `Augmentation` may
+
     featurewise_center: bool = False
     samplewise_center: bool = False
     featurewise_std_normalization: bool = False

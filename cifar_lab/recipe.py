@@ -30,6 +30,7 @@ LOSSES = (
     "multiclass_hinge",
     "categorical_hinge",
 )
+MIXED_LOSSES = LOSSES[:2]  # of mixed labels; a hinge loss is of one right class
 INITIALIZERS = (
     *("zeros", "random_normal", "random_uniform", "glorot_normal", "glorot_uniform"),
     *("he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "orthogonal"),
@@ -109,10 +110,40 @@ class Augmentation(_Part):
             in the second the other half, and so on (Jordan 2024); instead of horizontal_flip.
         crop_padding: pixels; padded by so many on each side and cropped to the old size anywhere.
         crop_fill_mode: what the padding holds, see augment.shifted_crop.
+        rand_augment_ops, rand_augment_factor: so many operations, drawn for each image out of 14,
+            one after the other, of this strength, 0 to 1 (RandAugment; Cubuk et al. 2020, whose
+            N, and M / 30; see rand_augment.apply). Geometry is filled by fill_mode.
+        brightness_factor: b from 0 to 1; up to 255 b is added or taken.
+        contrast_factor: c from 0 to 1; the distance from each channel's mean times 1 - c to 1 + c.
+        saturation_factor: s from 0 to 1; the distance from grey times 1 - s to 1 + s.
+        hue_factor: h from 0 to 1; colours are turned by up to h half turns, either way.
+        gaussian_blur_factor: the chance, 0 to 1, that an image is blurred, with a standard
+            deviation drawn from gaussian_blur_sigma, [low, high] in pixels, 0.01 to 10.
+        jpeg_quality: [low, high]; saved as JPEG and read again at a quality drawn from the whole
+            numbers of libjpeg's scale, 1 to 100, as Pillow does by default, see jpeg.compressed;
+            jpeg_share of the images, 0 to 1. () for none.
+        erasing_factor: the chance, 0 to 1, that a rectangle is erased (random erasing; Zhong et al.
+            2020): erasing_scale is its share of the image, [low, high] of 0 to 1, its sides are as
+            1 to 0.3 at most, and erasing_fill_value is what it holds (0-255), noise where None.
         cutout_size: pixels; a square of this side, anywhere, painted with cutout_value (0-255).
+        mixup_alpha: each image of a batch is mixed with another, and so are their labels; the share
+            is drawn from Beta(alpha, alpha) for each batch (Zhang et al. 2018); 0 for none.
+        cutmix_alpha: a rectangle of each image is replaced by another's, and its share of the
+            label is the other's; the share is drawn so for each batch (Yun et al. 2019); 0 for
+            none. Of both, one is drawn for each batch.
+        mixing_share: the chance, 0 to 1, that a batch is mixed. See mixing.drawn.
     """
 
     _where: ClassVar[str] = "recipe field augmentation:"
+    #: {field: fields of which one must be on}: without, it would do nothing
+    needs: ClassVar[dict[str, tuple[str, ...]]] = {
+        "rand_augment_factor": ("rand_augment_ops",),
+        "gaussian_blur_sigma": ("gaussian_blur_factor",),
+        "jpeg_share": ("jpeg_quality",),
+        "erasing_scale": ("erasing_factor",),
+        "erasing_fill_value": ("erasing_factor",),
+        "mixing_share": ("mixup_alpha", "cutmix_alpha"),
+    }
 
     rotation_range: float = 0.0
     width_shift_range: float = 0.0
@@ -128,6 +159,22 @@ class Augmentation(_Part):
     crop_fill_mode: str = "mirror"
     cutout_size: int = 0
     cutout_value: float = 127.5
+    rand_augment_ops: int = _later(0)
+    rand_augment_factor: float = _later(0.3)
+    brightness_factor: float = _later(0.0)
+    contrast_factor: float = _later(0.0)
+    saturation_factor: float = _later(0.0)
+    hue_factor: float = _later(0.0)
+    gaussian_blur_factor: float = _later(0.0)
+    gaussian_blur_sigma: tuple = _later((0.1, 2.0))
+    jpeg_quality: tuple = _later(())
+    jpeg_share: float = _later(1.0)
+    erasing_factor: float = _later(0.0)
+    erasing_scale: tuple = _later((0.02, 0.4))
+    erasing_fill_value: float | None = _later(None)
+    mixup_alpha: float = _later(0.0)
+    cutmix_alpha: float = _later(0.0)
+    mixing_share: float = _later(1.0)
 
     def __post_init__(self) -> None:
         def within(value: Any, low: float, high: float) -> bool:
@@ -161,6 +208,54 @@ class Augmentation(_Part):
         for name in ("crop_padding", "cutout_size"):
             value = getattr(self, name)
             require(name, _whole(value) and 0 <= value <= 10_000, "a whole number of pixels")
+        ok = _whole(self.rand_augment_ops) and 0 <= self.rand_augment_ops <= 10
+        require("rand_augment_ops", ok, "a whole number from 0 to 10")
+        for name in (
+            *("rand_augment_factor", "brightness_factor", "contrast_factor", "saturation_factor"),
+            *("hue_factor", "gaussian_blur_factor", "jpeg_share", "erasing_factor"),
+            "mixing_share",
+        ):
+            self._require_between(name, 0, 1)
+        for name in ("mixup_alpha", "cutmix_alpha"):
+            self._require_between(name, 0, 100)
+        self._require_range("gaussian_blur_sigma", 0.01, 10)
+        self._require_range("erasing_scale", 0, 1)
+        if self.jpeg_quality not in ((), []):
+            self._require_range("jpeg_quality", 1, 100, whole=True, none=", or [] for none")
+        self._set("jpeg_quality", tuple(self.jpeg_quality))
+        if self.erasing_fill_value is not None:
+            ok = within(self.erasing_fill_value, 0, 255)
+            require("erasing_fill_value", ok, "a number from 0 to 255, or null for noise")
+        for f in dataclasses.fields(self):
+            if "neutral" in f.metadata and f.type in ("float", "float | None"):
+                value = getattr(self, f.name)  # 1 and 1.0 are one recipe
+                self._set(f.name, None if value is None else float(value))
+            switches = self.needs.get(f.name, ())
+            idle = switches and not any(getattr(self, switch) for switch in switches)
+            if idle and getattr(self, f.name) != f.default:
+                told = json.dumps(f.default)
+                why = " and ".join(f"{s} is {json.dumps(getattr(self, s))}" for s in switches)
+                require(f.name, False, f"{told}, since {why}")
+
+    def _require_range(
+        self, name: str, low: float, high: float, whole: bool = False, none: str = ""
+    ) -> None:
+        """Of [low, high], which becomes a tuple. none: what is allowed beside it, in words."""
+        value = getattr(self, name)
+        ok = (
+            isinstance(value, (list, tuple))
+            and len(value) == 2
+            and all((_whole if whole else _number)(v) and low <= v <= high for v in value)
+            and value[0] <= value[1]
+        )
+        kind = " of whole numbers" if whole else ""
+        self._require(name, ok, f"[low, high]{kind} with {low} <= low <= high <= {high}{none}")
+        self._set(name, tuple(value if whole else map(float, value)))
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images, and their labels, are mixed with others."""
+        return bool((self.mixup_alpha or self.cutmix_alpha) and self.mixing_share)
 
     @property
     def zoom_bounds(self) -> tuple:
@@ -178,14 +273,16 @@ class Augmentation(_Part):
     def as_dict(self) -> dict:
         """All fields as JSON types, or {} where nothing is done to the images.
 
-        (A field that is added some day must be left out at its neutral value: recipes that
-        results were measured with keep their digests.)
+        Fields that came after the first results are left out at their neutral value: recipes that
+        those were measured with keep their digests.
         """
         if self == Augmentation():
             return {}
+        values = {f.name: (getattr(self, f.name), f.metadata) for f in dataclasses.fields(self)}
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
+            for name, (value, metadata) in values.items()
+            if not ("neutral" in metadata and value == metadata["neutral"])
         }
 
 
@@ -233,6 +330,13 @@ class _Images(_Part):
         ok = self.augmentation_engine in engines
         self._require("augmentation_engine", ok, f"one of {', '.join(engines)}")
         self._set("augmentation", self._augmentation())
+        for name in ("saturation_factor", "hue_factor"):
+            value = getattr(self.augmentation, name, 0)
+            if value and shape[2] == 1:
+                raise InputError(
+                    f"{Augmentation._where} {name}: must be 0, since input_shape has 1 channel, "
+                    f"received {value!r}"
+                )
         share = self.validation_fraction
         ok = _number(share) and 0 < share < 1
         self._require("validation_fraction", ok, "a number between 0 and 1")
@@ -604,6 +708,11 @@ class Recipe(
         for name, (other, values) in USED_BY.items():
             chosen = getattr(self, other)
             self._require_neutral(name, chosen in values, f"{other} is {chosen!r}")
+        if self.augmentation.mixes and self.loss not in MIXED_LOSSES:
+            raise InputError(
+                f"recipe field loss: must be one of {', '.join(MIXED_LOSSES)} with augmentation's "
+                f"mixup_alpha or cutmix_alpha, received {self.loss!r}"
+            )
         shares = sum(share for share, _ in self.small_images) + self.swa_share
         allowed = "of shares that are, they and swa_share, together below 1"
         self._require("small_images", shares < 1, allowed)
@@ -683,11 +792,14 @@ def resized(recipe: Recipe, side: int) -> Recipe:
         augmentation = augmentation.scaled(factor)
     else:
         whole = "crop_padding", "cutout_size"
-        scaled = {
+        scaled: dict[str, Any] = {
             name: round(value * factor) if name in whole else value * factor
             for name in (*whole, "width_shift_range", "height_shift_range")
             if (value := getattr(augmentation, name)) >= 1
         }
+        if augmentation.gaussian_blur_factor:
+            sigma = augmentation.gaussian_blur_sigma
+            scaled["gaussian_blur_sigma"] = tuple(min(max(s * factor, 0.01), 10) for s in sigma)
         augmentation = replace(augmentation, **scaled)
     phases = [(share, round(small * factor)) for share, small in recipe.small_images]
     return replace(

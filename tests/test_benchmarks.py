@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from support import ROOT, WITHOUT_TENSORFLOW, command_env, write_fashion
+from support import ROOT, WITHOUT_TENSORFLOW, command_env, run, write_fashion
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 OURS, THEIRS = "compiled", "ImageDataGenerator"
@@ -775,3 +775,28 @@ def test_the_table_of_both_augmentation_engines(tmp_path):
     with pytest.raises(InputError, match="line 2: is not a row"):
         benchmark.read(tmp_path / "rows.jsonl")
     assert benchmark.missing({"kind": "speed", "round": 7}, tmp_path / "none.jsonl")
+
+
+# --- jpeg ----------------------------------------------------------------------------------------
+
+
+def test_networks_are_tested_on_jpeg_images(fashion_bundle, tmp_path):
+    """A line a network, once; worse at the lowest quality or not, each share is of 40 images."""
+    folder, data_dir = fashion_bundle
+    lines = tmp_path / "jpeg.jsonl"
+    args = ("--data-dir", data_dir, "--limit", 40, "--results", lines)
+    done = run("benchmarks/jpeg.py", folder, *args)
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert row["images"] == 40 and row["seed"] == 0 and row["jpeg_quality"] is None
+    assert list(row["accuracy"]) == ["pixels", "95", "75", "50", "30", "10"]
+    assert all((40 * share).is_integer() for share in row["accuracy"].values())
+    trained = {**row, "jpeg_quality": [30, 100], "sha256": "another"}
+    more = {**trained, "accuracy": dict.fromkeys(row["accuracy"], 0.5)}
+    with open(lines, "a") as file:
+        file.write(f"{json.dumps(trained)}\n{json.dumps(more)}\n")
+    again = run("benchmarks/jpeg.py", folder, *args)
+    assert again.returncode == 0 and not again.stdout and "tested already" in again.stderr
+    table = run("benchmarks/jpeg.py", "--table", "--results", lines).stdout.splitlines()
+    assert len(table) == 4 and "| keras | pixels | 1 |" in table[2]
+    assert "| JPEG 30 to 100 | 2 |" in table[3] and table[3].count(" +- ") == 6

@@ -52,7 +52,8 @@ def assert_same_epochs(recipe, settles=False):
 PLAIN = """
 recipe = recipe_of("cifar10-88", epochs=2, batch_size=32, class_weight="balanced",
     builder_options={"filters": [4], "dropout": [0.3], "convolutions": 1},
-    augmentation={"alternating_flip": True, "crop_padding": 2})
+    augmentation={"alternating_flip": True, "crop_padding": 2, "mixup_alpha": 0.4,
+                  "cutmix_alpha": 1.0})
 """
 
 
@@ -81,7 +82,8 @@ def test_the_default_follows_the_device():
 
 
 def test_an_epoch_is_that_of_keras_fit(tmp_path):
-    """Adam, dropout, batch normalisation, augmentation, class weights, a last batch of 2. Then:
+    """Adam, dropout, batch normalisation, augmentation, class weights, mixed images, a last batch
+    of 2. Then:
     what callbacks see, the end that one asks for, resumption, and the memory of a call."""
     pytest.importorskip("jax")
     code = f"""{BEGINNING}{PLAIN}

@@ -866,7 +866,8 @@ def test_resume_is_exact_on_jax(tmp_path):
         from cifar_lab import data, ladder
         from cifar_lab import recipe as recipes
         from cifar_lab.data import synthetic
-                ds = data.Dataset("synthetic", synthetic.CLASSES, *synthetic.load(100, 10))
+        from cifar_lab.training import Plan, Trainer
+        ds = data.Dataset("synthetic", synthetic.CLASSES, *synthetic.load(100, 10))
         cases = {
             "cifar10-88": {
                 "builder_options": {"filters": [4], "dropout": [0.3], "convolutions": 1},

@@ -32,8 +32,19 @@ AUGMENTATIONS = (
     "height_shift_range",
     "shear_range",
     "zoom_range",
+    "rand_augment_factor",
+    "brightness_factor",
+    "contrast_factor",
+    "saturation_factor",
+    "hue_factor",
+    "gaussian_blur_factor",
+    "jpeg_share",
+    "erasing_factor",
+    "mixup_alpha",
+    "cutmix_alpha",
+    "mixing_share",
 )
-WHOLE_AUGMENTATIONS = ("crop_padding", "cutout_size")  # pixels
+WHOLE_AUGMENTATIONS = ("crop_padding", "cutout_size", "rand_augment_ops")
 _ANY, _ANY_WHOLE = Number(-math.inf, math.inf), Number(-math.inf, math.inf, whole=True)
 _FACTOR = Number(0.01, 100)  # of all widths
 
@@ -77,13 +88,17 @@ def kinds_of(recipe, chosen=None):
             v in values for v in chosen.get(other, [getattr(recipe, other)])
         )
 
+    def needed(name):
+        switches = recipes.Augmentation.needs.get(name, ())
+        return not switches or any(getattr(recipe.augmentation, switch) for switch in switches)
+
     declared = _declared(recipe)
     return {
         **dict.fromkeys(filter(used, NUMBERS), _ANY),
         **dict.fromkeys(WHOLE, _ANY_WHOLE),
         **CHOICES,
         **({"width": _FACTOR} if _widths(recipe) else {}),
-        **dict.fromkeys(AUGMENTATIONS, _ANY),
+        **dict.fromkeys(filter(needed, AUGMENTATIONS), _ANY),
         **dict.fromkeys(WHOLE_AUGMENTATIONS, _ANY_WHOLE),
         **declared,
     }
@@ -251,6 +266,9 @@ def recipe_fields(recipe, values):
             fields["augmentation"] = augmentation
         else:
             fields[name] = value
+    for name, switches in recipes.Augmentation.needs.items():
+        if name in augmentation and not any(augmentation.get(switch) for switch in switches):
+            del augmentation[name]  # any combination is a recipe
     return {**fields, **_neutral(recipe, fields)}
 
 

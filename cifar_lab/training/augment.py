@@ -10,6 +10,14 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from . import colours, jpeg, rand_augment
+
+#: Fields that came after the first results, each of which turns something on in `Augment`.
+_LATER = (
+    *("rand_augment_ops", "brightness_factor", "contrast_factor", "saturation_factor"),
+    *("hue_factor", "gaussian_blur_factor", "jpeg_quality", "erasing_factor"),
+)
+
 
 def affine_matrices(
     theta=0.0, tx=0.0, ty=0.0, shear=0.0, zx=1.0, zy=1.0, *, height, width, true_center=False
@@ -200,6 +208,27 @@ def cutout(images, row, column, size, value=127.5):
     return ops.where(covered[..., None], ops.cast(value, "float32"), images)
 
 
+def erased(images, top, left, height, width, values):
+    """A rectangle of each image replaced: random erasing (Zhong et al. 2020).
+
+    Args:
+        images: float32 (N, image height, image width, channels).
+        top, left, height, width: of the rectangle, whole pixels, float32 (N,); of height 0 there is
+            none.
+        values: what it holds: a number, or float32 of the images' shape.
+
+    Returns:
+        float32 of the images' shape.
+    """
+    row, column = (
+        ops.reshape(ops.arange(size, dtype="float32"), shape)
+        for size, shape in zip(images.shape[1:3], ((1, -1, 1, 1), (1, 1, -1, 1)), strict=True)
+    )
+    top, left, height, width = map(colours.per_image, (top, left, height, width))
+    inside = (row >= top) & (row < top + height) & (column >= left) & (column < left + width)
+    return ops.where(inside, ops.cast(values, "float32"), images)
+
+
 class Augment(layers.Layer):
     """Draws for each image of a batch what Augmentation says, and applies it; the identity outside
     training.
@@ -283,6 +312,8 @@ class Augment(layers.Layer):
             images = shifted_crop(
                 images, whole(8, -p, p), whole(9, -p, p), s.crop_fill_mode, s.cval
             )
+        if any(getattr(s, switch) for switch in _LATER):
+            images = self._later(images)
         if s.cutout_size:
             images = cutout(
                 images,
@@ -292,6 +323,67 @@ class Augment(layers.Layer):
                 s.cutout_value,
             )
         return images
+
+    def _later(self, images):
+        """Colours, blur, JPEG and erasing."""
+        s, count = self.settings, ops.shape(images)[0]
+        height, width = images.shape[1:3]
+        # a draw of its own: those before are the ones that results were measured with
+        drawn = keras.random.uniform((13 + 2 * s.rand_augment_ops, count), seed=self.seed_generator)
+
+        def between(i, low, high):
+            return low + (high - low) * drawn[i]
+
+        def whole(i, low, high):  # high is included
+            return ops.minimum(ops.floor(between(i, low, high + 1)), high)
+
+        def resampled(images, matrices):
+            return transform(images, matrices, s.fill_mode, s.cval)
+
+        for i in range(13, 13 + 2 * s.rand_augment_ops, 2):
+            chosen = ops.cast(whole(i, 0, len(rand_augment.OPERATIONS) - 1), "int32")
+            sign = ops.where(drawn[i + 1] < 0.5, -1.0, 1.0)
+            images = rand_augment.apply(images, chosen, sign, s.rand_augment_factor, resampled)
+        if s.brightness_factor:
+            b = s.brightness_factor
+            images = colours.brightness(images, between(0, -b, b))
+        if s.contrast_factor:
+            c = s.contrast_factor
+            images = colours.contrast(images, between(1, 1 - c, 1 + c))
+        if s.saturation_factor:
+            c = s.saturation_factor
+            images = colours.saturation(images, between(2, 1 - c, 1 + c))
+        if s.hue_factor:
+            images = colours.hue(images, between(3, -s.hue_factor / 2, s.hue_factor / 2))
+        if s.gaussian_blur_factor:
+            sigma = s.gaussian_blur_sigma
+            images = self._some(
+                drawn[4] < s.gaussian_blur_factor,
+                colours.blurred(images, between(5, *sigma), sigma[1]),
+                images,
+            )
+        if s.jpeg_quality:
+            made = jpeg.compressed(images, whole(6, *s.jpeg_quality))
+            images = (
+                made if s.jpeg_share == 1 else self._some(drawn[7] < s.jpeg_share, made, images)
+            )
+        if s.erasing_factor:
+            area = between(8, *s.erasing_scale) * (height * width)
+            ratio = ops.exp(between(9, math.log(0.3), -math.log(0.3)))  # of the sides
+            high = ops.clip(ops.round(ops.sqrt(area * ratio)), 1, height)
+            wide = ops.clip(ops.round(ops.sqrt(area / ratio)), 1, width)
+            top = ops.floor(drawn[10] * (height - high + 1))
+            left = ops.floor(drawn[11] * (width - wide + 1))
+            high = ops.where(drawn[12] < s.erasing_factor, high, 0.0)
+            values = s.erasing_fill_value
+            if values is None:
+                values = 255.0 * keras.random.uniform(ops.shape(images), seed=self.seed_generator)
+            images = erased(images, top, left, high, wide, values)
+        return images
+
+    @staticmethod
+    def _some(chosen, changed, images):
+        return ops.where(ops.reshape(chosen, (-1, 1, 1, 1)), changed, images)
 
     def compute_output_shape(self, images_shape, indices_shape=None):
         return images_shape

@@ -28,7 +28,8 @@ class Scanned:
         model: compiled keras.Model, int32 indices (batch,) -> probabilities.
         images: keras.Variable, the one of the model that holds the data set. It is an argument of
             every program and a constant of its loop: no step and no epoch copies it.
-        targets, one_hot: float32 (N, classes) on the device, for training and for validation.
+        targets, one_hot: float32 (N, classes) on the device, for training and for validation;
+            `targets` may be exchanged between epochs.
         batch_size, validation_batch: images of a step; the last of a pass takes what is left.
         images_per_call: that a program takes at most.
     """

@@ -25,6 +25,7 @@ from . import (
     generated,
     initialisation,
     losses,
+    mixing,
     optimizers,
     sharpness,
     state,
@@ -134,11 +135,14 @@ class Trainer:
                 self.generated = generated.Generated(plan)
                 self.network = self.generated.prefixed(self.core)
             self.initial_seconds = time.perf_counter() - start  # part of the first epoch's
+            self.mix: mixing.Mix | None = None
             if not self.generated:
+                size = len(dataset.train_labels)
                 self.lookup = DatasetLookup(dataset.train_images, name="lookup", dtype="float32")
                 if recipe.augmentation.as_dict():
-                    size = len(dataset.train_labels)
                     self.augment = Augment(recipe.augmentation, size, plan.seed, name="augment")
+                if recipe.augmentation.mixes:
+                    self.mix = mixing.Mix(size, name="mix")
         self.settles = plan.steps_per_epoch >= averaging.settling_steps(self.network)
         self._fine = transfer.layers_of_fine_tuning(self.core)
         steps = plan.steps_per_epoch * recipe.epochs
@@ -176,6 +180,8 @@ class Trainer:
                 images = self.lookup(given)
                 if self.augment:
                     images = self.augment(images, given)
+                if self.mix:
+                    images = self.mix(images, given)
             if phase.side:
                 side = phase.side
                 images = layers.Resizing(side, side, antialias=True, dtype="float32")(images)
@@ -252,8 +258,9 @@ class Trainer:
 
     def _variables(self) -> list:
         """All that a later epoch depends on: weights, seed generators, and the optimizer's own."""
-        data = self.lookup and self.lookup.images
-        mine = [v for v in self.model.variables if v is not data]
+        given = [self.lookup.images] if self.lookup else []
+        given += [self.mix.table] if self.mix else []
+        mine = [v for v in self.model.variables if all(v is not other for other in given)]
         seen = {id(v) for v in mine}
         theirs = list(self.model.optimizer.variables)
         theirs += self.head_optimizer.variables if self.head_optimizer else []
@@ -298,13 +305,16 @@ class Trainer:
         model = self.models[phase]
         if callbacks is not None and callbacks.model is not model:
             callbacks.set_model(model)
+        targets = self._mixed(order, epoch) if self.mix else self.targets
         if self.scanned:
             held_out = self.plan.val_indices if validate else None
+            if self.mix:
+                self.scanned[phase].targets = ops.convert_to_tensor(targets)
             return self.scanned[phase].fit(order, epoch, callbacks, held_out)
         if self.generated:
             given = self.generated.epoch(order, epoch)
         else:
-            given = backend.batched(order, self.targets[order], self.plan.recipe.batch_size)
+            given = backend.batched(order, targets[order], self.plan.recipe.batch_size)
         if validate:
             held_out = self.held_out()
             pairs = (held_out["x"], held_out["y"]) if "y" in held_out else held_out["x"]
@@ -318,6 +328,22 @@ class Trainer:
                 epochs=epoch + 1,
                 callbacks=callbacks,
             )
+
+    def _mixed(self, order, epoch: int) -> np.ndarray:
+        """Let the images be mixed as an epoch's are, and give their targets, float32 (N,
+        classes)."""
+        recipe = self.plan.recipe
+        seed = self.plan.seed, epoch, 1  # `Plan.order` has the first two
+        table, targets = mixing.drawn(
+            recipe.augmentation,
+            order,
+            recipe.batch_size,
+            self.targets,
+            recipe.input_shape[:2],
+            seed,
+        )
+        self.mix.table.assign(table)
+        return targets
 
     def held_out(self) -> dict:
         """The validation part, as Keras' `fit` and `evaluate` take it."""
