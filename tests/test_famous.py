@@ -44,12 +44,11 @@ def row_of(rung, accuracy, seconds, **fields):
 
 @pytest.fixture
 def measured(tmp_path):
-    """A folder of results of two runs of NiN, and a history of it and of a plain network."""
-    rows = [row_of("cifar10-nin", 0.9, 600.0, alone=True)]
+    """A folder of results of two runs of AlexNet, and a history of it and of a plain network."""
+    rows = [row_of("cifar10-alexnet", 0.9, 600.0, alone=True)]
     rows.append({**rows[0], "seed": 1, "test_accuracy": 0.91})
-    (tmp_path / "cifar10-nin.json").write_text(json.dumps(rows))
-    for depth, accuracy in (("20", 0.9), ("56", 0.8)):
-        rung = f"cifar10-plain{depth}"
+    (tmp_path / "cifar10-alexnet.json").write_text(json.dumps(rows))
+    for rung, accuracy in (("cifar10-plain20", 0.9), ("cifar10-resnet20", 0.8)):
         (tmp_path / f"{rung}.json").write_text(json.dumps([row_of(rung, accuracy, 60.0)]))
         lines = [f"{i},{2 / i},{accuracy * i / 2},{accuracy * i / 2.1}" for i in (1, 2)]
         header = "epoch,loss,accuracy,val_accuracy"
@@ -61,10 +60,10 @@ def test_the_table(measured, tmp_path):
     from famous import table
 
     cost = {
-        "rung": "cifar10-nin",
+        "rung": "cifar10-alexnet",
         "runtime": "LiteRT int8",
         "threads": 1,
-        "multiply_adds": 222_486_528,
+        "multiply_adds": 71_126_784,
         "bytes": 1_000_000,
         "accuracy": 0.9012,
         "latency_ms": 3.456,
@@ -73,10 +72,10 @@ def test_the_table(measured, tmp_path):
     lines = table(measured, tmp_path / "latency.jsonl").splitlines()
     assert len(lines) == 2 + len(famous.RUNGS)
     assert (
-        "| `cifar10-nin` | 90.50 +- 0.71 (2) | 91.19 (Lin et al. 2014) | 966,986 | 222 M | 10.0 | "
-        "1,000,000 | 90.12 | 3.46 |" in lines
+        "| `cifar10-alexnet` | 90.50 +- 0.71 (2) | 81.22 (Zhang et al. 2017: a small AlexNet, "
+        "1,387,786 parameters) | 1,788,810 | 71 M | 10.0 | 1,000,000 | 90.12 | 3.46 |" in lines
     )
-    assert any(line.startswith("| `cifar10-alexnet` | not measured | 81.22 (") for line in lines)
+    assert any(line.startswith("| `cifar10-vgg16` | not measured | 91.55 (") for line in lines)
 
 
 def test_what_depth_does(measured, tmp_path):
@@ -85,21 +84,21 @@ def test_what_depth_does(measured, tmp_path):
     lines = depth_table(tmp_path / "none", measured).splitlines()
     assert lines[2:] == [
         "| `cifar10-plain20` | 1.000 | 90.00 | 85.71 | 90.00 (1) |",
-        "| `cifar10-plain56` | 1.000 | 80.00 | 76.19 | 80.00 (1) |",
+        "| `cifar10-resnet20` | 1.000 | 80.00 | 76.19 | 80.00 (1) |",
     ]
     drawn = figures.draw_depth(tmp_path / "depth.png", tmp_path / "none", measured)
-    assert drawn == ["cifar10-plain20", "cifar10-plain56"]
+    assert drawn == ["cifar10-plain20", "cifar10-resnet20"]
     from PIL import Image
 
     with Image.open(tmp_path / "depth.png") as picture:
         assert picture.size == (900, 380)
         blue = np.all(np.asarray(picture.convert("RGB")) == (31, 119, 180), -1)
-    assert blue[:, :450].any() and not blue[:, 470:].any()  # the plain ones are on the left
+    assert blue[:, :450].any() and blue[:, 470:].any()  # the plain one is on the left
 
 
 def test_the_readme_leaves_them_to_their_page(measured):
-    assert "cifar10-nin" not in tables.readme_markdown(measured)
-    assert "cifar10-nin" in tables.ladder_markdown(measured)
+    assert "cifar10-alexnet" not in tables.readme_markdown(measured)
+    assert "cifar10-alexnet" in tables.ladder_markdown(measured)
 
 
 @pytest.mark.slow

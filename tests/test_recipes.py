@@ -224,7 +224,7 @@ def test_a_later_field_at_its_neutral_value_leaves_the_hash_as_it_was():
         ("validation_fraction", 1),
         ("schedule", "steps"),
         ("keep", "worst"),
-        ("builder", "alexnet"),
+        ("builder", "lenet6"),
         ("builder_options", []),
         ("input_shape", [32, 32]),
         ("input_shape", [32, 32, 4]),
