@@ -44,7 +44,8 @@ def table(folder=None, latency=LATENCY):
         "int8 file, bytes | its accuracy, % | its latency, ms |",
         "| --- " * 9 + "|",
     ]
-    rows = map(json.loads, Path(latency).read_text().splitlines())
+    lines_of = Path(latency).read_text().splitlines() if Path(latency).is_file() else []
+    rows = map(json.loads, lines_of)
     costs = {row["rung"]: row for row in rows if (row["runtime"], row["threads"]) == INT8}
     for rung, entry in famous.RUNGS.items():
         summary, cost = results.summary(rung, folder), costs.get(rung)

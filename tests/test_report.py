@@ -6,7 +6,7 @@ import pytest
 
 from cifar_lab import bundles, paths
 from cifar_lab.errors import InputError
-from cifar_lab.ladder import LADDER, first_networks, get
+from cifar_lab.ladder import LADDER, famous, first_networks, get
 from cifar_lab.recipe import Recipe
 from cifar_lab.report import figures, results, tables
 from support import ROOT
@@ -187,10 +187,10 @@ def test_a_picture_that_fails_is_one_line(tmp_path, monkeypatch):
     assert not figures.attempt(lines.append, broken, tmp_path / "a.png")
     assert not figures.attempt(lines.append, lacking, tmp_path / "b.png")
     assert lines == ["no a.png: No space left on device", "matplotlib is not installed: no b.png"]
-    others = ("draw_dials", "draw_augmentations", "draw_ladder", "draw_progression")
+    others = ("draw_dials", "draw_augmentations", "draw_ladder", "draw_progression", "draw_depth")
     for name in others:
         monkeypatch.setattr(figures, name, broken)
-    assert figures.draw_all(tmp_path, lines.append) == ["minutes.png"] and len(lines) == 6
+    assert figures.draw_all(tmp_path, lines.append) == ["minutes.png"] and len(lines) == 7
     assert [p.name for p in tmp_path.iterdir()] == ["minutes.png"]
 
 
@@ -344,7 +344,8 @@ def test_the_progression_shows_the_rungs_that_were_measured(tmp_path):
 
 
 def test_the_picture_of_minutes(tmp_path):
-    shown = [rung for rung in LADDER if rung not in first_networks.RUNGS]
+    apart = {**first_networks.RUNGS, **famous.RUNGS}
+    shown = [rung for rung in LADDER if rung not in apart]
     assert figures.draw_minutes(tmp_path / "m.png") == shown
     assert figures.draw_minutes(tmp_path / "none.png", tmp_path, tmp_path) == []
     from PIL import Image
