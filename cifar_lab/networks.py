@@ -20,7 +20,7 @@ from .errors import InputError, reason
 from .recipe import Recipe, split_own, split_start, weights_file
 
 # Builders whose dense layers take every pixel: their weights fit no other size of images
-OF_ONE_SIZE = ("cifar10_cnn", "fashion_mnist_cnn", "lenet5", "linear", "mlp", "vgg")
+OF_ONE_SIZE = ("alexnet", "cifar10_cnn", "fashion_mnist_cnn", "lenet5", "linear", "mlp", "vgg")
 
 
 def is_own(name: str) -> bool:

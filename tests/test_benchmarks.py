@@ -780,6 +780,7 @@ def test_the_table_of_both_augmentation_engines(tmp_path):
 # --- jpeg ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_networks_are_tested_on_jpeg_images(fashion_bundle, tmp_path):
     """A line a network, once; worse at the lowest quality or not, each share is of 40 images."""
     folder, data_dir = fashion_bundle

@@ -211,6 +211,17 @@ def test_every_builder_folds_without_another_layer():
         assert found is not None and len(found.layers) == len(model.layers), name
 
 
+def test_means_of_a_convolutions_maps_are_folded_into_the_convolution():
+    """Network in Network ends with a mean and a softmax, and no dense layer."""
+    from cifar_lab.models import nin
+
+    keras.utils.set_random_seed(0)
+    model = nin((16, 16, 3), 4, widths=((8, 6), (8, 6)))
+    x = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3)).astype("float32")
+    expected = calibration.scaled(model.predict(x, verbose=0), 0.5)
+    np.testing.assert_allclose(folded(model, 0.5).predict(x, verbose=0), expected, atol=1e-5)
+
+
 # --- bundles ---
 
 

@@ -425,7 +425,7 @@ SHAPES = {
         "concat5_2": (7, 7, 1024),
     },
 }
-TAKES_SECONDS = ("VGG-19", "WRN-28-10")  # of drawing weights
+TAKES_SECONDS = ("VGG-16", "VGG-19", "WRN-28-10")  # of drawing weights
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import sys
 import time
 import types
 
+import keras
 import numpy as np
 import pytest
 
@@ -135,7 +136,7 @@ def test_what_a_builder_declares_is_its_own_and_holds_its_defaults(builder):
     parameters = inspect.signature(builder).parameters
     for name, kind in builder.searchable.items():
         default = parameters[name].default
-        values = default if isinstance(default, (list, tuple)) else [default]
+        values = keras.tree.flatten(default)
         if isinstance(kind, Choice):
             assert set(values) | set(kind.usual or ()) <= set(kind.options), name
         else:

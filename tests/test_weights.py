@@ -90,6 +90,7 @@ def test_a_compiled_and_trained_models_file_is_read_too(tmp_path):
     assert same(weights.network(TINY, 10, tmp_path / "m.weights.h5"), model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_a_file_of_another_backend(backend, tmp_path):
     pytest.importorskip(backend)

@@ -12,8 +12,9 @@ from typing import Any
 def folded(model, temperature: float) -> Any:
     """A copy of a network that gives softmax(logits / temperature).
 
-    The last Dense layer's kernel and bias, or a Rescaling before the softmax, are divided; before a
-    softmax that follows anything else, a Rescaling is put. So it is where one sigmoid tells two
+    The last Dense layer's kernel and bias, those of a convolution whose means are the logits, or a
+    Rescaling before the softmax are divided; before a softmax that follows anything else, a
+    Rescaling is put. So it is where one sigmoid tells two
     classes apart: 1 - p and p are the softmax of 0 and its logit.
 
     Args:
@@ -114,6 +115,13 @@ def _divided(layer, temperature: float) -> bool:
     ):
         _divide(layer, temperature)
         return True
+    if type(layer) is keras.layers.Conv2D and layer.activation is keras.activations.linear:
+        _divide(layer, temperature)
+        return True
+    if type(layer) is keras.layers.GlobalAveragePooling2D:  # a mean of what can be divided
+        before = layer.input._keras_history.operation
+        alone = len(getattr(before, "_outbound_nodes", [0, 0])) == 1
+        return alone and _is_used_once(before) and _divided(before, temperature)
     if type(layer) is keras.layers.Rescaling and isinstance(layer.scale, (int, float)):
         if isinstance(layer.offset, (int, float)):
             layer.scale, layer.offset = layer.scale / temperature, layer.offset / temperature
