@@ -49,11 +49,13 @@ def run(script, *args, cwd=ROOT, timeout=400, **env):
     )
 
 
-def run_here(script, *args):
+def run_here(script, *args, cwd=None):
     """As run, in this process, which has imported Keras already: seconds less. For what does not
     hang on a process of its own."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
+        if cwd is not None:
+            patch.chdir(cwd)
         patch.delenv("CIFAR_LAB_DATA", raising=False)
         patch.setattr(sys, "argv", [str(ROOT / script), *map(str, args)])
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

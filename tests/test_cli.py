@@ -188,7 +188,7 @@ def test_train_and_evaluate_json(fashion, tmp_path):
     assert card["test_accuracy"] == result["test_accuracy"] and card["data"]["limit"] == 150
     assert card["data"]["train_images"] == 130 and card["data"]["validation_images"] == 20
 
-    tested = run_json("evaluate.py", out, "--data-dir", fashion)
+    tested = run_json("evaluate.py", out, "--data-dir", fashion, here=True)
     assert tested["rung"] == "fashion-mnist-92" and tested["images"] == 70
     assert tested["accuracy"] == card["test_accuracy"]
     assert tested["loss"] == pytest.approx(card["test_loss"], rel=1e-6)
@@ -302,7 +302,7 @@ def test_the_main_job_on_the_embedded_data(tmp_path):
         "--output",
         out,
     )
-    tested = run_json("evaluate.py", out)
+    tested = run_json("evaluate.py", out, here=True)
     assert tested["accuracy"] == result["test_accuracy"] > 0.2
     assert tested["images"] == 2000
 
@@ -493,7 +493,7 @@ def test_wrong_request(kind, tmp_path, fashion):
     }
     args = [a.format(**places) for a in args]
     before = sorted(p.name for p in tmp_path.iterdir())
-    assert_refused(run(*args, **(env[0] if env else {})), *words)
+    assert_refused(run(*args, **env[0]) if env else run_here(*args), *words)
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
@@ -517,7 +517,7 @@ def test_damaged_cifar10(kind, cifar10, cifar10_batch, tmp_path):
         "one class only": "1 of 10 classes",
     }[kind]
     # also under --limit files are checked whole
-    done = run(
+    done = run_here(
         "train.py",
         "cifar10-74",
         "--data-dir",
@@ -533,7 +533,9 @@ def test_damaged_cifar10(kind, cifar10, cifar10_batch, tmp_path):
 def test_damaged_idx_through_the_command(tmp_path):
     folder = write_fashion(tmp_path / "fashion-mnist", ending="")
     (folder / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x01" + bytes(1000))
-    done = run("train.py", "fashion-mnist-92", "--data-dir", tmp_path, "--output", tmp_path / "out")
+    done = run_here(
+        "train.py", "fashion-mnist-92", "--data-dir", tmp_path, "--output", tmp_path / "out"
+    )
     assert_refused(
         done, "wrong magic number 2049", "train-images-idx3-ubyte", output=tmp_path / "out"
     )
@@ -577,7 +579,7 @@ def test_bad_folder(kind, photos, tmp_path):
         shutil.rmtree(photos)
         photos.mkdir()
         words = ["at least two classes, has 0"]
-    done = run(
+    done = run_here(
         "train.py", "cifar10-74", "--data", photos, "--epochs", 1, "--output", tmp_path / "out"
     )
     assert_refused(done, *words, output=tmp_path / "out")
@@ -620,7 +622,7 @@ def test_bad_bundle(kind, fashion_bundle, photos, tmp_path):
         more, words = ["--data", photos], ["is not a class of the model"]
     else:
         data_dir, words = tmp_path, ["holds no fashion-mnist"]
-    assert_refused(run("evaluate.py", bundle, "--data-dir", data_dir, *more), *words)
+    assert_refused(run_here("evaluate.py", bundle, "--data-dir", data_dir, *more), *words)
 
 
 def test_no_space_left_is_said_before_training(tmp_path, fashion, monkeypatch):

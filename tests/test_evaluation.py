@@ -14,7 +14,7 @@ from PIL import Image
 import cifar_lab
 from cifar_lab import bundles, data, evaluation, judging
 from cifar_lab.errors import InputError
-from support import ROOT, assert_refused, run, run_here, run_json
+from support import ROOT, assert_refused, run_here, run_json
 
 CLASSES = ("a", "b", "c")
 
@@ -228,7 +228,7 @@ def test_outputs_that_are_no_probabilities_are_refused(name, tmp_path):
     with pytest.raises(InputError, match=words):
         cifar_lab.load(tmp_path / "bad.keras").probabilities(images)
     Image.fromarray(images[0]).save(tmp_path / "a.png")
-    assert_refused(run("predict.py", "bad.keras", "a.png", cwd=tmp_path), "bad.keras: ", words)
+    assert_refused(run_here("predict.py", "bad.keras", "a.png", cwd=tmp_path), "bad.keras: ", words)
 
 
 # --- files without a card, several networks ---

@@ -445,7 +445,7 @@ def test_wrong_request(kind, fashion_bundle, tmp_path):
     if "--output" not in flags:
         flags = [*flags, "--output", "out.tflite"]
     before = sorted(p.name for p in tmp_path.iterdir())
-    done = run("export.py", folder, *flags, cwd=tmp_path)
+    done = run_here("export.py", folder, *flags, cwd=tmp_path)
     assert (
         done.returncode == 2
         and words in done.stderr
@@ -501,10 +501,10 @@ def test_a_file_without_a_card_has_numbers_for_classes(exports, tmp_path):
     shutil.copy(exports["litert"], tmp_path / "model.tflite")
     classifier = inference.Classifier(tmp_path / "model.tflite")
     assert classifier.classes == tuple("0123456789") and classifier.card == {}
-    done = run("evaluate.py", tmp_path / "model.tflite")
+    done = run_here("evaluate.py", tmp_path / "model.tflite")
     assert done.returncode == 2 and "has no export card (model.tflite.card.json)" in done.stderr
     Image.new("L", (28, 28)).save(tmp_path / "grey.png")
-    done = run("predict.py", "model.tflite", "grey.png", cwd=tmp_path)
+    done = run_here("predict.py", "model.tflite", "grey.png", cwd=tmp_path)
     assert (
         done.returncode == 0
         and done.stderr == "note: model.tflite has no card beside it, so its classes are numbers\n"
