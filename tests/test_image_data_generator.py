@@ -136,8 +136,10 @@ def test_the_defaults_and_the_digests():
     [
         ("rotation_range", -1, "degrees from 0 to 360"),
         ("rotation_range", float("nan"), "degrees"),
-        ("width_shift_range", [], "a list of them"),
-        ("width_shift_range", True, "a fraction below 1"),
+        ("width_shift_range", [], "a list of such"),
+        ("width_shift_range", -0.1, "a fraction from 0 to below 1"),
+        ("height_shift_range", [0, "2"], "a list of such"),
+        ("width_shift_range", True, "a fraction from 0"),
         ("height_shift_range", 1, "the whole number 1 shifts by none"),
         ("brightness_range", [1.5, 0.5], "low <= high"),
         ("brightness_range", 0.5, "or null"),
@@ -152,6 +154,7 @@ def test_the_defaults_and_the_digests():
         ("crop_padding", 2, "width_shift_range and height_shift_range"),
         ("alternating_flip", True, "it has horizontal_flip"),
         ("cutout_size", 8, "no such argument"),
+        ("jpeg_quality", [30, 90], "must be [] with"),
     ],
 )
 def test_values_that_are_refused(field, value, words):
@@ -181,6 +184,17 @@ def test_combinations_that_are_refused(fields, words):
     with pytest.raises(InputError) as caught:
         recipe_of(**{"augmentation": {}, **fields})
     assert words in str(caught.value)
+
+
+def test_lists_as_keras_documents_them():
+    """`width_shift_range=[-1, 0, 1]` is its own example; JSON has lists, not tuples."""
+    settings = recipe_of({"width_shift_range": [-1, 0, 1], "height_shift_range": [-0.1, 0.1]})
+    assert settings.augmentation.as_dict() == {
+        "width_shift_range": [-1, 0, 1],
+        "height_shift_range": [-0.1, 0.1],
+    }
+    idle = {"jpeg_quality": [], "gaussian_blur_sigma": [0.1, 2.0], "erasing_scale": [0.02, 0.4]}
+    assert recipe_of(idle).augmentation.as_dict() == {}
 
 
 def test_a_rungs_own_augmentation_has_the_same_names():
@@ -409,7 +423,7 @@ def test_train_py_makes_a_bundle_that_only_the_same_engine_resumes(fashion, tmp_
 @pytest.mark.parametrize(
     "rung, sets, words",
     [
-        ("cifar10-90", [], ["alternating_flip", "it has horizontal_flip"]),
+        ("cifar10-90", [], ["--augmentation: recipe field", "it has horizontal_flip"]),
         ("cifar10-88", ["augmentation.brightness_range=[2]"], ["brightness_range", "low <= high"]),
         ("cifar10-88", ["augmentation.dtype=float16"], ["dtype", "images are float32"]),
         ("cifar10-88", ["augmentation_engine=compiled"], ["is set twice"]),
