@@ -383,6 +383,7 @@ def search(
             "recipe_or_rung: must be a rung's name or FILE.py:NAME, for trials' processes"
         )
     label, recipe = networks.resolve(recipe_or_rung)
+    image_data_generator.refuse_missing(recipe)
     for name, value, allowed in (
         ("strategy", strategy, requests.STRATEGIES),
         ("objective", objective, requests.OBJECTIVES),

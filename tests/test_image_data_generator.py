@@ -10,10 +10,12 @@ import keras
 import numpy as np
 import pytest
 
+import cifar_lab
 from cifar_lab import backend, data, image_data_generator, ladder, scratch, training
 from cifar_lab import recipe as recipes
 from cifar_lab.data import synthetic
 from cifar_lab.errors import InputError
+from cifar_lab.searching import space
 from cifar_lab.training import generated
 from support import (
     ROOT,
@@ -388,6 +390,35 @@ def test_a_sequential_network_and_one_that_standardises_itself(dataset):
         trainer_of(recipe, dataset)
 
 
+def test_a_network_that_divides_by_255_what_is_small_already_is_told_of(dataset):
+    """`ImageDataGenerator(rescale=1 / 255)` is everywhere in tutorials."""
+    for fields, said in (
+        ({"rescale": 1 / 255}, "vgg divides pixels by 255 itself, after augmentation's rescale"),
+        ({"featurewise_std_normalization": True}, "augmentation's featurewise_std_normalization"),
+        ({"featurewise_center": True, "samplewise_center": True, "rotation_range": 3}, ""),
+    ):
+        trainer = trainer_of(recipe_of(fields), dataset)
+        assert said in generated.divided_twice(trainer.core, trainer.plan.recipe)
+        assert bool(said) == bool(generated.divided_twice(trainer.core, trainer.plan.recipe))
+
+
+def test_its_numbers_can_be_searched_and_not_those_it_lacks():
+    recipe = recipe_of({"zoom_range": [0.9, 1.2], "horizontal_flip": True})
+    texts = ["rotation_range=0:30", "channel_shift_range=0:50", "zoom_range=0:0.3"]
+    assert list(space.parse_ranges(texts, recipe)) == [text.partition("=")[0] for text in texts]
+    found = space.with_fields(recipe, {"channel_shift_range": 20.0, "zoom_range": 0.1})
+    assert found.augmentation.as_dict() == {
+        "zoom_range": 0.1,
+        "channel_shift_range": 20.0,
+        "horizontal_flip": True,
+    }
+    for text in ("crop_padding=0:4", "mixup_alpha=0:1", "rand_augment_factor=0:1"):
+        with pytest.raises(InputError, match="must be one of learning_rate"):
+            space.parse_range(text, recipe)
+    with pytest.raises(InputError, match="'channel_shift_range' must be one of"):
+        space.parse_range("channel_shift_range=0:9", ladder.get("cifar10-88").recipe)
+
+
 # --- commands ---
 
 
@@ -463,3 +494,17 @@ raise SystemExit(cli.train())
     )
     assert_refused(done, f"{ENGINE} needs {missing}, which is not installed")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_search_says_what_is_missing_before_its_trials(monkeypatch, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from cifar_lab import Recipe\n"
+        f"recipe = Recipe(augmentation_engine={ENGINE!r}, augmentation={{'rotation_range': 9}})\n"
+    )
+    monkeypatch.setattr(image_data_generator, "_installed", lambda name: name != "scipy")
+    output = tmp_path / "search"
+    done = run_here("tune.py", f"{file}:recipe", "--data", "synthetic", "--output", output)
+    assert_refused(done, f"{ENGINE} needs SciPy, which is not installed", output=output)
+    with pytest.raises(InputError, match="needs SciPy"):
+        cifar_lab.search(f"{file}:recipe", data="synthetic", max_trials=1, output=output)
