@@ -205,6 +205,12 @@ class _Run:
             twice = generated.divided_twice(trainer.core, recipe)
             if twice:
                 self.notice(twice)
+            if self.save_weights and trainer.generated.settings.normalises:
+                self.notice(
+                    "note: model.weights.h5 will not hold augmentation's "
+                    f"{', '.join(trainer.generated.settings.normalises)}: its network must be that "
+                    "of model.keras"
+                )
         self.notice(
             f"backend {keras.backend.backend()}, device {plan.device}, precision "
             f"{plan.precision}, seed {plan.seed}"
