@@ -38,30 +38,33 @@ PUBLISHED = {
 
 
 def table(folder=None, latency=LATENCY):
-    """Markdown: a line a network. folder: of the results."""
-    lines = [
-        "| rung | test accuracy, % (n) | in print, % | parameters | multiply-adds | minutes | "
-        "int8 file, bytes | its accuracy, % | its latency, ms |",
-        "| --- " * 9 + "|",
-    ]
+    """Markdown: a line a network; what an int8 file costs only where one was measured. folder: of
+    the results."""
     lines_of = Path(latency).read_text().splitlines() if Path(latency).is_file() else []
     rows = map(json.loads, lines_of)
     costs = {row["rung"]: row for row in rows if (row["runtime"], row["threads"]) == INT8}
+    heads = ["rung", "test accuracy, % (n)", "in print, %", "parameters", "minutes"]
+    if costs:
+        heads += ["multiply-adds", "int8 file, bytes", "its accuracy, %", "its latency, ms"]
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for rung, entry in famous.RUNGS.items():
         summary, cost = results.summary(rung, folder), costs.get(rung)
         printed, source = PUBLISHED.get(rung, (None, ""))
         times = (tables.minutes(summary, device) for device in summary["seconds"])
-        cells = (
+        cells = [
             f"`{rung}`",
             tables.measured(summary, "", ""),
             f"{printed} ({source})" if printed else "",
             f"{entry.parameters:,}",
-            f"{cost['multiply_adds'] / 1e6:.0f} M" if cost else "",
             ", ".join(times),
-            f"{cost['bytes']:,}" if cost else "",
-            f"{100 * cost['accuracy']:.2f}" if cost else "",
-            f"{cost['latency_ms']:.2f}" if cost else "",
-        )
+        ]
+        if costs:
+            cells += [
+                f"{cost['multiply_adds'] / 1e6:.0f} M" if cost else "",
+                f"{cost['bytes']:,}" if cost else "",
+                f"{100 * cost['accuracy']:.2f}" if cost else "",
+                f"{cost['latency_ms']:.2f}" if cost else "",
+            ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -189,14 +190,16 @@ def _fits_own_weights(recipe: Recipe, label: str) -> bool:
 
 
 def parsed_field(text: str) -> tuple[str, Any]:
-    """(name, value) of "NAME=VALUE", VALUE in JSON or a word. Raises InputError."""
+    """(name, value) of "NAME=VALUE", VALUE in JSON, a number as Python writes it too (.4), or a
+    word. Raises InputError."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise InputError(f"{text!r}: must be FIELD=VALUE")
     try:
         return name.strip(), json.loads(value)
     except ValueError:
-        return name.strip(), value.strip()
+        number = re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", value, re.ASCII | re.I)
+        return name.strip(), float(value) if number else value.strip()
 
 
 def is_pictures(name: str) -> bool:

@@ -383,6 +383,7 @@ def search(
             "recipe_or_rung: must be a rung's name or FILE.py:NAME, for trials' processes"
         )
     label, recipe = networks.resolve(recipe_or_rung)
+    image_data_generator.refuse_missing(recipe)
     for name, value, allowed in (
         ("strategy", strategy, requests.STRATEGIES),
         ("objective", objective, requests.OBJECTIVES),
@@ -524,7 +525,9 @@ def _of_weights(what: Any, file: str | Path, argument: str) -> tuple[str, Recipe
             f"`weights`: are for a network that is built: {argument} must be a rung's name, "
             f"FILE.py:NAME, a Recipe or a builder, is a {type(what).__name__}"
         )
-    label, recipe, _ = _resolved(str(what) if isinstance(what, Path) else what, argument)
+    if isinstance(what, (str, Path)):
+        return weights.named(str(what))
+    label, recipe, _ = _resolved(what, argument)
     return label, recipe
 
 
@@ -549,7 +552,11 @@ def _resolved(
 
 
 def _data_name(data: str | Path | None, recipe: Recipe | None) -> str:
-    """A data set's name, or the absolute path of a folder."""
+    """A data set's name, or the absolute path of a folder. InputError for what is neither."""
+    if data is not None and not isinstance(data, (str, os.PathLike)):
+        raise InputError(
+            f"`data`: must be a data set's name or a folder, received a {type(data).__name__}"
+        )
     name = str(data) if data is not None else recipe.data if recipe else ""
     return os.path.abspath(name) if data_sets.is_folder(name) else name
 

@@ -59,6 +59,11 @@ def find(name: str | Path) -> Path:
     if folder.name == "model.keras":
         folder = folder.parent
     _recover_unless_in_use(folder)
+    if name.endswith(".weights.h5"):
+        raise InputError(
+            f"{name}: is a weights file, which names no network: give it as `weights`, with a rung "
+            "or FILE.py:NAME"
+        )
     if os.path.isfile(folder):
         raise InputError(f"{name}: is a file; a rung or the folder of a bundle is needed")
     if not os.path.isdir(folder):

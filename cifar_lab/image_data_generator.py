@@ -55,8 +55,8 @@ class GeneratorAugmentation:
         rotation_range: degrees; an angle from -range to range.
         width_shift_range, height_shift_range: a float below 1 is a fraction of the size, from 1 on
             pixels, from -range to range; a whole number n shifts by whole pixels from -(n - 1) to
-            n - 1; of a list one is drawn, and its sign. (Keras exchanges the two: width_shift_range
-            moves images up and down.)
+            n - 1; of a list one is drawn, and its sign: a fraction where all are below 1. (Keras
+            exchanges the two: width_shift_range moves images up and down.)
         brightness_range: [low, high], factors; None for none.
         shear_range: degrees; from -range to range.
         zoom_range: z for factors from 1 - z to 1 + z, or [low, high]; drawn for width and height
@@ -152,11 +152,11 @@ class GeneratorAugmentation:
         for name in ("width_shift_range", "height_shift_range"):
             value = getattr(self, name)
             if _is_list(value):
-                ok = value and all(_within(v, 0, 10_000) for v in value)
+                ok = value and all(_within(v, -10_000, 10_000) for v in value)
                 self._set(name, tuple(value))
             else:
                 ok = _within(value, 0, 10_000)
-            allowed = "a fraction below 1, pixels, or a list of them"
+            allowed = "a fraction from 0 to below 1, pixels up to 10,000, or a list of such"
             self._require(name, ok, allowed)
             still = isinstance(value, int) and value == 1
             allowed = "1.0 for shifts of up to a pixel: the whole number 1 shifts by none"
@@ -246,10 +246,12 @@ def of_fields(given: dict, compiled: dict) -> GeneratorAugmentation:
         elif name not in compiled:
             known = ", ".join(_DEFAULTS)
             raise InputError(f"{_WHERE} unknown field {name!r}: must be one of {known}")
-        elif value != compiled[name]:
+        elif (tuple(value) if _is_list(value) else value) != compiled[name]:
             instead = f"; it has {_INSTEAD[name]}" if name in _INSTEAD else ""
+            neutral = compiled[name]
+            neutral = list(neutral) if isinstance(neutral, tuple) else neutral
             raise InputError(
-                f"{_WHERE} {name}: must be {compiled[name]!r} with augmentation_engine {ENGINE}, "
+                f"{_WHERE} {name}: must be {neutral!r} with augmentation_engine {ENGINE}, "
                 f"which has no such argument{instead}; received {value!r}"
             )
     return GeneratorAugmentation(**taken)

@@ -153,7 +153,7 @@ class Classifier:
             or images.ndim not in (3, 4)
             or images.shape[-3:] != self.input_shape
         ):
-            wrong = pixels.divided(images) if images.dtype.kind == "f" else ""
+            wrong = pixels.divided(images)
             raise ValueError(
                 f"images: must be uint8 (N, {', '.join(map(str, self.input_shape))}), "
                 f"received {images.dtype} {images.shape}{', ' if wrong else ''}{wrong}"

@@ -14,6 +14,8 @@ def divided(images: np.ndarray) -> str:
     images: an array. Whole numbers are taken as they are, and so is what is 0 throughout.
     """
     images = np.asarray(images)
+    if images.dtype.name == "bfloat16":  # no kind of numpy's own
+        images = images.astype("float32")
     if images.dtype.kind != "f" or images.size <= FEWEST:
         return ""
     low, high = float(images.min()), float(images.max())

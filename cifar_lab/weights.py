@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import bundles, networks
 from .errors import InputError, reason
+from .ladder import LADDER
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class _Layout(NamedTuple):
 def check(file: str | os.PathLike) -> Path:
     """The absolute path of what looks like a weights file. Raises InputError; reads 8 bytes."""
     path = Path(os.path.abspath(os.path.expanduser(file)))
+    if not str(file):
+        raise InputError(f"`weights`: must be a {ENDING} file, received ''")
     if not os.path.lexists(path):
         raise InputError(f"`weights` {file}: there is no such file")
     if not path.is_file():
@@ -60,6 +63,17 @@ def check(file: str | os.PathLike) -> Path:
     if start != _MAGIC:
         raise InputError(f"`weights` {file}: is not an HDF5 file, or damaged")
     return path
+
+
+def named(name: str) -> tuple[str, Recipe]:
+    """(label, recipe) of the network that a weights file is tested with: of a rung's name, or of
+    "FILE.py:NAME". Raises InputError."""
+    if name not in LADDER and not networks.is_own(name) and os.path.exists(name):
+        raise InputError(
+            f"`weights`: must be given with a rung or FILE.py:NAME, received {name}, which has "
+            "weights of its own"
+        )
+    return networks.resolve(name)
 
 
 def sha256(file: str | os.PathLike) -> str:

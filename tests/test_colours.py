@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from cifar_lab import ladder
+from cifar_lab import adjusting, ladder
 from cifar_lab import recipe as recipes
 from cifar_lab.errors import InputError
 from cifar_lab.searching import space
@@ -356,6 +356,24 @@ def test_they_can_be_searched():
         recipe, {"augmentation": {"rand_augment_ops": 1, "jpeg_quality": [30, 90]}}, "test"
     )
     space.parse_range("jpeg_share=0:1", augmented)
+    texts = [
+        "rand_augment_ops=0:3",
+        "rand_augment_factor=0:1",
+        "mixing_share=0:1",
+        "cutmix_alpha=0,1",
+    ]
+    assert list(space.parse_ranges(texts, recipe)) == [text.partition("=")[0] for text in texts]
+    with pytest.raises(InputError, match="rand_augment_factor: must be a number from 0 to 1"):
+        space.parse_ranges(["rand_augment_factor=0:2", "rand_augment_ops=0:3"], recipe)
     values = {"rand_augment_ops": 0, "rand_augment_factor": 0.9, "jpeg_share": 0.5}
     found = space.with_fields(augmented, values).augmentation
     assert (found.rand_augment_ops, found.rand_augment_factor, found.jpeg_share) == (0, 0.3, 0.5)
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [(".4", 0.4), ("1.", 1.0), ("-.5e-3", -0.0005), ("4", 4), ("1/255", "1/255"), ("nan", "nan")],
+)
+def test_a_number_as_python_writes_it_is_one(text, value):
+    found = adjusting.parsed_field(f"augmentation.mixup_alpha={text}")
+    assert found == ("augmentation.mixup_alpha", value) and type(found[1]) is type(value)

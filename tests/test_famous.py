@@ -73,9 +73,11 @@ def test_the_table(measured, tmp_path):
     assert len(lines) == 2 + len(famous.RUNGS)
     assert (
         "| `cifar10-alexnet` | 90.50 +- 0.71 (2) | 81.22 (Zhang et al. 2017: a small AlexNet, "
-        "1,387,786 parameters) | 1,788,810 | 71 M | 10.0 | 1,000,000 | 90.12 | 3.46 |" in lines
+        "1,387,786 parameters) | 1,788,810 | 10.0 | 71 M | 1,000,000 | 90.12 | 3.46 |" in lines
     )
     assert any(line.startswith("| `cifar10-vgg16` | not measured | 91.55 (") for line in lines)
+    head = table(measured, tmp_path / "none").splitlines()[0]  # no columns of nothing
+    assert head == "| rung | test accuracy, % (n) | in print, % | parameters | minutes |"
 
 
 def test_what_depth_does(measured, tmp_path):

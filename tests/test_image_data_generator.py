@@ -10,10 +10,12 @@ import keras
 import numpy as np
 import pytest
 
+import cifar_lab
 from cifar_lab import backend, data, image_data_generator, ladder, scratch, training
 from cifar_lab import recipe as recipes
 from cifar_lab.data import synthetic
 from cifar_lab.errors import InputError
+from cifar_lab.searching import space
 from cifar_lab.training import generated
 from support import (
     ROOT,
@@ -136,8 +138,10 @@ def test_the_defaults_and_the_digests():
     [
         ("rotation_range", -1, "degrees from 0 to 360"),
         ("rotation_range", float("nan"), "degrees"),
-        ("width_shift_range", [], "a list of them"),
-        ("width_shift_range", True, "a fraction below 1"),
+        ("width_shift_range", [], "a list of such"),
+        ("width_shift_range", -0.1, "a fraction from 0 to below 1"),
+        ("height_shift_range", [0, "2"], "a list of such"),
+        ("width_shift_range", True, "a fraction from 0"),
         ("height_shift_range", 1, "the whole number 1 shifts by none"),
         ("brightness_range", [1.5, 0.5], "low <= high"),
         ("brightness_range", 0.5, "or null"),
@@ -152,6 +156,7 @@ def test_the_defaults_and_the_digests():
         ("crop_padding", 2, "width_shift_range and height_shift_range"),
         ("alternating_flip", True, "it has horizontal_flip"),
         ("cutout_size", 8, "no such argument"),
+        ("jpeg_quality", [30, 90], "must be [] with"),
     ],
 )
 def test_values_that_are_refused(field, value, words):
@@ -181,6 +186,17 @@ def test_combinations_that_are_refused(fields, words):
     with pytest.raises(InputError) as caught:
         recipe_of(**{"augmentation": {}, **fields})
     assert words in str(caught.value)
+
+
+def test_lists_as_keras_documents_them():
+    """`width_shift_range=[-1, 0, 1]` is its own example; JSON has lists, not tuples."""
+    settings = recipe_of({"width_shift_range": [-1, 0, 1], "height_shift_range": [-0.1, 0.1]})
+    assert settings.augmentation.as_dict() == {
+        "width_shift_range": [-1, 0, 1],
+        "height_shift_range": [-0.1, 0.1],
+    }
+    idle = {"jpeg_quality": [], "gaussian_blur_sigma": [0.1, 2.0], "erasing_scale": [0.02, 0.4]}
+    assert recipe_of(idle).augmentation.as_dict() == {}
 
 
 def test_a_rungs_own_augmentation_has_the_same_names():
@@ -374,6 +390,35 @@ def test_a_sequential_network_and_one_that_standardises_itself(dataset):
         trainer_of(recipe, dataset)
 
 
+def test_a_network_that_divides_by_255_what_is_small_already_is_told_of(dataset):
+    """`ImageDataGenerator(rescale=1 / 255)` is everywhere in tutorials."""
+    for fields, said in (
+        ({"rescale": 1 / 255}, "vgg divides pixels by 255 itself, after augmentation's rescale"),
+        ({"featurewise_std_normalization": True}, "augmentation's featurewise_std_normalization"),
+        ({"featurewise_center": True, "samplewise_center": True, "rotation_range": 3}, ""),
+    ):
+        trainer = trainer_of(recipe_of(fields), dataset)
+        assert said in generated.divided_twice(trainer.core, trainer.plan.recipe)
+        assert bool(said) == bool(generated.divided_twice(trainer.core, trainer.plan.recipe))
+
+
+def test_its_numbers_can_be_searched_and_not_those_it_lacks():
+    recipe = recipe_of({"zoom_range": [0.9, 1.2], "horizontal_flip": True})
+    texts = ["rotation_range=0:30", "channel_shift_range=0:50", "zoom_range=0:0.3"]
+    assert list(space.parse_ranges(texts, recipe)) == [text.partition("=")[0] for text in texts]
+    found = space.with_fields(recipe, {"channel_shift_range": 20.0, "zoom_range": 0.1})
+    assert found.augmentation.as_dict() == {
+        "zoom_range": 0.1,
+        "channel_shift_range": 20.0,
+        "horizontal_flip": True,
+    }
+    for text in ("crop_padding=0:4", "mixup_alpha=0:1", "rand_augment_factor=0:1"):
+        with pytest.raises(InputError, match="must be one of learning_rate"):
+            space.parse_range(text, recipe)
+    with pytest.raises(InputError, match="'channel_shift_range' must be one of"):
+        space.parse_range("channel_shift_range=0:9", ladder.get("cifar10-88").recipe)
+
+
 # --- commands ---
 
 
@@ -382,7 +427,9 @@ def test_train_py_makes_a_bundle_that_only_the_same_engine_resumes(fashion, tmp_
     flags = ["fashion-mnist-92", "--data-dir", fashion, "--epochs", 1, "--output", output]
     flags += itertools.chain(*(("--set", f"augmentation.{text}") for text in sets))
     flags += ["--augmentation", ENGINE]
-    done = run_json("train.py", *flags, here=True)
+    told = run_here("train.py", *flags, "--save-weights", "--json")
+    assert told.returncode == 0 and "will not hold augmentation's samplewise_center" in told.stderr
+    done = json.loads(told.stdout)
     card = json.loads((output / "card.json").read_text())
     assert card["recipe"]["augmentation_engine"] == ENGINE
     assert card["recipe"]["augmentation"] == {
@@ -409,7 +456,7 @@ def test_train_py_makes_a_bundle_that_only_the_same_engine_resumes(fashion, tmp_
 @pytest.mark.parametrize(
     "rung, sets, words",
     [
-        ("cifar10-90", [], ["alternating_flip", "it has horizontal_flip"]),
+        ("cifar10-90", [], ["--augmentation: recipe field", "it has horizontal_flip"]),
         ("cifar10-88", ["augmentation.brightness_range=[2]"], ["brightness_range", "low <= high"]),
         ("cifar10-88", ["augmentation.dtype=float16"], ["dtype", "images are float32"]),
         ("cifar10-88", ["augmentation_engine=compiled"], ["is set twice"]),
@@ -449,3 +496,17 @@ raise SystemExit(cli.train())
     )
     assert_refused(done, f"{ENGINE} needs {missing}, which is not installed")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_search_says_what_is_missing_before_its_trials(monkeypatch, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from cifar_lab import Recipe\n"
+        f"recipe = Recipe(augmentation_engine={ENGINE!r}, augmentation={{'rotation_range': 9}})\n"
+    )
+    monkeypatch.setattr(image_data_generator, "_installed", lambda name: name != "scipy")
+    output = tmp_path / "search"
+    done = run_here("tune.py", f"{file}:recipe", "--data", "synthetic", "--output", output)
+    assert_refused(done, f"{ENGINE} needs SciPy, which is not installed", output=output)
+    with pytest.raises(InputError, match="needs SciPy"):
+        cifar_lab.search(f"{file}:recipe", data="synthetic", max_trials=1, output=output)

@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 
+import ml_dtypes  # noqa: F401  (names bfloat16 to numpy)
 import numpy as np
 import pytest
 
@@ -22,6 +23,8 @@ DIVIDED = IMAGES / 255
     [
         (DIVIDED, True),
         (DIVIDED.astype("float16"), True),
+        (DIVIDED.astype("bfloat16"), True),
+        ((DIVIDED * 255).astype("bfloat16"), False),
         (DIVIDED * 2 - 1, True),  # x / 127.5 - 1
         (DIVIDED * 255, False),
         (IMAGES, False),

@@ -251,7 +251,7 @@ def test_a_network_of_ones_own(tmp_path):
     assert card["start_sha256"] and (tmp_path / "b" / "model.weights.h5").exists()
 
 
-def test_what_is_on_a_picture(file, tmp_path):
+def test_what_is_on_a_picture(file, cnn, tmp_path):
     nets = tmp_path / "nets.py"
     nets.write_text(NETS)
     own = networks.build(Recipe(builder=f"{nets}:small"), 3)
@@ -264,6 +264,8 @@ def test_what_is_on_a_picture(file, tmp_path):
     told = {row["class"]: row["probability"] for row in json.loads(done.stdout)["top"]}
     wanted = np.asarray(own(noise().test_images[:1].astype("float32")))[0]
     assert [told[str(i)] for i in range(3)] == pytest.approx(wanted, rel=1e-5)
+    done = run_here("predict.py", "cifar10-74", picture, "--weights", cnn)
+    assert "a weights file names no classes: they are those of cifar10-74's data" in done.stderr
     classifier = cifar_lab.load(TINY, weights=file)
     assert classifier.classes == data.classes_of("synthetic")
     found = classifier.probabilities(noise().test_images[:4])
@@ -284,6 +286,12 @@ def test_the_api_refuses_what_makes_no_sense(file, tmp_path):
         cifar_lab.train(
             "cifar10-74", "synthetic", start="cifar10-74", weights=file, output=tmp_path / "o"
         )
+    with pytest.raises(InputError, match="`weights`: must be a .weights.h5 file, received ''"):
+        cifar_lab.evaluate("cifar10-74", weights="")
+    with pytest.raises(InputError, match="`weights`: must be given with a rung or FILE.py:NAME"):
+        cifar_lab.load(tmp_path, weights=file)
+    with pytest.raises(InputError, match="give it as `weights`, with a rung"):
+        cifar_lab.load(file)
     with pytest.raises(InputError, match="model_or_path: must be a rung's name"):
         cifar_lab.evaluate(["cifar10-74"], weights=file)
 
@@ -401,6 +409,17 @@ def test_train_refuses(kind, cnn, tmp_path):
     args = ("--data", "synthetic", "--limit", 100, "--epochs", 1, "--output", out)
     done = run_here("train.py", "cifar10-74", *args, "--weights", path)
     assert_refused(done, f"--weights {path}: ", REFUSED[kind], output=out)
+
+
+def test_a_weights_file_is_no_network_and_a_bundle_has_its_own(cnn, tmp_path):
+    told = "is a weights file, which names no network: give it as --weights, with a rung or FILE.py"
+    out = tmp_path / "out"
+    assert_refused(run_here("evaluate.py", cnn), f"{cnn}: {told}")
+    assert_refused(run_here("predict.py", cnn, "picture.png"), f"{cnn}: {told}")
+    args = ("--data", "synthetic", "--from", cnn, "--output", out)
+    assert_refused(run_here("train.py", "cifar10-74", *args), f"{cnn}: {told}", output=out)
+    done = run_here("evaluate.py", tmp_path, "--weights", cnn)
+    assert_refused(done, "--weights: must be given with a rung", "which has weights of its own")
 
 
 def test_evaluate_takes_one_network_with_weights(cnn):

@@ -57,6 +57,8 @@ def run(argv: list[str]) -> int:
     notice = common.Notice()
     if not classifier.card:
         notice(f"note: {request.network} has no card beside it, so its classes are numbers")
+    elif request.weights is not None:
+        notice(f"note: a weights file names no classes: they are those of {request.network}'s data")
     if request.precision is not None:
         request = replace(request, threshold=classifier.threshold(request.precision))
         notice(f"precision {request.precision:g}: unsure below {request.threshold:.1%}")
@@ -75,12 +77,12 @@ def run(argv: list[str]) -> int:
 
 
 def _classifier(request: Request) -> Any:
-    from .. import inference, networks, weights
+    from .. import inference, weights
 
     if request.weights is None:
         return inference.Classifier(inference.network_file(request.network))
     weights.check(request.weights)
-    return inference.with_weights(networks.resolve(request.network)[1], request.weights)
+    return inference.with_weights(weights.named(request.network)[1], request.weights)
 
 
 def _parser() -> common.Parser:

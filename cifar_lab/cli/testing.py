@@ -94,12 +94,12 @@ def _parser() -> common.Parser:
 def _weights(request: Request) -> int:
     from dataclasses import replace
 
-    from .. import judging, networks, weights
+    from .. import judging, weights
 
     if len(request.networks) > 1:
         raise InputError(f"--weights: is for one network, received {len(request.networks)}")
     weights.check(request.weights)
-    label, recipe = networks.resolve(request.networks[0])
+    label, recipe = weights.named(request.networks[0])
     data = common.data_place(request.data or recipe.data)
     subject = judging.with_weights(label, recipe, request.weights, data)
     _one(replace(request, data=data), [subject])

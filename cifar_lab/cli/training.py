@@ -155,8 +155,9 @@ def _parser() -> common.Parser:
         "--freeze",
         type=_layers,
         metavar="N|features",
-        help="with --from: the first N layers with weights stay as they are, or all but the last "
-        "(default: the last alone is trained first, then all at a lower rate)",
+        help="with --from or --weights: the first N layers with weights stay as they are, or all "
+        "but the last (default with --from: the last alone is trained first, then all at a lower "
+        "rate; with --weights: all are trained)",
     )
     common.add_seed_flag(parser, "random seed (default 0)")
     add(
@@ -292,8 +293,11 @@ def _with_flags(recipe: Recipe, args: argparse.Namespace) -> Recipe:
             flag = f"--{name.replace('_', '-')}"
             recipe = recipes.changed(recipe, {name: value}, flag)
     fields = _set_fields(args)
-    if args.augmentation_engine:  # with what --set says of the augmentation
-        fields["augmentation_engine"] = args.augmentation_engine
+    if args.augmentation_engine:
+        engine = {"augmentation_engine": args.augmentation_engine}
+        if not fields:
+            return recipes.changed(recipe, engine, "--augmentation")
+        fields |= engine  # with what --set says of the augmentation
     return adjusting.adjusted(recipe, fields=fields)
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import paths
+from .. import image_data_generator, paths
 from ..errors import InputError
 from . import common
 from .common import OK
@@ -34,6 +34,7 @@ def run(argv: list[str]) -> int:
     from ..searching import request as requests
 
     label, recipe = networks.resolve(args.rung)
+    image_data_generator.refuse_missing(recipe)
     ranges = _ranges(args, recipe)
     _check_packages(args)
     folder = Path(os.path.abspath(args.output or paths.home() / "searches" / label))

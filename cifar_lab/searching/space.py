@@ -32,6 +32,7 @@ AUGMENTATIONS = (
     "height_shift_range",
     "shear_range",
     "zoom_range",
+    "channel_shift_range",
     "rand_augment_factor",
     "brightness_factor",
     "contrast_factor",
@@ -77,8 +78,8 @@ def _widths(recipe):
 def kinds_of(recipe, chosen=None):
     """{name: Number, Widths or Choice} of all that can be searched for a recipe.
 
-    chosen: {"optimizer" or "schedule": the options that the search itself tries}, whose fields can
-    be searched as well.
+    chosen: {name: the words of its range} of what the search itself tries: what only counts with
+    another optimizer, schedule or augmentation can be searched beside it.
     """
     chosen = chosen or {}
 
@@ -90,7 +91,8 @@ def kinds_of(recipe, chosen=None):
 
     def needed(name):
         switches = recipes.Augmentation.needs.get(name, ())
-        return not switches or any(getattr(recipe.augmentation, switch) for switch in switches)
+        on = any(s in chosen or getattr(recipe.augmentation, s, 0) for s in switches)
+        return hasattr(recipe.augmentation, name) and (on or not switches)
 
     declared = _declared(recipe)
     return {
@@ -99,7 +101,7 @@ def kinds_of(recipe, chosen=None):
         **CHOICES,
         **({"width": _FACTOR} if _widths(recipe) else {}),
         **dict.fromkeys(filter(needed, AUGMENTATIONS), _ANY),
-        **dict.fromkeys(WHOLE_AUGMENTATIONS, _ANY_WHOLE),
+        **dict.fromkeys(filter(needed, WHOLE_AUGMENTATIONS), _ANY_WHOLE),
         **declared,
     }
 
@@ -112,7 +114,7 @@ def parse_ranges(texts, recipe):
     chosen = {}
     for text in texts:
         name, _, given = text.partition("=")
-        if name in CHOICES:
+        if name in (*CHOICES, *AUGMENTATIONS, *WHOLE_AUGMENTATIONS):
             chosen[name] = given.split(",")
     found = {}
     for text in texts:
@@ -215,8 +217,10 @@ def _check(recipe, name, kind, value, chosen, text):
                     )
     other, values = recipes.USED_BY.get(name, (None, ()))
     using = [v for v in chosen.get(other, ()) if v in values]  # a choice under which it counts
+    switches = [s for s in recipes.Augmentation.needs.get(name, ()) if s in chosen]
     try:
-        with_fields(recipe, {name: value, **({other: using[0]} if using else {})})
+        beside = {other: using[0]} if using else dict.fromkeys(switches, 1)
+        with_fields(recipe, {name: value, **beside})
     except InputError as error:
         raise InputError(f"{text}: {error}") from None
 

@@ -178,6 +178,25 @@ def refuse_own_standardization(network: keras.Model, recipe: Recipe) -> None:
         )
 
 
+def divided_twice(network: keras.Model, recipe: Recipe) -> str:
+    """A line where what the generator has brought to small numbers is then divided by 255 in the
+    network, "" where it is not."""
+    settings = recipe.augmentation
+    if not isinstance(settings, GeneratorAugmentation):
+        return ""
+    found = [n for n in settings.normalises if n not in ("samplewise_center", "featurewise_center")]
+    divides = any(
+        isinstance(layer, layers.Rescaling) and np.max(np.abs(layer.scale)) < 0.1
+        for layer in network.layers
+    )
+    if not (found and divides):
+        return ""
+    return (
+        f"note: {recipe.builder_name} divides pixels by 255 itself, after augmentation's "
+        f"{', '.join(found)}: its inputs are small numbers"
+    )
+
+
 def _untuned(batches: Callable[[], Iterator], count: int, *shapes: tuple) -> Any:
     """tf.data.Dataset of so many batches, float32 of these shapes, that does not tune itself."""
     import tensorflow as tf

@@ -16,7 +16,7 @@ from .. import __version__, bundle_data, bundles, networks, provenance
 from .. import recipe as recipes
 from ..data import Dataset, limited
 from ..errors import InputError, reason
-from . import progress, saving, state, transfer
+from . import generated, progress, saving, state, transfer
 from .plan import Plan
 from .progress import Interrupt
 from .trainer import Trainer
@@ -202,6 +202,15 @@ class _Run:
             )
         if trainer.generated:
             self.notice("augmentation by Keras' ImageDataGenerator, outside the compiled step")
+            twice = generated.divided_twice(trainer.core, recipe)
+            if twice:
+                self.notice(twice)
+            if self.save_weights and trainer.generated.settings.normalises:
+                self.notice(
+                    "note: model.weights.h5 will not hold augmentation's "
+                    f"{', '.join(trainer.generated.settings.normalises)}: its network must be that "
+                    "of model.keras"
+                )
         self.notice(
             f"backend {keras.backend.backend()}, device {plan.device}, precision "
             f"{plan.precision}, seed {plan.seed}"
