@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 import cifar_lab
-from cifar_lab import bundles, explaining, inference, models
+from cifar_lab import bundles, explaining, models
 from cifar_lab.data import synthetic
 from cifar_lab.errors import InputError
 from cifar_lab.explaining import gradient, places
 from cifar_lab.explaining.graph import Graph
+from cifar_lab.exporting import FORMATS
 from support import ROOT, command_env
 
 SHAPES = [synthetic.CLASSES.index(name) for name in ("disc", "ring", "cross")]
@@ -141,34 +142,39 @@ def test_means_and_a_dense_layer_give_class_activation_maps(residual, pictures):
 SAVE = """
 import sys, numpy as np, cifar_lab
 from cifar_lab.data import synthetic
-images = synthetic.generate(3, 0)[0]
-for name in ("cifar10-tiny-88", "cifar10-88"):
-    heat = cifar_lab.grad_cam(name, images, [0, 5, 9])
-    np.savez(f"{sys.argv[1]}/{name}.npz", maps=heat.maps, raw=heat.raw)
+heat = cifar_lab.grad_cam(sys.argv[1], synthetic.generate(3, 0)[0], [0, 5, 9])
+np.savez(sys.argv[2], maps=heat.maps, raw=heat.raw)
 """
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_it_is_the_same_on_every_backend(backend, tmp_path, pictures):
+def assert_the_same_on(backend, network, pictures, file):
+    """Grad-CAM of a network on this backend and in a process on another one."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     done = subprocess.run(
-        [sys.executable, "-c", SAVE, str(tmp_path)],
+        [sys.executable, "-c", SAVE, str(network), str(file)],
         cwd=ROOT,
         env=command_env(KERAS_BACKEND=backend),
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    for name in ("cifar10-tiny-88", "cifar10-88"):
-        here, there = (
-            explaining.grad_cam(name, pictures, [0, 5, 9]),
-            np.load(tmp_path / f"{name}.npz"),
-        )
-        np.testing.assert_allclose(there["maps"], here.maps, atol=1e-3)
-        np.testing.assert_allclose(
-            there["raw"], here.raw, rtol=1e-3, atol=1e-3 * abs(here.raw).max()
-        )
+    here, there = explaining.grad_cam(network, pictures, [0, 5, 9]), np.load(file)
+    np.testing.assert_allclose(there["maps"], here.maps, atol=1e-3)
+    np.testing.assert_allclose(there["raw"], here.raw, atol=1e-3 * abs(here.raw).max())
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_it_is_the_same_on_every_backend(backend, residual, pictures, tmp_path):
+    residual.save(tmp_path / "small.keras")
+    assert_the_same_on(backend, tmp_path / "small.keras", pictures, tmp_path / "maps.npz")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("rung", ["cifar10-74", "cifar10-88", "cifar10-90", "cifar10-tiny-88"])
+def test_rungs_see_the_same_on_every_backend(rung, backend, pictures, tmp_path):
+    assert_the_same_on(backend, rung, pictures, tmp_path / "maps.npz")
 
 
 # --- every builder --------------------------------------------------------------------------------
@@ -319,7 +325,7 @@ def test_picture_files_and_an_earlier_layer(residual, pictures, tmp_path):
 
 
 def test_a_map_lies_where_its_pixels_look_at():
-    graph = Graph(models.airbench(widths=(4, 8, 8), convolutions=1))
+    graph = Graph(models.airbench(widths=(4, 4, 4)))
     rows, columns = places.centres(graph, graph.last_map())
     assert rows.tolist() == columns.tolist() == [4, 12, 20]  # 2 x 2, then three poolings
     padded = Graph(models.vgg(filters=(4, 4), dropout=0))
@@ -366,15 +372,19 @@ def test_occlusion_is_the_drop_where_the_square_lies():
     assert against.maps.max() == 0  # nothing speaks for the other class
 
 
-def test_occlusion_takes_exported_files(tmp_path, pictures):
-    pytest.importorskip("ai_edge_litert")
-    file = tmp_path / "tiny.npz"
-    cifar_lab.export("cifar10-tiny-88", "numpy", file, data="synthetic", notice=None)
-    keras_heat = cifar_lab.occlusion("cifar10-tiny-88", pictures[:1], size=16, stride=16)
-    heat = cifar_lab.occlusion(inference.Classifier(file), pictures[:1], size=16, stride=16)
-    np.testing.assert_allclose(heat.raw, keras_heat.raw, atol=1e-4)
+@pytest.mark.parametrize("format", ["numpy", "litert-int8", "onnx"])
+def test_occlusion_takes_exported_files(format, learned, cornered, tmp_path):
+    for package in FORMATS[format].packages:
+        pytest.importorskip(package)
+    images, labels, corners = (part[:2] for part in cornered)
+    file = tmp_path / FORMATS[format].file
+    FORMATS[format].write(learned, file, images)
+    heat = cifar_lab.occlusion(file, images, labels, grey=90)
+    here = cifar_lab.occlusion(learned, images, labels, grey=90)
+    np.testing.assert_allclose(heat.raw, here.raw, atol=0.2 if "int8" in format else 1e-4)
+    assert min(shares(heat.maps, corners)) > 0.4
     with pytest.raises(InputError, match="is an exported file, whose layers cannot be looked into"):
-        cifar_lab.grad_cam(file, pictures)
+        cifar_lab.grad_cam(file, images)
 
 
 # --- filters, edges, templates, feature maps ------------------------------------------------------

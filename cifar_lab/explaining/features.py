@@ -59,7 +59,7 @@ def feature_maps(
     images = subject.pictures(images, network)
     steps = _shown(graph) if layers is None else [graph.layer_map(name) for name in layers]
     body = graph.cut(graph.model.inputs[0], [step.output for step in steps])
-    outputs = body(images.astype(np.float32), training=False)
+    outputs = keras.tree.flatten(body(images.astype(np.float32), training=False))
     found = []
     for step, output in zip(steps, outputs, strict=True):
         values = np.asarray(keras.ops.convert_to_numpy(output), np.float32).transpose(0, 3, 1, 2)

@@ -190,7 +190,7 @@ class Graph:
         return (alike or found)[-1]
 
     def layer_map(self, name: str) -> Step:
-        """The feature map of a layer by its name. Raises InputError, which names those there are."""
+        """The feature map of a layer by its name. Raises InputError, which names what there is."""
         found = {step.layer.name: step for step in self.maps()}
         if name not in found:
             raise InputError(f"layer: must be one of {', '.join(found)}, received {name!r}")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from ..errors import InputError
 if TYPE_CHECKING:
     import keras
 
-    Network = str | os.PathLike | keras.Model | inference.Classifier
+    Network: TypeAlias = str | os.PathLike | keras.Model | inference.Classifier
 
 
 def opened(what: Network) -> judging.Subject:
@@ -27,9 +26,9 @@ def opened(what: Network) -> judging.Subject:
     Raises:
         InputError: there is no such network, or it is none.
     """
-    if isinstance(what, (str, Path)):
+    if isinstance(what, (str, os.PathLike)):
         paths.require_installed()
-        what = inference.Classifier(inference.network_file(str(what)))
+        what = inference.Classifier(inference.network_file(os.fspath(what)))
     if isinstance(what, inference.Classifier):
         return judging.Subject(str(what.path), what.path, what.card, what)
     if not hasattr(what, "predict") or not hasattr(what, "input_shape"):
