@@ -48,9 +48,10 @@ def grad_cam(
 
     network = subject.opened(model)
     subject.require_whole("batch_size", batch_size, 1)
-    graph = Graph(subject.keras_model(network))
+    whole = subject.keras_model(network)
     images = subject.pictures(images, network)
     asked = subject.chosen(classes, len(images), network.outputs)
+    graph = Graph(whole)
     step = graph.last_map() if layer is None else graph.layer_map(layer)
     scores = graph.scores()
     body = graph.cut(graph.model.inputs[0], step.output)

@@ -55,8 +55,9 @@ def feature_maps(
 
     network = subject.opened(model)
     subject.require_whole("channels", channels, 1)
-    graph = Graph(subject.keras_model(network))
+    whole = subject.keras_model(network)
     images = subject.pictures(images, network)
+    graph = Graph(whole)
     steps = _shown(graph) if layers is None else [graph.layer_map(name) for name in layers]
     body = graph.cut(graph.model.inputs[0], [step.output for step in steps])
     outputs = keras.tree.flatten(body(images.astype(np.float32), training=False))
