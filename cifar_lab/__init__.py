@@ -12,8 +12,8 @@
 `LADDER` has the rungs, each a `Recipe` with a promise; `train` also takes a `Recipe` of your own,
 or a function that builds a network. `load_data` reads CIFAR-10, Fashion-MNIST, MNIST, the embedded
 set and folders of images; `search` looks for good settings, `build_model` is for KerasTuner's own
-tuners. Wrong requests raise `InputError`, a
-ValueError whose message is one line.
+tuners. `grad_cam` and `occlusion` show where on a picture a network sees a class. Wrong requests
+raise `InputError`, a ValueError whose message is one line.
 
 Importing the package imports neither Keras nor TensorFlow.
 """
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .api import build_model, evaluate, export, load, load_data, search, train
     from .data import Dataset
     from .errors import InputError
+    from .explaining import grad_cam, occlusion
     from .inference import Classifier
     from .ladder import LADDER, Rung
     from .recipe import Augmentation, Recipe
@@ -43,8 +44,10 @@ __all__ = [
     "build_model",
     "evaluate",
     "export",
+    "grad_cam",
     "load",
     "load_data",
+    "occlusion",
     "search",
     "train",
 ]
@@ -54,6 +57,7 @@ _HOMES = {
     "build_model": "api",
     **dict.fromkeys(("LADDER", "Rung"), "ladder"),
     **dict.fromkeys(("Recipe", "Augmentation"), "recipe"),
+    **dict.fromkeys(("grad_cam", "occlusion"), "explaining"),
     "Classifier": "inference",
     "Dataset": "data",
     "InputError": "errors",

@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from support import ROOT, command_env, run, run_json
 
@@ -240,6 +241,13 @@ def test_the_example_with_a_network_of_ones_own(tmp_path):
     run_json("train.py", f"{file}:recipe", *args, here=True)
     file.unlink()  # the bundle no longer needs it
     assert run_json("evaluate.py", tmp_path / "out", cwd=tmp_path)["images"] == 2_000
+
+
+def test_the_example_that_shows_what_a_network_sees(tmp_path):
+    told = runs_in(tmp_path, "examples/what_it_sees.py")
+    assert re.fullmatch(r"\w+ \d+%: what-it-sees.png \(layer relu3_3\)\n", told)
+    with Image.open(tmp_path / "what-it-sees.png") as sheet:
+        assert sheet.size == (768, 256)
 
 
 def test_the_example_with_keras_tuner(tmp_path):
