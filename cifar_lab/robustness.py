@@ -46,7 +46,7 @@ def corruption_table(
         "corruptions": {name: {"accuracy": [of severity 1, ... 5], "mean": theirs}}}.
 
     Raises:
-        InputError: no images, as many labels as images are not there, no such corruption, another
+        InputError: no images, not as many labels as images, no such corruption, another
             limit or seed, or what comes out are not probabilities.
     """
     if not len(images) or len(labels) != len(images):
