@@ -78,19 +78,17 @@ def _matrix(study: Study, matrix: np.ndarray) -> Html:
             says = html.element("small", percent(share, 1) if n else "")
             cells.append(html.element("td", f"{n:,}", says, style=style))
         lines.append(html.element("tr", *cells))
-    n = len(study.labels)
-    caption = (
-        f"Rows: the true class; columns: what the network says. Counts, and their share of the "
-        f"row; n = {n:,}. The diagonal is right"
-    )
     body = html.element(
         "table",
-        html.element("caption", caption),
         html.element("thead", html.element("tr", *head)),
         html.element("tbody", *lines),
         class_="matrix",
     )
-    return html.element("div", body, class_="wide")
+    legend = html.note(
+        "Rows: the true class; columns: what the network says. Counts, and their share of the row; "
+        f"n = {len(study.labels):,}. The diagonal is right."
+    )
+    return html.join(legend, html.element("div", body, class_="wide"))
 
 
 def _picture(study: Study, matrix: np.ndarray) -> Html:
@@ -234,9 +232,8 @@ def _suspects(study: Study) -> list[Html]:
             "images. Either it errs, or the label does: look at them. They are suspects, no more."
         ),
         html.paragraph(
-            f"Test images: {of(len(found), len(study.labels))}. {len(found) - len(others)} of them "
-            "are among the worst mistakes above"
-            + (", the likeliest of the others are:" if others else ".")
+            f"Test images: {of(len(found), len(study.labels))}. Among the worst mistakes above: "
+            f"{len(found) - len(others)}." + (" The likeliest of the others:" if others else "")
         ),
         _shown(study, others[:SHOWN]),
     ]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .. import backend
 from ..errors import InputError, reason
 from . import dataset, learning, mistakes, robustness, sees, trust, verdict
 from . import page as html
 from .page import Html, Page
 from .study import Notice, Study
+from .words import placeless
 
 Blocks = Callable[[], Sequence[Any]]
 
@@ -26,7 +28,11 @@ def page(study: Study, notice: Notice) -> Page:
     found = Page(study.name, verdict.lead(study))
 
     def part(heading: str, make: Blocks) -> Html:
-        return html.join(html.element("h3", heading), *attempt(lambda: make(), heading, notice))
+        def quietly() -> Sequence[Any]:
+            with backend.quiet_stderr():  # Keras may start TensorFlow beside another backend
+                return make()
+
+        return html.join(html.element("h3", heading), *attempt(quietly, heading, notice))
 
     sections: dict[str, Blocks] = {
         "Verdict": lambda: verdict.blocks(study),
@@ -57,7 +63,7 @@ def attempt(make: Blocks, what: str, notice: Notice) -> Sequence[Any]:
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:  # whatever it is, it is one section
-        why = reason(error)[:200]
+        why = placeless(reason(error))[:200]
         if not isinstance(error, InputError):  # what a network does not have is no failure
             why = f"{type(error).__name__}: {why}"
             notice(f"no {what}: {why}")

@@ -15,7 +15,7 @@ from . import page as html
 from . import thumbnails
 from .page import COLOURS, Html
 from .study import Study
-from .words import interval, percent
+from .words import counted, interval, percent
 
 FEWEST, MOST = 100, 500  # images that are corrupted
 WORK = 3e12  # multiply-adds that all corruptions together may cost
@@ -83,7 +83,7 @@ def _corrupted(study: Study) -> list[Html]:
     ]
     blocks = [
         html.paragraph(
-            f"{first['images']:,} of the {len(study.labels):,} test images, drawn at random, under "
+            f"{_drawn(first['images'], len(study.labels))}, under "
             f"{len(corruptions.NAMES)} corruptions at five severities, made on the fly. On average "
             "over all:"
         ),
@@ -94,6 +94,12 @@ def _corrupted(study: Study) -> list[Html]:
     if study.pictures:
         blocks.append(_examples(study))
     return blocks
+
+
+def _drawn(count: int, whole: int) -> str:
+    if count == whole:
+        return f"All {counted(whole, 'test image')}"
+    return f"{count:,} of the {whole:,} test images, drawn at random"
 
 
 def _bars(tables: dict[str, dict[str, Any]]) -> Html:

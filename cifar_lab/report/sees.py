@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import explaining
+from .. import backend, explaining
 from ..errors import InputError
 from . import page as html
 from . import thumbnails
@@ -54,7 +54,8 @@ def _pixels(tile: np.ndarray) -> np.ndarray:
 def _templates(study: Study) -> list[Html]:
     """[] for a network that is not linear."""
     try:
-        found = explaining.templates(study.subject.model)
+        with backend.quiet_stderr():
+            found = explaining.templates(study.subject.model)
     except InputError:
         return []
     items = [

@@ -179,7 +179,7 @@ def of(
     notices: list[str] = []
 
     def noted(line: str) -> None:
-        notices.append(line)
+        notices.append(_of_folder(line, card or subject.card))
         notice(line)
 
     subject = judging.opened(subject)
@@ -243,6 +243,14 @@ def _training_of(subject: judging.Subject) -> tuple[Path | None, dict[str, Any]]
     return None, {}
 
 
+def _of_folder(line: str, card: dict[str, Any]) -> str:
+    """A line for the page: the folder of the data by its name alone."""
+    place = str(bundle_data.own(card).get("name"))
+    if Path(place).is_absolute():
+        line = line.replace(place, Path(place).name)
+    return words.placeless(line)
+
+
 def _learnt(
     card: dict[str, Any], data_dir: str | None, shape: tuple[int, int, int], count: int
 ) -> Learnt | str:
@@ -254,7 +262,8 @@ def _learnt(
             dataset, train, val = bundle_data.train_images(card, data_dir, shape)
             return Learnt(dataset, train, val, True)
         except InputError as error:
-            why = f"The images that the network was trained on cannot be told: {error}."
+            why = _of_folder(str(error), card)
+            why = f"The images that the network was trained on cannot be told: {why}."
     with contextlib.suppress(InputError):
         name = bundle_data.chosen(card, None, data_dir)
         dataset = bundle_data.load(card, name, data_dir, shape)

@@ -15,7 +15,7 @@ from . import page as html
 from . import results
 from .page import Html
 from .study import Sample, Study
-from .words import interval, label, percent, points
+from .words import interval, label, percent, placeless, points
 
 # Rules of thumb, which the page states
 OVERFITTED = 0.05  # right on train images more often than on test images by more than this
@@ -98,7 +98,7 @@ def _promise(study: Study) -> Html:
 
 def _mean(s: dict[str, Any]) -> str:
     spread = "" if s["sd"] is None else f" ± {100 * s['sd']:.2f}"
-    return f"{100 * s['mean']:.2f}{spread} %"
+    return f"{100 * s['mean']:.2f}{spread}\u00a0%"
 
 
 def _ladder(study: Study) -> list[Html]:
@@ -273,15 +273,17 @@ def _made(study: Study) -> list[Html]:
         "commit": card.get("commit"),
     }
     rows = [
-        [name, label(str(value), 200)] for name, value in facts.items() if value not in (None, "")
+        [name, label(placeless(str(value)), 200)]
+        for name, value in facts.items()
+        if value not in (None, "")
     ]
     found.append(html.table(["", ""], rows))
     if isinstance(card.get("command"), str):
-        found.append(html.element("pre", html.element("code", card["command"])))
+        found.append(html.element("pre", html.element("code", placeless(card["command"]))))
     if isinstance(card.get("recipe"), dict):
         found.append(_recipe(card["recipe"]))
     if study.command:
-        found.append(html.note("This page: ", html.element("code", study.command)))
+        found.append(html.note("This page: ", html.element("code", placeless(study.command))))
     return found
 
 
@@ -294,7 +296,9 @@ def _recipe(stored: dict[str, Any]) -> Html:
         return html.paragraph("The recipe: every setting is the default.")
     return html.details(
         f"The recipe: {len(rows)} settings that are not the default",
-        html.table(["field", "value"], [[name, label(value, 300)] for name, value in rows]),
+        html.table(
+            ["field", "value"], [[name, label(placeless(value), 300)] for name, value in rows]
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..data.names import counted, shown
@@ -44,4 +45,20 @@ def of(part: int, whole: int) -> str:
     return f"{part:,} of {whole:,}" + (f" ({percent(part / whole)})" if whole else "")
 
 
-__all__ = ["counted", "interval", "label", "labels", "of", "percent", "points", "shown"]
+def placeless(text: str) -> str:
+    """A text whose absolute paths are their last parts: where things lie on a machine is nobody's
+    business."""
+    return re.sub(r"(?<![\w.~/])/(?:[^/\s:;,'\"()]+/)+(?=[^/\s])", "", text)
+
+
+__all__ = [
+    "counted",
+    "interval",
+    "label",
+    "labels",
+    "of",
+    "percent",
+    "placeless",
+    "points",
+    "shown",
+]
