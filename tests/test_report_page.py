@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_lab import bundles, calibration, cli
+from cifar_lab import bundles, calibration, cli, corruptions
 from cifar_lab.cli import reporting
 from cifar_lab.recipe import Augmentation, Recipe
 from cifar_lab.report import (
@@ -85,12 +85,7 @@ def write_bundle(folder, classes, data, side=8, **card):
 @pytest.fixture
 def few(monkeypatch):
     """Two corruptions instead of eleven: a report in a second."""
-    from cifar_lab import corruptions, robustness
-
     monkeypatch.setattr(corruptions, "NAMES", ("noise", "jpeg"))
-    monkeypatch.setattr(
-        robustness.corruption_table, "__defaults__", (1000, 0, ("noise", "jpeg"), lambda line: None)
-    )
 
 
 def made(name, tmp_path, *flags):

@@ -68,13 +68,17 @@ def _other(study: Study) -> tuple[str, Any, str]:
 
 def _corrupted(study: Study) -> list[Html]:
     limit = _limit(study)
+
+    def table(model: Any) -> dict[str, Any]:
+        return robustness.corruption_table(
+            model, study.images, study.labels, limit, names=corruptions.NAMES
+        )
+
     own = "the file" if study.is_export else "Keras, float"
-    tables = {
-        own: robustness.corruption_table(study.subject.model, study.images, study.labels, limit)
-    }
+    tables = {own: table(study.subject.model)}
     name, other, why = _other(study)
     if other is not None:
-        tables[name] = robustness.corruption_table(other, study.images, study.labels, limit)
+        tables[name] = table(other)
     first = next(iter(tables.values()))
     sums = [
         f"{name}: {percent(t['clean'])} as they are (95 % interval {interval(*t['clean_interval'])}"

@@ -141,12 +141,9 @@ def _thresholds(study: Study) -> Html:
                 of(here["images"], len(study.labels)),
             ]
         )
-    n = doubt.get("images") if isinstance(doubt, dict) else None
-    images = (
-        f"{n:,} validation images"
-        if isinstance(n, int) and "temperature" in doubt
-        else ("validation images")
-    )
+    images = "validation images"
+    if isinstance(doubt, dict) and "temperature" in doubt and isinstance(doubt.get("images"), int):
+        images = f"{doubt['images']:,} {images}"
     return html.table(
         ["right answers wanted", "from confidence", "right here", "answered here"],
         rows,

@@ -243,7 +243,8 @@ def _made(study: Study) -> list[Html]:
     if not card:
         return [*found, html.note("The file has no card, so nothing is known of its training.")]
     data = bundle_data.own(card)
-    versions = card.get("versions") if isinstance(card.get("versions"), dict) else {}
+    versions = card.get("versions")
+    versions = versions if isinstance(versions, dict) else {}
     counts = [
         f"{data[key]:,} {word}"
         for key, word in (
