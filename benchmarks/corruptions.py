@@ -3,13 +3,15 @@
     python benchmarks/corruptions.py [RUNG_OR_BUNDLE ...] --data-dir DIR [--images N]
     [--files float int8] [--exports DIR] [--output FILE]
     python benchmarks/corruptions.py --table [--output FILE]
+    python benchmarks/corruptions.py --kinds
 
 Without names, every bundle in saved_models/ but those of MNIST. Each is tested on N test images
 (default 1,000; always the same ones) as they are and under 11 corruptions at 5 severities each. An
 int8 file that a bundle does not hold is exported to --exports (default: a temporary folder), with
 its check on all test images. Appends a JSON line a network and file to docs/corruptions.jsonl (or
 --output) and prints it; one that is there already is not tested again. --table prints the lines as
-Markdown, as docs/measurements/corruptions.md has them. Nothing is chosen on these figures.
+Markdown, as docs/measurements/corruptions.md has them, --kinds what each severity is. Nothing is
+chosen on these figures.
 """
 
 import json
@@ -38,7 +40,11 @@ def main(argv):
     parser.add_argument("--files", nargs="+", choices=FILES, default=list(FILES), metavar="KIND")
     parser.add_argument("--exports", metavar="DIR")
     parser.add_argument("--output", type=Path, default=LINES)
+    parser.add_argument("--kinds", action="store_true")
     args = parser.parse_args(argv)
+    if args.kinds:
+        print(kinds())
+        return cli.OK
     if args.table:
         print(table(shared.read(args.output)))
         return cli.OK
@@ -85,8 +91,8 @@ def table(rows):
     """The rows as a Markdown table, in the order of the ladder, a rung's float and int8 beside each
     other; the accuracy under each corruption is the mean over its severities."""
     order = {rung: place for place, rung in enumerate(LADDER)}
-    kinds = list(FILES)
-    rows = sorted(rows, key=lambda row: (order.get(row["rung"], 99), kinds.index(row["file"])))
+    files = list(FILES)
+    rows = sorted(rows, key=lambda row: (order.get(row["rung"], 99), files.index(row["file"])))
     cells = []
     for row in rows:
         name = f"`{row['rung']}`"
@@ -96,6 +102,16 @@ def table(rows):
         means = [f"{100 * row['corruptions'][key]['mean']:.1f}" for key in corruptions.NAMES]
         cells.append([name, row["file"], *ends, *means])
     return shared.markdown(["network", "file", "clean", "mean", *corruptions.NAMES], cells)
+
+
+def kinds():
+    """The corruptions as a Markdown table, a row each."""
+    heads = ["corruption", "what a severity sets", "1 to 5"]
+    rows = []
+    for name, kind in corruptions.CORRUPTIONS.items():
+        levels = ", ".join(str(level).removesuffix(".0") for level in kind.levels)
+        rows.append([name, kind.meaning, levels])
+    return shared.markdown(heads, rows)
 
 
 def _with_interval(share, interval):

@@ -168,6 +168,7 @@ def evaluate(
     data_dir: str | Path | None = None,
     views: int = 1,
     precision: float | None = None,
+    corruptions: bool = False,
     notice: Notice | None = _to_stderr,
 ) -> dict:
     """Test a network, forward only; or several, alone and as an ensemble.
@@ -186,6 +187,8 @@ def evaluate(
         views: 2 or 6 to also average over as many views of each image, reported apart.
         precision: 0.8, 0.9, 0.95 or 0.99, to say also what the threshold that the card has for it
             gives on the test images.
+        corruptions: whether one network is also tested on 1,000 of the images, corrupted in 11 ways
+            at 5 severities each.
         notice: as in `train`.
 
     Returns:
@@ -194,7 +197,9 @@ def evaluate(
         per_class {class: recall}, confusion (rows: true class), all of the network as it is saved;
         calibrated {temperature, loss, expected_calibration_error} where the card has a temperature;
         with views views_accuracy and views_loss; with a precision confident {wanted, threshold,
-        precision, coverage, images}. Of several networks {"networks": [...], "ensemble": {...}}.
+        precision, coverage, images}; with corruptions as "corruptions" what
+        `robustness.corruption_table` gives, for networks of the embedded set "dials" of
+        `robustness.dial_table` too. Of several networks {"networks": [...], "ensemble": {...}}.
 
     Raises:
         InputError: no such bundle, file or data, or they do not belong together; the outputs are
@@ -210,7 +215,8 @@ def evaluate(
     if isinstance(data, Dataset):
         pixels.warn(data.test_images, "data")
     if weights is not None:
-        return _evaluate_weights(model_or_path, name, weights, where, views, precision, notice)
+        asked = views, precision, corruptions
+        return _evaluate_weights(model_or_path, name, weights, where, asked, notice)
     several = isinstance(model_or_path, (list, tuple))
     subjects = [
         _subject(one, name)
@@ -218,11 +224,12 @@ def evaluate(
     ]
     if not subjects:
         raise InputError("model_or_path: must name at least one network")
-    if several and (views != 1 or precision is not None):
-        raise InputError("views, precision: are for one network, not for several")
+    if several and (views != 1 or precision is not None or corruptions):
+        raise InputError("views, precision, corruptions: are for one network, not for several")
     if several:
         return judging.judge_together(subjects, name, where, notice or _silent)
-    return judging.judge(subjects[0], name, where, notice or _silent, views, precision)
+    asked = views, precision, corruptions
+    return judging.judge(subjects[0], name, where, notice or _silent, *asked)
 
 
 def load(rung_or_path: str | Path, *, weights: str | Path | None = None) -> Classifier:
@@ -498,17 +505,16 @@ def _evaluate_weights(
     data: str | Dataset | None,
     file: str | Path,
     where: str | None,
-    views: int,
-    precision: float | None,
+    asked: tuple[int, float | None, bool],
     notice: Notice | None,
 ) -> dict:
-    """`evaluate` with `weights`."""
+    """`evaluate` with `weights`. asked: views, precision, corruptions."""
     from . import judging
 
     label, recipe = _of_weights(what, file, "model_or_path")
     data = _data_name(None, recipe) if data is None else data
     subject = judging.with_weights(label, recipe, file, data)
-    return judging.judge(subject, data, where, notice or _silent, views, precision)
+    return judging.judge(subject, data, where, notice or _silent, *asked)
 
 
 def _of_weights(what: Any, file: str | Path, argument: str) -> tuple[str, Recipe]:

@@ -367,16 +367,29 @@ CORRUPTIONS = {
         (0.04, 0.06, 0.08, 0.09, 0.10), "standard deviation, share of 255", noise, _normal
     ),
     "blur": Corruption((0.4, 0.6, 0.7, 0.8, 1.0), "standard deviation, pixels", blur),
-    "jpeg": Corruption((80, 65, 58, 50, 40), "quality", as_jpeg),
-    "brightness": Corruption((0.05, 0.1, 0.15, 0.2, 0.3), "added, share of 255", brightness),
-    "contrast": Corruption((0.75, 0.5, 0.4, 0.3, 0.15), "share that is left", contrast),
-    "fog": Corruption(
-        ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)), "amount, decay", fog, _points
+    "jpeg": Corruption((80, 65, 58, 50, 40), "quality (4:2:0)", as_jpeg),
+    "brightness": Corruption(
+        (0.05, 0.1, 0.15, 0.2, 0.3),
+        "added to the value (of hue, saturation, value), share of 255",
+        brightness,
     ),
-    "pixelate": Corruption((0.95, 0.9, 0.85, 0.75, 0.65), "share of the side", pixelate),
-    "rotation": Corruption((5, 10, 15, 20, 30), "degrees, left or right", rotation, _sign),
-    "shift": Corruption((1, 2, 3, 4, 6), "pixels, in one of 8 directions", shift, _direction),
+    "contrast": Corruption(
+        (0.75, 0.5, 0.4, 0.3, 0.15), "share left of the distance from each channel's mean", contrast
+    ),
+    "fog": Corruption(
+        ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
+        "(amount of a plasma fractal, decay of its finer steps)",
+        fog,
+        _points,
+    ),
+    "pixelate": Corruption(
+        (0.95, 0.9, 0.85, 0.75, 0.65), "share of the side, there and back", pixelate
+    ),
+    "rotation": Corruption((5, 10, 15, 20, 30), "degrees, to the left or right", rotation, _sign),
+    "shift": Corruption((1, 2, 3, 4, 6), "pixels, in one of eight directions", shift, _direction),
     "scale": Corruption((1.05, 1.1, 1.2, 1.3, 1.5), "times as large or small", scale, _sign),
-    "occlusion": Corruption((6, 8, 10, 12, 16), "grey square's side, pixels", occlusion, _corner),
+    "occlusion": Corruption(
+        (6, 8, 10, 12, 16), "side of a grey square within the picture, pixels", occlusion, _corner
+    ),
 }
 NAMES = tuple(CORRUPTIONS)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import bundle_data, evaluation, inference
-from .data import Dataset
+from .data import Dataset, synthetic
 from .errors import InputError
 from .recipe import Recipe
 
@@ -193,6 +193,7 @@ def judge(
     notice: Notice,
     views: int = 1,
     precision: float | None = None,
+    corruptions: bool = False,
 ) -> dict[str, Any]:
     """Test one network.
 
@@ -200,10 +201,13 @@ def judge(
         subject, data, data_dir, notice: as for `images_for`.
         views: as for `evaluation.evaluate`.
         precision: wanted share of right answers, of which the card's threshold is tested, or None.
+        corruptions: whether it is tested on corrupted images too.
 
     Returns:
-        As `evaluation.evaluate`, `confident` with "wanted", the precision; and `data`, where the
-        images are from.
+        As `evaluation.evaluate`, `confident` with "wanted", the precision; `data`, where the images
+        are from; and where corruptions are asked for, as "corruptions" what
+        `robustness.corruption_table` gives, for all ten classes of the embedded set as "dials" what
+        `robustness.dial_table` does.
 
     Raises:
         InputError: as `images_for`, or the card has no threshold for the precision.
@@ -217,6 +221,15 @@ def judge(
     )
     if precision is not None:
         result["confident"] = {"wanted": precision, **result["confident"]}
+    if corruptions:
+        from . import robustness
+
+        result["corruptions"] = robustness.corruption_table(
+            subject.model, images, labels, robustness.LIMIT, notice=notice
+        )
+        if tuple(classes) == synthetic.CLASSES:
+            count = robustness.DIAL_COUNT
+            result["dials"] = robustness.dial_table(subject.model, count, notice=notice)
     return {"data": source, **result}
 
 

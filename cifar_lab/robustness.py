@@ -12,7 +12,8 @@ from . import calibration, corruptions, evaluation, inference
 from .data import fit_images, same_classes, synthetic
 from .errors import InputError
 
-LIMIT = 1_000  # images that are tested, of more
+LIMIT = 1_000  # images that `evaluate` tests, of more
+DIAL_COUNT = 500  # pictures that it draws for each setting of the dials
 DIAL_VALUES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _Z = 1.96  # standard errors of a 95 % interval
 
@@ -45,7 +46,7 @@ def corruption_table(
         "corruptions": {name: {"accuracy": [of severity 1, ... 5], "mean": theirs}}}.
 
     Raises:
-        InputError: no images, as many labels as images are not there, no such corruption, another
+        InputError: no images, not as many labels as images, no such corruption, another
             limit or seed, or what comes out are not probabilities.
     """
     if not len(images) or len(labels) != len(images):
@@ -104,10 +105,11 @@ def _half_width(shares: np.ndarray) -> float:
 
 def dial_table(
     model: Any,
-    count: int = 500,
+    count: int = DIAL_COUNT,
     others: float = 0.0,
     values: Sequence[float] = DIAL_VALUES,
     seed: int = 0,
+    notice: Callable[[str], Any] = lambda line: None,
 ) -> dict[str, Any]:
     """Test a network of the embedded set on pictures drawn anew, as each dial is turned alone.
 
@@ -117,6 +119,7 @@ def dial_table(
         others: where the other dials stand, 0 to 1.
         values: of a dial, 0 to 1 each.
         seed: of the pictures, whole number from 0.
+        notice: as for `corruption_table`.
 
     Returns:
         {"images": a setting, "seed", "others", "values", "dials": {dial: {"accuracy": [of each
@@ -139,6 +142,7 @@ def dial_table(
     corruptions.check_seed(seed)
     shape = model.input_shape if is_file else model.input_shape[1:]
     done: dict[synthetic.Dials, float] = {}
+    notice(f"drawing {count:,} pictures of the embedded set for each setting of its dials")
 
     def accuracy(dial, value):
         dials = synthetic.Dials(**{**dict.fromkeys(synthetic.DIAL_NAMES, others), dial: value})

@@ -801,3 +801,78 @@ def test_networks_are_tested_on_jpeg_images(fashion_bundle, tmp_path):
     table = run("benchmarks/jpeg.py", "--table", "--results", lines).stdout.splitlines()
     assert len(table) == 4 and "| keras | pixels | 1 |" in table[2]
     assert "| JPEG 30 to 100 | 2 |" in table[3] and table[3].count(" +- ") == 6
+
+
+# --- corruptions ---------------------------------------------------------------------------------
+
+
+def corruption_row(rung="cifar10-74", file="float", images=1000, mean=0.5):
+    from cifar_lab.corruptions import NAMES
+
+    by_name = {name: {"accuracy": [mean] * 5, "mean": mean} for name in NAMES}
+    ends = {"clean": 0.9, "clean_interval": [0.88, 0.92], "mean": mean}
+    ends["mean_interval"] = [mean - 0.01, mean + 0.01]
+    return {"rung": rung, "file": file, "images": images, "corruptions": by_name, **ends}
+
+
+def test_the_table_of_corruptions_has_float_and_int8_beside_each_other():
+    import corruptions as benchmark
+
+    rows = [
+        corruption_row("cifar10-79", "int8", mean=0.25),
+        corruption_row("cifar10-74", images=40),
+        corruption_row("cifar10-79"),
+    ]
+    heads, _, *lines = benchmark.table(rows).splitlines()
+    assert heads.startswith("| network | file | clean | mean | noise | blur | jpeg | ")
+    assert [line.split(" | ")[:4] for line in lines] == [
+        ["| `cifar10-74` (n = 40)", "float", "90.0 +- 2.0", "50.0 +- 1.0"],
+        ["| `cifar10-79`", "float", "90.0 +- 2.0", "50.0 +- 1.0"],
+        ["| `cifar10-79`", "int8", "90.0 +- 2.0", "25.0 +- 1.0"],
+    ]
+    assert all(line.count("|") == 16 for line in (heads, *lines))
+
+
+def test_corruptions_of_networks_that_are_there_are_not_measured_again(
+    tmp_path, monkeypatch, capsys
+):
+    import corruptions as benchmark
+
+    measured = []
+
+    def stand_in(folder, kind, elsewhere, args):
+        measured.append((folder.name, kind, args.images))
+        return corruption_row(folder.name, kind, args.images)
+
+    monkeypatch.setattr(benchmark, "measured", stand_in)
+    lines = tmp_path / "corruptions.jsonl"
+    args = ["cifar10-74", "cifar10-79", "--output", str(lines), "--images"]
+    assert benchmark.main([*args, "20", "--files", "int8"]) == 0
+    assert benchmark.main([*args, "20"]) == 0 and benchmark.main([*args, "30"]) == 0
+    assert measured[:2] == [("cifar10-74", "int8", 20), ("cifar10-79", "int8", 20)]
+    assert measured[2:4] == [("cifar10-74", "float", 20), ("cifar10-79", "float", 20)]
+    assert len(measured) == 8 and all(images == 30 for _, _, images in measured[4:])
+    assert len(lines.read_text().splitlines()) == 8
+    assert "cifar10-79, int8: was tested already" in capsys.readouterr().err
+
+
+def test_which_networks_corruptions_are_measured_of():
+    import corruptions as benchmark
+
+    names = benchmark.committed()
+    assert {"cifar10-softmax", "cifar100-70", "fashion-mnist-92", "cifar10-94"} <= set(names)
+    assert not any(name.startswith("mnist") for name in names)
+
+
+@pytest.mark.slow
+def test_networks_are_tested_on_corrupted_images(fashion_bundle, tmp_path):
+    folder, data_dir = fashion_bundle
+    lines = tmp_path / "corruptions.jsonl"
+    args = ("--data-dir", data_dir, "--images", 40, "--output", lines)
+    rows = lines_of(benchmark("corruptions.py", folder, *args))
+    assert [row["file"] for row in rows] == ["float", "int8"]
+    for row in rows:
+        cells = [share for entry in row["corruptions"].values() for share in entry["accuracy"]]
+        assert len(cells) == 55 and all((40 * share).is_integer() for share in cells)
+        assert row["images"] == 40 and row["data"] == "fashion-mnist"
+    assert not lines_of(benchmark("corruptions.py", folder, *args))

@@ -176,7 +176,14 @@ def test_tables_are_those_of_the_results(command, table):
 
 def test_which_tables_are_generated():
     expected = {"ablation", "batches", "budget", "calibration", "climb", "latency", "rungs"}
-    expected |= {"equality", "first-networks", "generator", "jpeg"}
+    expected |= {
+        "corruptions",
+        "corruption-kinds",
+        "equality",
+        "first-networks",
+        "generator",
+        "jpeg",
+    }
     expected |= {
         "famous",
         "depth",

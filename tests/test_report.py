@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from cifar_lab import bundles, paths
@@ -188,10 +189,25 @@ def test_a_picture_that_fails_is_one_line(tmp_path, monkeypatch):
     assert not figures.attempt(lines.append, lacking, tmp_path / "b.png")
     assert lines == ["no a.png: No space left on device", "matplotlib is not installed: no b.png"]
     others = ("draw_dials", "draw_augmentations", "draw_ladder", "draw_progression", "draw_depth")
-    for name in others:
+    for name in (*others, "draw_corruptions"):
         monkeypatch.setattr(figures, name, broken)
-    assert figures.draw_all(tmp_path, lines.append) == ["minutes.png"] and len(lines) == 7
+    assert figures.draw_all(tmp_path, lines.append) == ["minutes.png"] and len(lines) == 8
     assert [p.name for p in tmp_path.iterdir()] == ["minutes.png"]
+
+
+def test_the_picture_of_corruptions(tmp_path):
+    """A row each, named, and a column for the drawing and each severity."""
+    figures.draw_corruptions(tmp_path / "c.png")
+    from PIL import Image
+
+    with Image.open(tmp_path / "c.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    assert pixels.shape == (18 + 11 * 68, 72 + 6 * 68, 3)
+    for row in range(11):
+        drawn = [pixels[18 + 68 * row :, 72 + 68 * column :][:64:2, :64:2] for column in range(6)]
+        assert len({picture.tobytes() for picture in drawn}) == 6  # no severity like another
+        assert (pixels[18 + 68 * row :, :68][:64] < 128).any()  # its name
+    assert (tmp_path / "c.png").stat().st_size < 150_000
 
 
 def test_the_learning_curve(tmp_path):
