@@ -252,6 +252,7 @@ def _inline(svg: str, alt: str) -> Html:
         svg = svg.replace(drawn, themed)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)  # a hundredth of a point is enough to draw
     svg = re.sub(r"font-family: [^;\"]*", "font-family: system-ui, sans-serif", svg)
     used = set(re.findall(r"#([\w.-]+)", svg))
     own = hashlib.sha256(svg.encode()).hexdigest()[:8]  # no other chart of the page has these names

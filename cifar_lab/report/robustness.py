@@ -92,7 +92,7 @@ def _corrupted(study: Study) -> list[Html]:
             "over all:"
         ),
         html.element("ul", *(html.element("li", line) for line in sums)),
-        html.row(_bars(tables), *(_table(name, table) for name, table in tables.items())),
+        html.row(_bars(tables), *(_table(name, found) for name, found in tables.items())),
         *([html.note(why)] if why else []),
     ]
     if study.pictures:
