@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import gradient, heat, subject
+from . import gradient, heat, places, subject
 from .graph import Graph
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def grad_cam(
     gradient-based localization").
 
     Each channel of a feature map is weighted with the mean gradient of the class' score, before the
-    softmax, by it; the weighted channels are added, and what speaks for the class is kept. The same
-    on TensorFlow, JAX and PyTorch.
+    softmax, by it; the weighted channels are added, and what speaks for the class is kept. The map
+    is laid on the picture where its pixels look at. The same on TensorFlow, JAX and PyTorch.
 
     Args:
         model: a rung's name, a bundle's folder or a `.keras` file, a Classifier of one, or a
@@ -69,6 +69,6 @@ def grad_cam(
         weights = gradient.of_scores(head, values, one_hot).mean((1, 2))
         raw.append(np.einsum("nhwc,nc->nhw", values, weights))
         predicted.append(found)
-    places = np.concatenate(raw)
-    maps = heat.of_places(places, network.input_shape[:2])
-    return heat.Heat(maps, places, np.concatenate(predicted).astype(np.int64), step.layer.name)
+    coarse = np.concatenate(raw)
+    spread = places.spread(coarse.clip(0), *places.centres(graph, step), images.shape[1:3])
+    return heat.Heat(heat.scaled(spread), coarse, np.concatenate(predicted).astype(np.int64), step.layer.name)

@@ -39,27 +39,6 @@ class Heat:
         return (grey * (1 - shown) + colours * shown).round().astype(np.uint8)
 
 
-def of_places(places: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Maps of pictures' size from coarse ones.
-
-    Args:
-        places: float32 (N, rows, columns); what is below 0 counts as 0.
-        shape: (height, width) of the pictures.
-
-    Returns:
-        float32 (N, height, width), 0 to 1: interpolated between the middles of the places, and
-        divided by the greatest of each picture.
-    """
-    from PIL import Image
-
-    size = shape[1], shape[0]
-    large = [
-        np.asarray(Image.fromarray(place).resize(size, Image.Resampling.BILINEAR))
-        for place in places.clip(0).astype(np.float32)
-    ]
-    return scaled(np.stack(large))
-
-
 def scaled(maps: np.ndarray) -> np.ndarray:
     """float32 (N, height, width), 0 to 1: what is above 0, over the greatest of each picture."""
     maps = maps.clip(0)
