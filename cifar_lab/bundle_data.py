@@ -222,23 +222,16 @@ def without_card(
     return images, labels, classes, source
 
 
-def train_images(
-    card: dict[str, Any],
-    data_dir: str | None,
-    input_shape: tuple[int, int, int],
-    notice: Callable[[str], Any] = lambda line: None,
-) -> tuple[Dataset, np.ndarray, np.ndarray]:
-    """(data, indices of the train images that a bundle learnt from, and of those that validated
-    it), drawn again.
+def trained_part(card: dict[str, Any], dataset: Dataset) -> tuple[Dataset, np.ndarray, np.ndarray]:
+    """Which train images a bundle learnt from, and which validated it, drawn again.
 
     Args:
         card: of the bundle.
-        data_dir: folder with real data as published, or None.
-        input_shape: (height, width, channels) of the network.
-        notice: called with lines for the user.
+        dataset: its data, as `load` reads them.
 
     Returns:
-        Dataset with the images of the training; int64 (N,) and (M,), sorted.
+        Dataset with the train images that the training was given; indices of those that it learnt
+        from and of those that validated: int64 (N,) and (M,), sorted.
 
     Raises:
         InputError: the card does not say how they were drawn, or its data are not those that it was
@@ -248,11 +241,8 @@ def train_images(
 
     from . import data
 
-    recipe, seed, limit = card["recipe"], card["seed"], own(card).get("limit")
-    fraction = recipe.get("validation_fraction") if isinstance(recipe, dict) else None
-    if not (isinstance(fraction, float) and 0 < fraction < 1 and isinstance(seed, int)):
-        raise InputError(f"the card of {card['rung']} does not say which images validated it")
-    dataset = load(card, chosen(card, None, data_dir), data_dir, input_shape, notice)
+    fraction = _validation_fraction(card)
+    limit, seed = own(card).get("limit"), card["seed"]
     if limit is not None:
         dataset = data.limited(dataset, limit, seed)
     if dataset.train_sha256() != card["data_sha256"]:
@@ -262,10 +252,17 @@ def train_images(
         )
     part = dataset.val_indices  # of a folder that has its own val/
     if part is None:
-        rest, part = data.stratified_split(dataset.train_labels, fraction, seed)
-    else:
-        rest = np.setdiff1d(np.arange(len(dataset.train_labels)), part)
-    return dataset, rest, part
+        return dataset, *data.stratified_split(dataset.train_labels, fraction, seed)
+    return dataset, np.setdiff1d(np.arange(len(dataset.train_labels)), part), part
+
+
+def _validation_fraction(card: dict[str, Any]) -> float:
+    """InputError where a card does not say how its validation images were drawn."""
+    recipe, seed = card["recipe"], card["seed"]
+    fraction = recipe.get("validation_fraction") if isinstance(recipe, dict) else None
+    if not (isinstance(fraction, float) and 0 < fraction < 1 and isinstance(seed, int)):
+        raise InputError(f"the card of {card['rung']} does not say which images validated it")
+    return fraction
 
 
 def validation_images(
@@ -274,9 +271,23 @@ def validation_images(
     input_shape: tuple[int, int, int],
     notice: Callable[[str], Any],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(images, labels) that a bundle's training was validated on, drawn again: uint8 (N, height,
-    width, channels), 0-255, and int64 (N,). Arguments and errors as `train_images`."""
-    dataset, _, part = train_images(card, data_dir, input_shape, notice)
+    """(images, labels) that a bundle's training was validated on, drawn again.
+
+    Args:
+        card: of the bundle.
+        data_dir: folder with real data as published, or None.
+        input_shape: (height, width, channels) of the network.
+        notice: called with lines for the user.
+
+    Returns:
+        uint8 (N, height, width, channels), 0-255, and int64 (N,).
+
+    Raises:
+        InputError: as `trained_part`, or there are no such data.
+    """
+    _validation_fraction(card)  # before anything is read
+    dataset = load(card, chosen(card, None, data_dir), data_dir, input_shape, notice)
+    dataset, _, part = trained_part(card, dataset)
     return dataset.train_images[part], dataset.train_labels[part]
 
 

@@ -37,7 +37,7 @@ def reported(fashion_bundle, tmp_path_factory):
 
 def write_pictures(folder, classes, each, side=8):
     """A folder of pictures, one subfolder a class; a class' pictures are of one grey and noise."""
-    rng = np.random.default_rng(len(classes))
+    rng = np.random.default_rng(len(folder.name))
     for i, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
         for k in range(each):
@@ -192,10 +192,11 @@ def test_no_history_no_recipe_and_one_image(tmp_path, few):
     bundle = write_bundle(tmp_path / "bundle", ["a", "b"], data)
     page, done = made(bundle, tmp_path)
     text = as_text(page)
-    assert "of 1 test images of" in text or "of 1 test image of" in text
+    assert " of 1 test image of data/test are" in text
     assert "bundle has no history of its training" in text
     assert "No card says how the network was trained" in text
     assert "It is no rung of the ladder" in text
+    assert "What the network was trained on cannot be read: data/test: needs" in text
     assert "Traceback" not in done.stderr and "no Errors" not in done.stderr
     assert str(tmp_path) not in page
 
@@ -209,6 +210,7 @@ def test_a_hundred_classes_are_a_picture_and_a_table_of_pairs(tmp_path, few):
     assert "confusion matrix of 100 classes as a picture" in page
     assert "The 20 most frequent confusions" in page
     assert 'class="matrix"' not in page
+    assert "What it learnt from cannot be told: the card of bundle does not say" in as_text(page)
 
 
 def test_other_data_and_no_data_are_one_line(tmp_path, few):
@@ -227,6 +229,8 @@ def test_other_data_and_no_data_are_one_line(tmp_path, few):
     assert_refused(run_here("report.py", bundle, "--output", page), "is gone", output=page)
     text = as_text(made(bundle, tmp_path, "--data", tmp_path / "moved")[0])
     assert "of 4 test images" in text
+    assert "What the network was trained on cannot be read" in text and "is gone" in text
+    assert str(tmp_path) not in text
 
 
 def test_a_part_that_fails_is_a_note_and_a_line(tmp_path, few, monkeypatch):

@@ -71,4 +71,6 @@ def grad_cam(
         predicted.append(found)
     coarse = np.concatenate(raw)
     spread = places.spread(coarse.clip(0), *places.centres(graph, step), images.shape[1:3])
-    return heat.Heat(heat.scaled(spread), coarse, np.concatenate(predicted).astype(np.int64), step.layer.name)
+    return heat.Heat(
+        heat.scaled(spread), coarse, np.concatenate(predicted).astype(np.int64), step.layer.name
+    )

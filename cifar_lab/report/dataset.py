@@ -41,8 +41,8 @@ def _counts(study: Study) -> list[Html]:
         parts = {"train": learnt.train, "validation": learnt.val}
         counts = {k: np.bincount(labels[i], minlength=count) for k, i in parts.items() if len(i)}
         columns = {**counts, **columns}
-        if not learnt.known:
-            found.append(html.note("Which of the train images validated is not known."))
+        if learnt.doubt:
+            found.append(html.note(learnt.doubt))
     else:
         found.append(html.note(study.learnt))
     sizes = ", ".join(f"{name} {int(n.sum()):,}" for name, n in columns.items())

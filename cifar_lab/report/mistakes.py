@@ -312,7 +312,8 @@ def _duplicates(study: Study) -> list[Html]:
             "ones may be the same picture."
         )
     shown = [*found[:8], *[pair for pair in other if pair not in found[:8]][:4]]
-    return [html.paragraph(*words), _pairs(study, learnt, shown), rule]
+    doubt = [html.note(learnt.doubt)] if learnt.doubt else []
+    return [html.paragraph(*words), _pairs(study, learnt, shown), rule, *doubt]
 
 
 def _pairs(study: Study, learnt: Learnt, shown: Sequence[Pair]) -> Html:

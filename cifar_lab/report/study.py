@@ -34,13 +34,15 @@ class Learnt:
         dataset: its train images.
         train, val: indices of the train images that it learnt from, and of those that validated;
             without a card of the training, all of them and none.
-        known: whether `train` and `val` are the training's.
+        doubt: why `train` and `val` may not be the training's, "" where they are.
+        same: whether all that it learnt from is among the train images, as far as a card tells.
     """
 
     dataset: Dataset
     train: np.ndarray
     val: np.ndarray
-    known: bool
+    doubt: str = ""
+    same: bool = True
 
 
 @dataclass(frozen=True)
@@ -178,9 +180,16 @@ def of(
     folder, card = _training_of(subject)
     notices: list[str] = []
 
+    said: set[str] = set()
+
+    def once(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            notice(line)
+
     def noted(line: str) -> None:
         notices.append(_of_folder(line, card or subject.card))
-        notice(line)
+        once(line)
 
     subject = judging.opened(subject)
     images, labels, classes, source = judging.images_for(subject, data, data_dir, noted)
@@ -188,7 +197,7 @@ def of(
         raise InputError("there are no images to test")
     plain = evaluation.probabilities(subject.model, images)
     temperature = subject.temperature
-    learnt = _learnt(card or subject.card, data_dir, subject.input_shape, len(classes))
+    learnt = _learnt(card or subject.card, data_dir, subject.input_shape, len(classes), once)
     train, validation = _samples(subject, learnt)
     return Study(
         name=title(name, subject),
@@ -252,25 +261,30 @@ def _of_folder(line: str, card: dict[str, Any]) -> str:
 
 
 def _learnt(
-    card: dict[str, Any], data_dir: str | None, shape: tuple[int, int, int], count: int
+    card: dict[str, Any],
+    data_dir: str | None,
+    shape: tuple[int, int, int],
+    count: int,
+    notice: Notice,
 ) -> Learnt | str:
     if not bundle_data.own(card).get("name"):
         return "No card says what the network was trained on."
-    why = "The card does not say which images were trained on."
-    if "recipe" in card:
-        try:
-            dataset, train, val = bundle_data.train_images(card, data_dir, shape)
-            return Learnt(dataset, train, val, True)
-        except InputError as error:
-            why = _of_folder(str(error), card)
-            why = f"The images that the network was trained on cannot be told: {why}."
-    with contextlib.suppress(InputError):
+    try:
         name = bundle_data.chosen(card, None, data_dir)
-        dataset = bundle_data.load(card, name, data_dir, shape)
-        if len(dataset.classes) == count:
-            train = np.arange(len(dataset.train_labels))
-            return Learnt(dataset, train, train[:0], False)
-    return why
+        dataset = bundle_data.load(card, name, data_dir, shape, notice)
+    except InputError as error:
+        return f"What the network was trained on cannot be read: {_of_folder(str(error), card)}."
+    if len(dataset.classes) != count:
+        return "What the network was trained on has other classes by now."
+    everything = np.arange(len(dataset.train_labels))
+    if "recipe" not in card:  # of an export whose bundle is not there
+        doubt = "Which of the train images validated is not known."
+        return Learnt(dataset, everything, everything[:0], doubt)
+    try:
+        return Learnt(*bundle_data.trained_part(card, dataset))
+    except InputError as error:
+        doubt = f"What it learnt from cannot be told: {_of_folder(str(error), card)}."
+        return Learnt(dataset, everything, everything[:0], doubt, False)
 
 
 def _asked(subject: judging.Subject, images: np.ndarray) -> np.ndarray:
@@ -281,11 +295,13 @@ def _asked(subject: judging.Subject, images: np.ndarray) -> np.ndarray:
 def _samples(subject: judging.Subject, learnt: Learnt | str) -> tuple[Sample | str, Sample | str]:
     if isinstance(learnt, str):
         return learnt, learnt
+    if not learnt.same:
+        return learnt.doubt, learnt.doubt
     dataset = learnt.dataset
 
     def sample(indices: np.ndarray) -> Sample | str:
         if not len(indices):
-            return "Which images validated is not known."
+            return learnt.doubt or "No images validated."
         rng = np.random.default_rng(0)
         taken = np.sort(rng.permutation(indices)[:SAMPLE])
         images, labels = dataset.train_images[taken], dataset.train_labels[taken]

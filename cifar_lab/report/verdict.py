@@ -15,7 +15,7 @@ from . import page as html
 from . import results
 from .page import Html
 from .study import Sample, Study
-from .words import interval, label, percent, placeless, points
+from .words import counted, interval, label, percent, placeless, points
 
 # Rules of thumb, which the page states
 OVERFITTED = 0.05  # right on train images more often than on test images by more than this
@@ -27,11 +27,20 @@ def lead(study: Study) -> Html:
     """The figure that stands below the heading."""
     result = study.result
     big = html.element("b", percent(result["accuracy"]), style="font-size:1.6rem")
+    count = counted(result["images"], "test image")
     words = (
-        f" of {result['images']:,} test images of {_data(study.source)} are classified rightly "
+        f" of {count} of {_tested(study)} are classified rightly "
         f"(95 % interval {interval(*result['accuracy_interval'])})."
     )
     return html.paragraph(big, words)
+
+
+def _tested(study: Study) -> str:
+    """Where the test images are from: a data set's name, or a folder from the data's own on."""
+    source, own = Path(study.source), Path(str(bundle_data.own(study.card).get("name", "")))
+    if source.is_absolute() and source.is_relative_to(own) and own.name:
+        return label(str(source.relative_to(own.parent)))
+    return _data(study.source)
 
 
 def blocks(study: Study) -> list[Html]:
