@@ -18,7 +18,7 @@ from .study import Study
 from .words import counted, interval, percent
 
 FEWEST, MOST = 100, 500  # images that are corrupted
-WORK = 3e12  # multiply-adds that all corruptions together may cost
+WORK = 2e12  # multiply-adds that all corruptions together may cost
 SHOWN_SEVERITY = 3
 INT8 = "model.int8.tflite"
 DIAL_PICTURES = 200

@@ -130,7 +130,7 @@ def _thresholds(study: Study) -> Html:
     for wanted, entry in found.items():
         threshold = entry.get("threshold") if isinstance(entry, dict) else None
         if not isinstance(threshold, (int, float)):
-            rows.append([percent(float(wanted), 0), "none", None, None])
+            rows.append([percent(float(wanted), 0), "-", None, None])
             continue
         here = calibration.above(study.probabilities, study.labels, threshold)
         rows.append(
@@ -147,6 +147,6 @@ def _thresholds(study: Study) -> Html:
     return html.table(
         ["right answers wanted", "from confidence", "right here", "answered here"],
         rows,
-        f"The card's thresholds, set on {images}, tried on the test images. None: too few "
+        f"The card's thresholds, set on {images}, tried on the test images. A dash: none, with too few "
         "validation images, or too many of the surest answers wrong",
     )
