@@ -147,6 +147,6 @@ def _thresholds(study: Study) -> Html:
     return html.table(
         ["right answers wanted", "from confidence", "right here", "answered here"],
         rows,
-        f"The card's thresholds, set on {images}, tried on the test images. A dash: none, with too few "
-        "validation images, or too many of the surest answers wrong",
+        f"The card's thresholds, set on {images}, tried on the test images. A dash: none, with too "
+        "few validation images, or too many of the surest answers wrong",
     )
