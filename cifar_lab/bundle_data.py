@@ -222,6 +222,49 @@ def without_card(
     return images, labels, classes, source
 
 
+def trained_part(card: dict[str, Any], dataset: Dataset) -> tuple[Dataset, np.ndarray, np.ndarray]:
+    """Which train images a bundle learnt from, and which validated it, drawn again.
+
+    Args:
+        card: of the bundle.
+        dataset: its data, as `load` reads them.
+
+    Returns:
+        Dataset with the train images that the training was given; indices of those that it learnt
+        from and of those that validated: int64 (N,) and (M,), sorted.
+
+    Raises:
+        InputError: the card does not say how they were drawn, or its data are not those that it was
+            trained on any more.
+    """
+    import numpy as np
+
+    from . import data
+
+    fraction = _validation_fraction(card)
+    limit, seed = own(card).get("limit"), card["seed"]
+    if limit is not None:
+        dataset = data.limited(dataset, limit, seed)
+    if dataset.train_sha256() != card["data_sha256"]:
+        raise InputError(
+            f"{dataset.name}: its train images are not those that {card['rung']} was trained on, "
+            "so the images that validated it can no longer be told"
+        )
+    part = dataset.val_indices  # of a folder that has its own val/
+    if part is None:
+        return dataset, *data.stratified_split(dataset.train_labels, fraction, seed)
+    return dataset, np.setdiff1d(np.arange(len(dataset.train_labels)), part), part
+
+
+def _validation_fraction(card: dict[str, Any]) -> float:
+    """InputError where a card does not say how its validation images were drawn."""
+    recipe, seed = card["recipe"], card["seed"]
+    fraction = recipe.get("validation_fraction") if isinstance(recipe, dict) else None
+    if not (isinstance(fraction, float) and 0 < fraction < 1 and isinstance(seed, int)):
+        raise InputError(f"the card of {card['rung']} does not say which images validated it")
+    return fraction
+
+
 def validation_images(
     card: dict[str, Any],
     data_dir: str | None,
@@ -240,26 +283,11 @@ def validation_images(
         uint8 (N, height, width, channels), 0-255, and int64 (N,).
 
     Raises:
-        InputError: the card does not say how they were drawn, or its data are not those that it was
-            trained on any more.
+        InputError: as `trained_part`, or there are no such data.
     """
-    from . import data
-
-    recipe, seed, limit = card["recipe"], card["seed"], own(card).get("limit")
-    fraction = recipe.get("validation_fraction") if isinstance(recipe, dict) else None
-    if not (isinstance(fraction, float) and 0 < fraction < 1 and isinstance(seed, int)):
-        raise InputError(f"the card of {card['rung']} does not say which images validated it")
+    _validation_fraction(card)  # before anything is read
     dataset = load(card, chosen(card, None, data_dir), data_dir, input_shape, notice)
-    if limit is not None:
-        dataset = data.limited(dataset, limit, seed)
-    if dataset.train_sha256() != card["data_sha256"]:
-        raise InputError(
-            f"{dataset.name}: its train images are not those that {card['rung']} was trained on, "
-            "so the images that validated it can no longer be told"
-        )
-    part = dataset.val_indices  # of a folder that has its own val/
-    if part is None:
-        part = data.stratified_split(dataset.train_labels, fraction, seed)[1]
+    dataset, _, part = trained_part(card, dataset)
     return dataset.train_images[part], dataset.train_labels[part]
 
 
