@@ -1,0 +1,33 @@
+"""How figures are written in reports."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+
+def per_cent(share: float) -> str:
+    """A share, 0 to 1, in per cent with two digits."""
+    return f"{100 * share:.2f}"
+
+
+def points(found: Any) -> str:
+    """A difference of shares with its interval, in percentage points: "+0.51 (+0.12 to +0.90)".
+
+    found: anything with difference, low and high.
+    """
+    return f"{100 * found.difference:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
+
+
+def chance(p: float | None) -> str:
+    """A p value with four digits, "-" where there is none."""
+    if p is None:
+        return "-"
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def mean(shares: Sequence[float]) -> str:
+    """ "90.51 ± 0.12 (5)": mean, standard deviation (from two on) and number, in per cent."""
+    spread = f" ± {100 * statistics.stdev(shares):.2f}" if len(shares) > 1 else ""
+    return f"{per_cent(statistics.fmean(shares))}{spread} ({len(shares)})"
