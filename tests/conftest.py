@@ -17,6 +17,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
+import browser as browsers  # noqa: E402
 from support import run, write_fashion  # noqa: E402
 
 
@@ -106,6 +107,14 @@ def real_data():
     if not folder:
         pytest.skip("CIFAR_LAB_DATA is not set: it names the folder with real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A headless Chromium (tests/browser.py); skips where it is not installed."""
+    started = browsers.start(tmp_path_factory.mktemp("browser"))
+    yield started
+    started.driver.quit()
 
 
 @pytest.hookimpl(optionalhook=True)
