@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import backend, evaluation, judging, paths, significance
+from .. import backend, evaluation, judging, significance
 from ..data.names import counted
-from . import contenders, contrasts, costs, settings
+from . import contenders, contrasts, costs, curves, measures, seeds, settings
 from . import page as html
 from .contenders import Contender
 from .contrasts import Answers
@@ -26,7 +26,6 @@ from .measures import chance, mean, per_cent, points
 
 Notice = Callable[[str], Any]
 
-_STYLES = ("-", "--")  # of curves: the colours come round after six
 _BY_CLASS = 20  # classes of which each has a row
 
 
@@ -39,18 +38,14 @@ class Comparison:
         answers: {name: Answers} of those that were tested.
         classes: names.
         source: where the test images are from; None where nothing was tested.
-        costs: of each, as contenders.
-        latencies: of each, None where not known.
-        timed: whether they were measured now, rather than before.
+        bills: what each costs, as contenders.
     """
 
     contenders: list[Contender]
     answers: dict[str, Answers]
     classes: list[str]
     source: str | None
-    costs: list[costs.Cost]
-    latencies: list[costs.Latency | None]
-    timed: bool
+    bills: list[costs.Bill]
 
     @property
     def colours(self) -> dict[str, str]:
@@ -93,12 +88,15 @@ def compare(
             answers[contender.name] = Answers(images, labels, probabilities, classes)
             models[contender.name] = subject.model
     outputs = len(classes) or 10
-    known = [costs.cost_of(c, models.get(c.name), outputs) for c in found]
-    latencies: list[costs.Latency | None] = [costs.recorded(c) for c in found]
+    latencies = {c.name: costs.recorded(c) for c in found}
     if latency:
-        times = iter(costs.timed(tested, [answers[c.name].images[0] for c in tested]))
-        latencies = [next(times) if c.name in answers else None for c in found]
-    return Comparison(found, answers, classes, source, known, latencies, latency)
+        times = costs.timed(tested, [answers[c.name].images[0] for c in tested])
+        latencies = dict.fromkeys(latencies)
+        latencies |= {c.name: took for c, took in zip(tested, times, strict=True)}
+    bills = [
+        costs.Bill(costs.cost_of(c, models.get(c.name), outputs), latencies[c.name]) for c in found
+    ]
+    return Comparison(found, answers, classes, source, bills)
 
 
 def _named(contender: Contender) -> judging.Subject:
@@ -125,10 +123,11 @@ def page_of(found: Comparison, command: str = "") -> html.Page:
     title = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     made = html.Page(title, *_lead(found))
     made.add("Accuracy", *_accuracy(found))
-    made.add("Seeds", *_seeds(found))
-    made.add("Learning", *_learning(found))
+    made.add("Seeds", *seeds.section(found.contenders))
+    made.add("Learning", *curves.section(found.contenders, found.colours))
     made.add("What differs between the recipes", *settings.section(found.contenders))
-    made.add("Cost", *_cost(found))
+    accuracies = {name: a.scores["accuracy"] for name, a in found.answers.items()}
+    made.add("Cost", *costs.section(found.contenders, found.bills, accuracies, found.colours))
     made.add("By class", *_by_class(found))
     if len(found.answers) > 1:
         made.add("Picture by picture", *contrasts.section(found.answers))
@@ -193,7 +192,7 @@ def _accuracy(found: Comparison) -> list[html.Html]:
         scores = answers.scores if answers else None
         rows.append(
             [
-                c.name,
+                measures.name(c.name),
                 _with_interval(scores) if scores else None,
                 mean(c.accuracies) if c.accuracies else None,
                 f"{scores['loss']:.4f}" if scores else None,
@@ -279,221 +278,6 @@ def _accuracy_chart(found: Comparison) -> html.Html:
     )
 
 
-def _seeds(found: Comparison) -> list[html.Html]:
-    several = [c for c in found.contenders if len(c.accuracies) > 1]
-    if not several:
-        if len(found.contenders) < 2 or not any(c.runs for c in found.contenders):
-            return []
-        command = f"{paths.command('train')} RUNG --seeds 0:5"
-        return [
-            html.note(
-                "One training each: how much of a difference is the seed's luck cannot be told. ",
-                html.element("code", command),
-                " trains five, and this page takes the folder that they are in.",
-            )
-        ]
-    rows = []
-    for c in several:
-        low, high = significance.mean_interval(c.accuracies)
-        rows.append(
-            [
-                c.name,
-                len(c.accuracies),
-                per_cent(statistics.fmean(c.accuracies)),
-                f"{per_cent(low)} to {per_cent(high)}",
-                f"{100 * statistics.stdev(c.accuracies):.2f}",
-                per_cent(min(c.accuracies)),
-                per_cent(max(c.accuracies)),
-            ]
-        )
-    head = ["network", "n", "mean, %", "95 % interval", "sd", "lowest", "highest"]
-    blocks = [html.table(head, rows, "test accuracy over seeds")]
-    pairs = list(itertools.combinations(several, 2))
-    if pairs:
-        tests = [significance.welch(a.accuracies, b.accuracies) for a, b in pairs]
-        together = significance.holm([1.0 if t.p is None else t.p for t in tests])
-        rows = [
-            [a.name, b.name, points(t), f"{t.freedom:.1f}", chance(t.p), chance(h)][
-                : _columns(pairs)
-            ]
-            for (a, b), t, h in zip(pairs, tests, together, strict=True)
-        ]
-        head = ["network", "less", "points (95 % interval)", "df", "p", "p, all pairs"]
-        blocks.append(html.table(head[: _columns(pairs)], rows, "differences of the means"))
-        blocks.append(
-            html.note(
-                "Welch's t (1947), which lets the two spread differently. An interval that holds 0 "
-                "says that these seeds do not tell the two apart, not that they are equal.",
-                _FAMILY if len(pairs) > 1 else "",
-            )
-        )
-    return blocks
-
-
-_FAMILY = (
-    " Where many pairs are tested, some differ by chance: the last column takes that into account "
-    "(Holm 1979)."
-)
-
-
-def _columns(pairs: Sequence[Any]) -> int:
-    """The last column is for several pairs."""
-    return 6 if len(pairs) > 1 else 5
-
-
-# --- learning ---
-
-
-def _learning(found: Comparison) -> list[html.Html]:
-    with_history = [c for c in found.contenders if c.histories]
-    if not with_history:
-        return [html.note("No history is kept of any of these: no curves.")]
-    blocks = [
-        html.row(
-            _curves(found, with_history, "epoch"),
-            _curves(found, with_history, "minutes of training, validation included"),
-        )
-    ]
-    devices = {
-        c.name: sorted({r.device for r in c.runs if r.history and r.device}) for c in with_history
-    }
-    if len({tuple(d) for d in devices.values()}) > 1:
-        told = "; ".join(f"{name}: {', '.join(d) or 'unknown'}" for name, d in devices.items())
-        blocks.append(
-            html.note(f"Trained on different machines, so minutes do not compare: {told}.")
-        )
-    without = [c.name for c in found.contenders if not c.histories]
-    if without:
-        blocks.append(html.note(f"No curve, since no history is kept: {', '.join(without)}."))
-    return blocks
-
-
-def _mean_curve(
-    curves: Sequence[tuple[list[float], list[float]]],
-) -> tuple[list[float], list[float]]:
-    """The mean over seeds, epoch by epoch, as far as all went."""
-    length = min(len(x) for x, _ in curves)
-    return tuple(  # type: ignore[return-value]
-        [statistics.fmean(curve[axis][i] for curve in curves) for i in range(length)]
-        for axis in (0, 1)
-    )
-
-
-def _curve(history: list[dict[str, float]], x: str) -> tuple[list[float], list[float]]:
-    if x == "epoch":
-        places = [row["epoch"] for row in history]
-    else:
-        places = [s / 60 for s in itertools.accumulate(row["seconds"] for row in history)]
-    return places, [100 * row["val_accuracy"] for row in history]
-
-
-def _curves(found: Comparison, shown: Sequence[Contender], x: str) -> html.Html:
-    curves = {c.name: [_curve(history, x) for history in c.histories] for c in shown}
-    means = {name: _mean_curve(several) for name, several in curves.items()}
-    order = [c.name for c in found.contenders]
-
-    def draw(figure: Any) -> None:
-        axes = figure.subplots()
-        for name, several in curves.items():
-            style = _STYLES[order.index(name) // len(html.COLOURS) % 2]
-            how: dict[str, Any] = {"color": found.colours[name], "linestyle": style}
-            for places, values in several if len(several) > 1 else ():
-                axes.plot(places, values, **{**how, "linewidth": 0.7, "alpha": 0.45})
-            label = f"{name} (mean of {len(several)})" if len(several) > 1 else name
-            axes.plot(*means[name], label=label, **how)
-            axes.plot(means[name][0][-1], means[name][1][-1], "o", markersize=4, color=how["color"])
-        ends = [places[-1] for places, _ in means.values()]
-        if max(ends) > 8 * min(ends):
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:g}")
-        last = [values[-1] for _, values in means.values()]
-        low = min(min(v) for _, v in means.values())
-        axes.set_ylim(bottom=max(low - 2, min(last) - 30, 0))
-        axes.set(xlabel=x, ylabel="validation accuracy, %")
-        axes.legend(loc="lower right")
-
-    told = ", ".join(f"{name} ends at {values[-1]:.1f} %" for name, (_, values) in means.items())
-    return html.chart(draw, f"validation accuracy by {x}: {told}", width=5.6)
-
-
-# --- cost ---
-
-
-def _cost(found: Comparison) -> list[html.Html]:
-    rows = []
-    for c, cost, latency in zip(found.contenders, found.costs, found.latencies, strict=True):
-        numbers = [cost.parameters, cost.multiply_adds, cost.bytes]
-        rows.append(
-            [
-                c.name,
-                *("-" if n is None else f"{n:,}" for n in numbers),
-                _minutes(c),
-                _latency(latency),
-            ]
-        )
-    head = ["network", "parameters", "multiply-adds", "bytes", "minutes of training", "ms an image"]
-    blocks = [html.table(head, rows)]
-    runs = [run for c in found.contenders for run in c.runs[:1] if run.seconds is not None]
-    if runs:
-        devices = "; ".join(f"{c.name}: {c.runs[0].device}" for c in found.contenders if c.runs)
-        star = (
-            ""
-            if all(run.alone for run in runs)
-            else (
-                " A star: other programs ran meanwhile, or nobody checked, so it is an upper bound."
-            )
-        )
-        blocks.append(
-            html.note(f"Minutes of the first training, without compilation, on {devices}.{star}")
-        )
-    blocks.append(_latency_note(found))
-    ways = (("multiply-adds an image", "multiply_adds"), ("bytes of the file", "bytes"))
-    charts = []
-    for told, key in ways:
-        chosen = [
-            (c.name, float(getattr(cost, key)), found.answers[c.name].scores["accuracy"])
-            for c, cost in zip(found.contenders, found.costs, strict=True)
-            if c.name in found.answers and getattr(cost, key)
-        ]
-        if len({cost for _, cost, _ in chosen}) > 1:
-            colours = [found.colours[name] for name, _, _ in chosen]
-            charts.append(costs.tradeoff(chosen, told, "test accuracy, %", colours))
-    return [*blocks, html.row(*charts)] if charts else blocks
-
-
-def _minutes(contender: Contender) -> str:
-    run = contender.runs[0] if contender.runs else None
-    if run is None or run.seconds is None:
-        return "-"
-    return f"{run.seconds / 60:.1f}{'' if run.alone else '*'}"
-
-
-def _latency(latency: costs.Latency | None) -> str:
-    if latency is None:
-        return "-"
-    spread = "" if latency.low is None else f" ({latency.low:.3g} to {latency.high:.3g})"
-    return f"{latency.milliseconds:.3g}{spread}"
-
-
-def _latency_note(found: Comparison) -> html.Html:
-    known = [latency for latency in found.latencies if latency]
-    if not known:
-        return html.note("How long an image takes was not measured; --latency measures it here.")
-    told = ", ".join(
-        f"{c.name} by {latency.runtime}"
-        for c, latency in zip(found.contenders, found.latencies, strict=True)
-        if latency
-    )
-    if found.timed:
-        how = (
-            f"measured while this page was made, one image at a time, in turns, {costs.ROUNDS} "
-            "rounds; the middle, the fastest and the slowest round"
-        )
-    else:
-        how = f"as recorded in {costs.LATENCY} of these very files, one image at a time, one thread"
-    return html.note(f"Milliseconds: {how}; {known[0].device}; {told}.")
-
-
 # --- by class ---
 
 
@@ -531,7 +315,9 @@ def _how(found: Comparison, command: str) -> list[html.Html]:
                 f"Tested forward only on {count} of {found.source}, as the files are saved."
             )
         )
-    rows = [[c.name, c.given, c.subject and c.subject.source] for c in found.contenders]
+    rows = [
+        [measures.name(c.name), c.given, c.subject and c.subject.source] for c in found.contenders
+    ]
     blocks.append(html.table(["network", "given as", "tested file"], [_place(r) for r in rows]))
     if command:
         blocks.append(html.element("pre", html.element("code", command)))

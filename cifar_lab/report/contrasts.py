@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import evaluation, significance
 from ..data.names import counted, shown
+from . import measures
 from . import page as html
 from .measures import chance, points
 
@@ -97,11 +98,18 @@ def _tests(pairs: Sequence[tuple[str, str]], tests: Sequence[significance.Paired
     head = ["network", "less", "only the first right", "only the second right"]
     head += ["points (95 % interval)", "McNemar's p"]
     rows = [
-        [a, b, f"{t.first:,}", f"{t.second:,}", points(t), chance(t.p)]
+        [
+            measures.name(a),
+            measures.name(b),
+            f"{t.first:,}",
+            f"{t.second:,}",
+            points(t),
+            chance(t.p),
+        ]
         for (a, b), t in zip(pairs, tests, strict=True)
     ]
     if len(pairs) > 1:
-        head.append("p, all pairs")
+        head.append(measures.ALL_PAIRS)
         rows = [[*row, chance(p)] for row, p in zip(rows, together, strict=True)]
     return html.table(head, rows)
 
@@ -111,9 +119,7 @@ def _note(pairs: int) -> html.Html:
         "McNemar's test (1947), exact: of the images that only one of the two gets right, are "
         "there more of one kind than a tossed coin explains? The interval is Bonett and Price's "
         "(2012). Both speak of these two files; what another seed would give, they do not know.",
-        " The last column takes into account that several pairs are tested (Holm 1979)."
-        if pairs > 1
-        else "",
+        measures.FAMILY if pairs > 1 else "",
     )
 
 

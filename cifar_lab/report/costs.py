@@ -6,7 +6,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import inference, paths
 from ..errors import InputError
+from . import measures
 from . import page as html
 from .contenders import Contender
 
@@ -129,6 +130,14 @@ def timed(contenders: Sequence[Contender], images: Sequence[np.ndarray]) -> list
     ]
 
 
+@dataclass(frozen=True)
+class Bill:
+    """What a network costs, and how long an image takes where that is known."""
+
+    cost: Cost
+    latency: Latency | None
+
+
 # --- worth it ---
 
 
@@ -159,6 +168,7 @@ def tradeoff(
     colours: Sequence[str] | None = None,
     per_cent: bool = True,
     most: bool = True,
+    every: bool = False,
 ) -> html.Html:
     """A chart of scores against costs, with the front as a line.
 
@@ -168,7 +178,10 @@ def tradeoff(
         colours: of the points; None for one colour.
         per_cent: whether the scores are shares, drawn in per cent.
         most: whether the highest score is the best.
+        every: whether all names are written, not only those of the front.
     """
+    from matplotlib.ticker import EngFormatter, NullFormatter
+
     names, costs, scores = zip(*points, strict=True)
     best = front(costs, scores if most else [-s for s in scores])
     shown = [100 * s if per_cent else s for s in scores]
@@ -178,7 +191,7 @@ def tradeoff(
         x, y = [costs[i] for i in best], [shown[i] for i in best]
         axes.step(x, y, where="post", color=html.COLOURS[1], linewidth=1, alpha=0.8)
         axes.scatter(costs, shown, s=42, c=colours or html.COLOURS[0], alpha=0.85, zorder=3)
-        for place, i in enumerate(best):
+        for place, i in enumerate(range(len(points)) if every else best):
             axes.annotate(
                 names[i],
                 (costs[i], shown[i]),
@@ -188,6 +201,10 @@ def tradeoff(
             )
         if max(costs) > 8 * min(costs):
             axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+        axes.xaxis.set_minor_formatter(
+            EngFormatter(sep=" ") if max(costs) < 60 * min(costs) else NullFormatter()
+        )
         axes.margins(0.12, 0.14)
         axes.set(xlabel=cost, ylabel=score)
 
@@ -198,3 +215,94 @@ def tradeoff(
         "The line joins those that nothing beats: no other scores as much for less.",
         width=5.4,
     )
+
+
+# --- the section ---
+
+
+def section(
+    contenders: Sequence[Contender],
+    bills: Sequence[Bill],
+    accuracies: Mapping[str, float],
+    colours: Mapping[str, str],
+) -> list[html.Html]:
+    """Blocks: what each network costs, and what it does for that.
+
+    Args:
+        contenders, bills: as many.
+        accuracies: {name: 0 to 1} of those that were tested.
+        colours: {name: colour} of all.
+    """
+    rows = []
+    for c, bill in zip(contenders, bills, strict=True):
+        cost, latency = bill.cost, bill.latency
+        numbers = [cost.parameters, cost.multiply_adds, cost.bytes]
+        rows.append(
+            [
+                measures.name(c.name),
+                *("-" if n is None else f"{n:,}" for n in numbers),
+                _minutes(c),
+                _latency(latency),
+            ]
+        )
+    head = ["network", "parameters", "multiply-adds", "bytes", "minutes of training", "ms an image"]
+    blocks = [html.table(head, rows)]
+    runs = [run for c in contenders for run in c.runs[:1] if run.seconds is not None]
+    if runs:
+        devices = "; ".join(f"{c.name}: {c.runs[0].device}" for c in contenders if c.runs)
+        star = (
+            ""
+            if all(run.alone for run in runs)
+            else (
+                " A star: other programs ran meanwhile, or nobody checked, so it is an upper bound."
+            )
+        )
+        blocks.append(
+            html.note(f"Minutes of the first training, without compilation, on {devices}.{star}")
+        )
+    blocks.append(_latency_note(contenders, bills))
+    ways = (("multiply-adds an image", "multiply_adds"), ("bytes of the file", "bytes"))
+    charts = []
+    for told, key in ways:
+        chosen = [
+            (c.name, float(getattr(bill.cost, key)), accuracies[c.name])
+            for c, bill in zip(contenders, bills, strict=True)
+            if c.name in accuracies and getattr(bill.cost, key)
+        ]
+        if len({cost for _, cost, _ in chosen}) > 1:
+            inks = [colours[name] for name, _, _ in chosen]
+            charts.append(tradeoff(chosen, told, "test accuracy, %", inks, every=True))
+    return [*blocks, html.row(*charts)] if charts else blocks
+
+
+def _minutes(contender: Contender) -> str:
+    run = contender.runs[0] if contender.runs else None
+    if run is None or run.seconds is None:
+        return "-"
+    return f"{run.seconds / 60:.1f}{'' if run.alone else '*'}"
+
+
+def _latency(latency: Latency | None) -> str:
+    if latency is None:
+        return "-"
+    spread = "" if latency.low is None else f" ({latency.low:.3g} to {latency.high:.3g})"
+    return f"{latency.milliseconds:.3g}{spread}"
+
+
+def _latency_note(contenders: Sequence[Contender], bills: Sequence[Bill]) -> html.Html:
+    known = [bill.latency for bill in bills if bill.latency]
+    if not known:
+        return html.note("How long an image takes was not measured; --latency measures it here.")
+    told = ", ".join(
+        f"{c.name} by {bill.latency.runtime}"
+        for c, bill in zip(contenders, bills, strict=True)
+        if bill.latency
+    )
+    if known[0].low is not None:
+        how = (
+            f"measured while this page was made, one image at a time, in turns, {ROUNDS} "
+            "rounds; the middle, the fastest and the slowest round"
+        )
+    else:
+        how = f"as recorded in {LATENCY} of these very files, one image at a time, one thread"
+    return html.note(f"Milliseconds: {how}; {known[0].device}; {told}.")

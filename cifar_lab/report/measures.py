@@ -6,6 +6,13 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from . import page as html
+
+
+def name(text: str) -> html.Html:
+    """A network's name in a table, on one line."""
+    return html.element("span", text, class_="name")
+
 
 def per_cent(share: float) -> str:
     """A share, 0 to 1, in per cent with two digits."""
@@ -31,3 +38,11 @@ def mean(shares: Sequence[float]) -> str:
     """ "90.51 ± 0.12 (5)": mean, standard deviation (from two on) and number, in per cent."""
     spread = f" ± {100 * statistics.stdev(shares):.2f}" if len(shares) > 1 else ""
     return f"{per_cent(statistics.fmean(shares))}{spread} ({len(shares)})"
+
+
+#: The head of a column of p values as one family, and what is said of it.
+ALL_PAIRS = "p, all pairs"
+FAMILY = (
+    " Where several pairs are tested, one may differ by chance: the last column takes that into "
+    "account (Holm 1979)."
+)

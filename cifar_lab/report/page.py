@@ -53,6 +53,7 @@ nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1rem; padding: 0; list-style
 code { font: .9em ui-monospace, monospace; }
 pre { overflow-x: auto; padding: .6rem; background: var(--card); border-radius: .4rem; }
 .dim, figcaption, caption { color: var(--dim); font-size: .875rem; }
+td .name { white-space: nowrap; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 .row { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start; }
 figure { margin: .8rem 0; max-width: 100%; }
@@ -134,7 +135,7 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], caption: Any = Non
     """
     lines = [[text("" if cell is None else cell) for cell in line] for line in rows]
     numeric = [
-        any(cells) and all(re.match(r"[-+±<≥≤]?\s?\d|$|-$", cell) for cell in cells)
+        any(cells) and all(re.match(r"(?:[-+±≥≤]|&lt;)?\s?\d|$|-$", cell) for cell in cells)
         for cells in zip(*lines)
     ] or [False] * len(head)
     classes = ["number" if right else None for right in numeric]
