@@ -12,9 +12,7 @@ prints the lines as a Markdown table, networks of one kind together, and tests n
 takes the first N images, a rehearsal. Nothing is chosen on these figures.
 """
 
-import argparse
 import functools
-import io
 import json
 import statistics
 import sys
@@ -23,26 +21,22 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
+import shared  # noqa: E402
 
 from cifar_lab import backend, bundles, cli, evaluation, inference, judging  # noqa: E402
+from cifar_lab.corruptions import as_jpeg  # noqa: E402
 
 LINES = ROOT / "docs" / "jpeg.jsonl"
 QUALITIES = (95, 75, 50, 30, 10)
 
 
 def main(argv):
-    parser = cli.Parser(
-        prog="jpeg.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = shared.parser(__file__, __doc__)
     parser.add_argument("networks", nargs="*", metavar="NETWORK")
-    parser.add_argument("--data-dir")
     parser.add_argument("--limit", type=cli.whole(1), metavar="N")
     parser.add_argument("--results", type=Path, default=LINES)
-    parser.add_argument("--table", action="store_true")
     args = parser.parse_args(argv)
-    rows = read(args.results)
+    rows = shared.read(args.results)
     if args.table:
         print(table(rows))
         return cli.OK
@@ -51,17 +45,10 @@ def main(argv):
     for name in args.networks or committed():
         row = tested(judging.look_up(name), done)
         if row is None:
-            print(f"{name}: was tested already", file=sys.stderr)
+            shared.notice(f"{name}: was tested already")
             continue
-        with open(args.results, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(json.dumps(row), flush=True)
+        shared.add(args.results, row)
     return cli.OK
-
-
-def read(file):
-    """The rows of a file of lines; none where there is no file."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
 
 def committed():
@@ -91,7 +78,7 @@ def tester(data_dir, limit):
         if "recipe" not in card and (file.parent / "card.json").is_file():
             card = bundles.read_card(file.parent)
         subject = judging.opened(subject)
-        images, labels, classes, source = judging.images_for(subject, None, data_dir, _notice)
+        images, labels, classes, source = judging.images_for(subject, None, data_dir, shared.notice)
         images, labels = images[:limit], labels[:limit]
         if (digest, len(images)) in done:
             return None
@@ -123,21 +110,6 @@ def tester(data_dir, limit):
     return tested
 
 
-def _notice(line):
-    print(line, file=sys.stderr)
-
-
-def as_jpeg(images, quality):
-    """Images, uint8 (N, height, width, channels), as they are after Pillow's JPEG, 4:2:0."""
-    found = []
-    for image in images:
-        file = io.BytesIO()
-        picture = Image.fromarray(image if image.shape[-1] == 3 else image[..., 0])
-        picture.save(file, "JPEG", quality=quality, subsampling="4:2:0")
-        found.append(np.asarray(Image.open(file)).reshape(image.shape))
-    return np.stack(found)
-
-
 def table(rows):
     """The rows as a Markdown table: a row for networks of one rung, format and training."""
     kinds = {}
@@ -145,7 +117,7 @@ def table(rows):
         trained = tuple(row["jpeg_quality"] or ())
         kinds.setdefault((row["rung"], row["format"], trained, row["images"]), []).append(row)
     heads = ["network", "format", "trained with", "n", "pixels", *[f"q {q}" for q in QUALITIES]]
-    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    lines = []
     for (rung, form, trained, images), same in kinds.items():
         words = f"JPEG {trained[0]} to {trained[1]}" if trained else "pixels"
         name = f"`{rung}`" if images == 10_000 else f"`{rung}`, {images:,} images"
@@ -154,8 +126,8 @@ def table(rows):
             values = [100 * row["accuracy"][key] for row in same]
             spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.2f}{spread}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return shared.markdown(heads, lines)
 
 
 if __name__ == "__main__":

@@ -222,13 +222,14 @@ def without_card(
     return images, labels, classes, source
 
 
-def validation_images(
+def train_images(
     card: dict[str, Any],
     data_dir: str | None,
     input_shape: tuple[int, int, int],
-    notice: Callable[[str], Any],
-) -> tuple[np.ndarray, np.ndarray]:
-    """(images, labels) that a bundle's training was validated on, drawn again.
+    notice: Callable[[str], Any] = lambda line: None,
+) -> tuple[Dataset, np.ndarray, np.ndarray]:
+    """(data, indices of the train images that a bundle learnt from, and of those that validated
+    it), drawn again.
 
     Args:
         card: of the bundle.
@@ -237,12 +238,14 @@ def validation_images(
         notice: called with lines for the user.
 
     Returns:
-        uint8 (N, height, width, channels), 0-255, and int64 (N,).
+        Dataset with the images of the training; int64 (N,) and (M,), sorted.
 
     Raises:
         InputError: the card does not say how they were drawn, or its data are not those that it was
             trained on any more.
     """
+    import numpy as np
+
     from . import data
 
     recipe, seed, limit = card["recipe"], card["seed"], own(card).get("limit")
@@ -259,7 +262,21 @@ def validation_images(
         )
     part = dataset.val_indices  # of a folder that has its own val/
     if part is None:
-        part = data.stratified_split(dataset.train_labels, fraction, seed)[1]
+        rest, part = data.stratified_split(dataset.train_labels, fraction, seed)
+    else:
+        rest = np.setdiff1d(np.arange(len(dataset.train_labels)), part)
+    return dataset, rest, part
+
+
+def validation_images(
+    card: dict[str, Any],
+    data_dir: str | None,
+    input_shape: tuple[int, int, int],
+    notice: Callable[[str], Any],
+) -> tuple[np.ndarray, np.ndarray]:
+    """(images, labels) that a bundle's training was validated on, drawn again: uint8 (N, height,
+    width, channels), 0-255, and int64 (N,). Arguments and errors as `train_images`."""
+    dataset, _, part = train_images(card, data_dir, input_shape, notice)
     return dataset.train_images[part], dataset.train_labels[part]
 
 

@@ -68,17 +68,7 @@ def evaluate(model, images, labels, classes, views=1, temperature=None, threshol
     if not len(images):
         raise InputError("there are no images to test")
     plain = probabilities(model, images)
-    result = scores(plain, labels, classes)
-    calibrated = calibration.scaled(plain, temperature or 1)
-    if temperature is not None:
-        error = calibration.expected_calibration_error(calibrated, labels)
-        result["calibrated"] = {
-            "temperature": temperature,
-            "loss": _loss(calibrated, labels),
-            "expected_calibration_error": error,
-        }
-    if threshold is not None:
-        result["confident"] = calibration.above(calibrated, labels, threshold)
+    result = judged(plain, labels, classes, temperature, threshold)
     if views > 1:
         total = plain + probabilities(model, images[:, :, ::-1])
         if views == 6:
@@ -93,6 +83,33 @@ def evaluate(model, images, labels, classes, views=1, temperature=None, threshol
             views_accuracy=_accuracy(averaged, labels),
             views_loss=_loss(averaged, labels),
         )
+    return result
+
+
+def judged(
+    plain: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    temperature: float | None = None,
+    threshold: float | None = None,
+) -> dict[str, Any]:
+    """As `evaluate` of one view, of probabilities that are there already.
+
+    Args:
+        plain: float64 (N, classes), as the network gives them, at least one row.
+        labels, classes, temperature, threshold: as for `evaluate`.
+    """
+    result = scores(plain, labels, classes)
+    calibrated = calibration.scaled(plain, temperature or 1)
+    if temperature is not None:
+        error = calibration.expected_calibration_error(calibrated, labels)
+        result["calibrated"] = {
+            "temperature": temperature,
+            "loss": _loss(calibrated, labels),
+            "expected_calibration_error": error,
+        }
+    if threshold is not None:
+        result["confident"] = calibration.above(calibrated, labels, threshold)
     return result
 
 

@@ -189,6 +189,11 @@ class Classifier:
         require_probabilities(found, shape, self.path, self._network.step)
         return found[:count]
 
+    @property
+    def model(self):
+        """The keras.Model of a `.keras` file; None for the other kinds."""
+        return getattr(self._network, "model", None)
+
     def threshold(self, precision):
         """The confidence from which on answers are right as often as `precision`, from the card.
 
@@ -206,22 +211,32 @@ class Classifier:
         """
         if not 1 <= top <= len(self.classes):
             raise ValueError(f"top: must be 1 to {len(self.classes)}, received {top}")
-        if isinstance(images, (str, os.PathLike)):
-            images = [images]
-        if (
-            isinstance(images, (list, tuple))
-            and images
-            and all(isinstance(i, (str, os.PathLike)) for i in images)
-        ):
-            from .data import read_image
-
-            images = np.stack([read_image(file, self.input_shape) for file in images])
+        images = pictures(images, self.input_shape)
         probabilities = np.atleast_2d(self.probabilities(images))
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
         return [
             [(self.classes[i], float(row[i])) for i in best]
             for row, best in zip(probabilities, order)
         ]
+
+
+def pictures(images, input_shape):
+    """An array as it is, picture files as uint8 (N, *input_shape).
+
+    images: an array, a file, or a list of files. input_shape: (height, width, channels).
+    Raises InputError for a file that is no picture.
+    """
+    if isinstance(images, (str, os.PathLike)):
+        images = [images]
+    if (
+        isinstance(images, (list, tuple))
+        and images
+        and all(isinstance(i, (str, os.PathLike)) for i in images)
+    ):
+        from .data import read_image
+
+        images = [read_image(file, input_shape) for file in images]
+    return np.asarray(images)
 
 
 def require_probabilities(values, shape, name, step=0.0):

@@ -8,21 +8,10 @@ from PIL import Image
 
 from cifar_lab import data
 from cifar_lab import recipe as recipes
+from cifar_lab.corruptions import as_jpeg
 from cifar_lab.data import synthetic
 from cifar_lab.training import augment, jpeg
 from test_augment import as_array
-
-
-def pillow(images, quality):
-    """The images, uint8, as Pillow saves and reads them."""
-    found = []
-    for image in images:
-        file = io.BytesIO()
-        Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]).save(
-            file, "JPEG", quality=int(quality)
-        )
-        found.append(np.asarray(Image.open(file)).reshape(image.shape))
-    return np.stack(found)
 
 
 def ours(images, quality):
@@ -31,7 +20,7 @@ def ours(images, quality):
 
 
 def difference(images, quality):
-    return np.abs(ours(images, quality) - pillow(images, quality))
+    return np.abs(ours(images, quality) - as_jpeg(images, quality))
 
 
 def made(height, width, channels):
@@ -61,7 +50,7 @@ def test_pillow_has_these_tables():
 @pytest.mark.parametrize(
     "shape", [(32, 32, 3), (28, 28, 1), (28, 28, 3), (20, 31, 3), (17, 9, 1), (9, 3, 3)]
 )
-def test_the_pixels_are_those_of_pillow(shape):
+def test_the_pixels_are_those_of_as_jpeg(shape):
     """On average far below one level; where one coefficient's rounding decides differently, by a
     step of it."""
     images = made(*shape)
@@ -74,7 +63,7 @@ def test_the_pixels_are_those_of_pillow(shape):
 def test_noise_too_and_each_image_at_its_own_quality():
     images = np.random.default_rng(0).integers(0, 256, (101, 16, 16, 3)).astype(np.uint8)[1:]
     qualities = np.arange(1, 101)
-    expected = np.concatenate([pillow(images[q - 1 : q], q) for q in qualities])
+    expected = np.concatenate([as_jpeg(images[q - 1 : q], int(q)) for q in qualities])
     assert np.abs(ours(images, qualities) - expected).mean() < 0.25
 
 

@@ -5,6 +5,7 @@
     testing.py       evaluate.py              exporting.py     export.py
     tuning.py        tune.py                  recording.py     python -m cifar_lab record
     learning.py      learn.py                 calibrating.py   python -m cifar_lab calibrate
+    reporting.py     report.py
 
 Each parses its arguments into a request, calls the library, and prints. Keras takes seconds to
 import, so each imports what it needs once its arguments are right; and none imports the ladder or
@@ -17,7 +18,17 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import calibrating, exporting, learning, predicting, recording, testing, training, tuning
+from . import (
+    calibrating,
+    exporting,
+    learning,
+    predicting,
+    recording,
+    reporting,
+    testing,
+    training,
+    tuning,
+)
 from .common import (
     INTERRUPTED,
     OK,
@@ -46,6 +57,7 @@ __all__ = [
     "main",
     "positive",
     "predict",
+    "report",
     "train",
     "tune",
     "whole",
@@ -58,6 +70,7 @@ COMMANDS = {
     "export": exporting.run,
     "tune": tuning.run,
     "learn": learning.run,
+    "report": reporting.run,
     "record": recording.run,
     "calibrate": calibrating.run,
 }
@@ -91,6 +104,11 @@ def tune(argv: Sequence[str] | None = None) -> int:
 def learn(argv: Sequence[str] | None = None) -> int:
     """learn.py, as `train`."""
     return _script("learn", argv)
+
+
+def report(argv: Sequence[str] | None = None) -> int:
+    """report.py, as `train`."""
+    return _script("report", argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import ends
+
 
 def folded(model, temperature: float) -> Any:
     """A copy of a network that gives softmax(logits / temperature).
@@ -31,72 +33,28 @@ def folded(model, temperature: float) -> Any:
         return model
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    last = _producer(copy)
-    neuron = _neuron_of_two(last)
+    last = ends.producer(copy)
+    neuron = ends.neuron_of_two(last)
     if neuron is not None:
         _divide(neuron, temperature)
         return copy
-    if _is_used_once(last) and _has_softmax(last) and hasattr(last, "kernel"):
+    if ends.is_used_once(last) and ends.has_softmax(last) and hasattr(last, "kernel"):
         return copy if _divided(last, temperature) else None
     if not (isinstance(last, keras.layers.Softmax) or type(last).__name__ == "Activation"):
         return None
-    if not _has_softmax(last) or not _is_used_once(last):
+    if not ends.has_softmax(last) or not ends.is_used_once(last):
         return None
     logits = last.input
     before = logits._keras_history.operation
     # nothing but the softmax takes what comes before it
     alone = len(getattr(before, "_outbound_nodes", [0, 0])) == 1
-    if alone and _is_used_once(before) and _divided(before, temperature):
+    if alone and ends.is_used_once(before) and _divided(before, temperature):
         return copy
     if copy.outputs[0] is not last.output:  # the softmax is inside a model inside
         return None
     x = keras.layers.Rescaling(1 / temperature, dtype="float32")(logits)
     x = keras.layers.Softmax(dtype="float32")(x)
     return keras.Model(copy.inputs[0], x, name=model.name)
-
-
-def _producer(model) -> Any:
-    """The layer that the output of a model is of, also of a model inside it."""
-    import keras
-
-    last = model.outputs[0]._keras_history.operation
-    return _producer(last) if isinstance(last, keras.Model) else last
-
-
-def _is_used_once(layer) -> bool:
-    return len(getattr(layer, "_inbound_nodes", [])) == 1
-
-
-def _has_softmax(layer) -> bool:
-    import keras
-
-    if isinstance(layer, keras.layers.Softmax):
-        return layer.axis in (-1, len(layer.output.shape) - 1)
-    return getattr(layer, "activation", None) is keras.activations.softmax
-
-
-def _neuron_of_two(last) -> Any:
-    """The dense layer with one sigmoid p of a network that ends with [1 - p, p]; None for another
-    end."""
-    import keras
-
-    if type(last) is not keras.layers.Concatenate or not _is_used_once(last):
-        return None
-    inputs = last.input
-    if len(inputs) != 2:
-        return None
-    other, neuron = (tensor._keras_history.operation for tensor in inputs)
-    is_other = (
-        type(other) is keras.layers.Rescaling
-        and (other.scale, other.offset) == (-1, 1)
-        and other.input is inputs[1]
-    )
-    is_neuron = (
-        type(neuron) is keras.layers.Dense
-        and neuron.activation is keras.activations.sigmoid
-        and not getattr(neuron, "quantization_mode", None)
-    )
-    return neuron if is_other and is_neuron and _is_used_once(neuron) else None
 
 
 def _divide(layer, temperature: float) -> None:
@@ -111,7 +69,7 @@ def _divided(layer, temperature: float) -> bool:
     if getattr(layer, "quantization_mode", None):  # whole numbers, which cannot be divided
         return False
     if type(layer) is keras.layers.Dense and (
-        layer.activation is keras.activations.linear or _has_softmax(layer)
+        layer.activation is keras.activations.linear or ends.has_softmax(layer)
     ):
         _divide(layer, temperature)
         return True
@@ -121,7 +79,7 @@ def _divided(layer, temperature: float) -> bool:
     if type(layer) is keras.layers.GlobalAveragePooling2D:  # a mean of what can be divided
         before = layer.input._keras_history.operation
         alone = len(getattr(before, "_outbound_nodes", [0, 0])) == 1
-        return alone and _is_used_once(before) and _divided(before, temperature)
+        return alone and ends.is_used_once(before) and _divided(before, temperature)
     if type(layer) is keras.layers.Rescaling and isinstance(layer.scale, (int, float)):
         if isinstance(layer.offset, (int, float)):
             layer.scale, layer.offset = layer.scale / temperature, layer.offset / temperature

@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 
 from .. import bundles, scratch
+from ..explaining.filters import cosines, scharr, sobel, stretched
 from .lesson import Lesson, Number, Outcome
 from .picture import label, show_image
 from .sources import Sources
@@ -16,8 +17,8 @@ RUNG = "cifar10-88"  # whose first filters are shown
 POOLED = 500  # digits whose shifts are measured
 
 VERTICAL = np.outer([1, 1, 1], [1, 0, -1])
-SOBEL = np.outer([1, 2, 1], [1, 0, -1])
-SCHARR = np.outer([3, 10, 3], [1, 0, -1])
+SOBEL = sobel()
+SCHARR = scharr()
 EDGES = {"vertical": VERTICAL, "Sobel": SOBEL, "Scharr": SCHARR}
 
 
@@ -190,7 +191,7 @@ def edges(sources: Sources) -> Outcome:
         show_image(axes[1, 0], strength, "Sobel, both directions:\nhow strong")
         show_image(axes[1, 1], _sheet(learned), f"{learned.shape[3]} filters that\n{RUNG} learned")
         show_image(
-            axes[1, 2], _stretched(kernel), f"the one most like a\nSobel filter ({alike[best]:.2f})"
+            axes[1, 2], stretched(kernel), f"the one most like a\nSobel filter ({alike[best]:.2f})"
         )
         _show_signed(
             axes[1, 3], through - through.mean(), "the photo through it,\nwithout the mean"
@@ -260,22 +261,14 @@ def _first_filters() -> np.ndarray:
 def _likeness_to_sobel(kernels: np.ndarray) -> np.ndarray:
     """How alike each filter, its colours added, is to a Sobel filter turned as fits best: (F,),
     0 to 1, the cosine between the two; 0 for a filter of zeros."""
-    grey = kernels.sum(2).reshape(9, -1)
-    plane = np.stack([k.ravel() / np.linalg.norm(k) for k in (SOBEL, SOBEL.T)])  # perpendicular
-    size = np.linalg.norm(grey, axis=0)
-    return np.linalg.norm(plane @ grey, axis=0) / np.where(size > 1e-6, size, np.inf)
-
-
-def _stretched(kernel: np.ndarray) -> np.ndarray:
-    """A filter as a picture: its weights from 0 to 1."""
-    low, high = kernel.min(), kernel.max()
-    return (kernel - low) / max(high - low, 1e-12)
+    grey = kernels.sum(2)
+    return np.hypot(cosines(grey, SOBEL), cosines(grey, SOBEL.T))  # the two are perpendicular
 
 
 def _sheet(kernels: np.ndarray, columns: int = 6) -> np.ndarray:
     """Filters side by side, a white line between them."""
     tiles = [
-        np.pad(_stretched(kernels[..., i]), ((0, 1), (0, 1), (0, 0)), constant_values=1)
+        np.pad(stretched(kernels[..., i]), ((0, 1), (0, 1), (0, 0)), constant_values=1)
         for i in range(kernels.shape[3])
     ]
     tiles += [np.ones_like(tiles[0])] * (-len(tiles) % columns)

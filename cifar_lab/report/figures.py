@@ -42,6 +42,7 @@ def draw_all(folder: str | os.PathLike, notice: Callable[[str], None]) -> list[s
     pictures = {
         "synthetic.png": draw_dials,
         "augmentation.png": draw_augmentations,
+        "corruptions.png": draw_corruptions,
         "ladder.png": draw_ladder,
         "progression.png": draw_progression,
         "minutes.png": draw_minutes,
@@ -136,6 +137,41 @@ def draw_augmentations(path):
     picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(
         path, optimize=True
     )
+
+
+def draw_corruptions(path):
+    """Drawings of the embedded set under each corruption: a row a corruption, named; a column the
+    drawing as it is, and one a severity. PNG, twice the size."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    from .. import corruptions
+    from ..data import synthetic
+
+    zero = dict.fromkeys(synthetic.DIAL_NAMES, 0)
+    dials = synthetic.Dials(**{**zero, "clutter": 0.2, "illumination": 0.3, "variation": 0.5})
+    labels = np.arange(len(corruptions.NAMES)) % len(synthetic.CLASSES)
+    plain = np.stack(
+        [synthetic.draw(int(k), np.random.default_rng(i), dials) for i, k in enumerate(labels)]
+    )
+    rows = []
+    for i, name in enumerate(corruptions.NAMES):
+        found = [plain[i : i + 1]]
+        found += [corruptions.corrupt(plain[i : i + 1], name, s) for s in corruptions.SEVERITIES]
+        rows.append(np.concatenate(found))
+    zoom, gap, left, top = 2, 4, 72, 18
+    step = zoom * synthetic.SIZE + gap
+    size = left + step * len(rows[0]), top + step * len(rows)
+    picture = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(picture)
+    for column, head in enumerate(("as it is", *corruptions.SEVERITIES)):
+        pen.text((left + step * (column + 0.5), top / 2), str(head), "black", anchor="mm")
+    for row, (name, found) in enumerate(zip(corruptions.NAMES, rows, strict=True)):
+        pen.text((4, top + step * (row + 0.5)), name, "black", anchor="lm")
+        for column, pixels in enumerate(found):
+            large = Image.fromarray(pixels).resize((step - gap,) * 2, Image.Resampling.NEAREST)
+            picture.paste(large, (left + step * column, top + step * row))
+    picture.save(path, optimize=True)
 
 
 def _figure(height):

@@ -69,6 +69,11 @@ th { font-weight: 600; } td.number, th.number { text-align: right; white-space: 
   gap: .8rem; }
 .gallery figure { margin: 0; } .gallery img { width: 6rem; }
 .gallery figcaption { font-size: .78rem; line-height: 1.3; }
+.matrix th[scope=col] { vertical-align: bottom; text-align: center; }
+.matrix th[scope=col] span { writing-mode: vertical-rl; transform: rotate(180deg);
+  max-height: 12rem; }
+.matrix td { text-align: right; padding: .2rem .4rem; line-height: 1.15; min-width: 3.2rem; }
+.matrix small { display: block; color: var(--dim); font-size: .7rem; }
 details { margin: .8rem 0; } summary { cursor: pointer; }
 @media print { nav, summary { display: none; } body { max-width: none; } }
 """
@@ -273,6 +278,11 @@ class Page:
         if body:
             name = re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
             self._sections.append((name, heading, body))
+
+    @property
+    def headings(self) -> list[str]:
+        """Of the sections, in their order."""
+        return [heading for _, heading, _ in self._sections]
 
     def html(self) -> str:
         """The whole file."""

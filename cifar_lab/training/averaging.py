@@ -11,7 +11,7 @@ from keras import layers, ops
 if TYPE_CHECKING:
     import keras
 
-    from .plan import Phase
+    from ..phases import Phase
     from .trainer import Trainer
 
 #: Train images, augmented, from which a mean of weights has its normalisation's statistics.

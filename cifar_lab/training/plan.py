@@ -5,29 +5,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from .. import backend, networks
 from ..data import Dataset, stratified_split
+from ..phases import Phase, phase_of
 from ..recipe import Recipe
 
 #: Of 32 x 32 pixels, in one call where epochs are scanned: a second or so of a GPU.
 SCANNED_IMAGES = 65_536
-
-
-class Phase(NamedTuple):
-    """What is particular about an epoch.
-
-    side: of the square images that it is trained and validated on, None for the recipe's own.
-    sharpness_aware: whether its steps are; see sharpness.SharpnessAware.
-    head_alone: whether it trains the last layer alone; see transfer.
-    """
-
-    side: int | None = None
-    sharpness_aware: bool = False
-    head_alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,22 +130,6 @@ class Plan:
     def build(self):
         """The bare network, keras.Model, with weights that the global seed decides."""
         return networks.build(self.recipe, self.num_classes)
-
-
-def phase_of(recipe: Recipe, epoch: int) -> Phase:
-    """The Phase of an epoch, 0 the first."""
-    share, side = 0.0, None
-    for part, small in recipe.small_images:
-        share += part
-        if epoch < math.floor(share * recipe.epochs + 1e-9):
-            side = small
-            break
-    aware = max(1, round(recipe.sharpness_share * recipe.epochs))
-    return Phase(
-        side,
-        recipe.sharpness_radius > 0 and epoch >= recipe.epochs - aware,
-        epoch < recipe.head_epochs,
-    )
 
 
 def default_steps_per_execution(recipe: Recipe, scanned: bool) -> int:

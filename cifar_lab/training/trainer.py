@@ -18,6 +18,7 @@ from keras import layers, ops
 
 from .. import backend
 from ..errors import InputError, reason
+from ..phases import Phase
 from . import (
     averaging,
     connections,
@@ -32,7 +33,7 @@ from . import (
     transfer,
 )
 from .augment import Augment
-from .plan import Phase, Plan
+from .plan import Plan
 from .progress import OneRun, progress_of
 from .scanned import Scanned
 

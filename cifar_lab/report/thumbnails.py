@@ -1,0 +1,53 @@
+"""The data's pictures on a page: small ones, in rows and sheets; or a line, where none are wanted.
+
+What `study.pictures` forbids, no section shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import page as html
+from .page import Html
+from .study import Study
+
+LARGEST = 64  # pixels of a side that are shown; larger pictures are made smaller
+LEFT_OUT = "Pictures of the data are left out of this page."
+
+
+def small(image: np.ndarray) -> np.ndarray:
+    """An image of at most 64 pixels a side: uint8 (height, width, channels) as it is, or fewer
+    pixels of it."""
+    if max(image.shape[:2]) <= LARGEST:
+        return image
+    from PIL import Image
+
+    scale = LARGEST / max(image.shape[:2])
+    size = tuple(max(1, round(n * scale)) for n in image.shape[1::-1])
+    flat = image[..., 0] if image.shape[2] == 1 else image
+    found = np.asarray(Image.fromarray(flat).resize(size, Image.Resampling.BOX))
+    return found[..., None] if found.ndim == 2 else found
+
+
+def gallery(study: Study, items: Iterable[tuple[np.ndarray, str, Any]]) -> Html:
+    """Pictures in rows, each (image, alt, caption); captions alone where pictures are left out."""
+    items = list(items)
+    if study.pictures:
+        return html.gallery((small(image), alt, caption) for image, alt, caption in items)
+    return html.element("ul", *(html.element("li", caption) for _, _, caption in items))
+
+
+def sheet(images: Sequence[np.ndarray], columns: int, gap: int = 2) -> np.ndarray:
+    """Images of one shape side by side, uint8 (height, width, channels), white between them."""
+    tiles = [small(image) for image in images]
+    height, width, channels = tiles[0].shape
+    rows = -(-len(tiles) // columns)
+    shape = rows * (height + gap) - gap, min(columns, len(tiles)) * (width + gap) - gap, channels
+    found = np.full(shape, 255, np.uint8)
+    for i, tile in enumerate(tiles):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        found[top : top + height, left : left + width] = tile
+    return found
