@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..phases import phases
 from ..recipe import Recipe
 from . import page as html
 from .page import COLOURS, Html
@@ -83,37 +84,24 @@ def _epochs(span: Span) -> str:
 
 def _spans(recipe: Recipe, epochs: int) -> list[Span]:
     """The phases of a training that the curves show."""
-    from ..training.plan import phase_of
+    return [
+        Span(name, _why(recipe, name), first, min(last, epochs))
+        for first, last, name in phases(recipe)
+        if first <= epochs
+    ]
 
-    def named(epoch: int) -> tuple[str, str] | None:
-        phase = phase_of(recipe, epoch)
-        if phase.head_alone:
-            return "new layer alone", "the layers that were trained before stand still"
-        if phase.side:
-            size = f"{phase.side} x {phase.side} pixels"
-            return f"small images, {size}", "cheaper epochs; at their end both curves may jump"
-        if epoch >= recipe.main_epochs:
-            return "averaging", (
-                f"cycles of {recipe.swa_epochs} epochs; at the end of each the validation curve "
-                "shows the mean of the weights, and jumps up"
-            )
-        if phase.sharpness_aware:
-            return "sharpness-aware", (
-                "the train curve is measured at weights that were moved uphill on purpose, so it "
-                "falls (its loss jumps up): no fault"
-            )
-        return None
 
-    found: list[Span] = []
-    for epoch in range(min(epochs, recipe.epochs)):
-        words = named(epoch)
-        if words is None:
-            continue
-        if found and found[-1].last == epoch and found[-1].name == words[0]:
-            found[-1] = Span(*words, found[-1].first, epoch + 1)
-        else:
-            found.append(Span(*words, epoch + 1, epoch + 1))
-    return found
+def _why(recipe: Recipe, name: str) -> str:
+    """What a phase does to the curves."""
+    if name.startswith("small images"):
+        return "cheaper epochs; where the size changes, both curves may jump"
+    return {
+        "last layer alone": "the layers that were trained before stand still",
+        "averaging": f"cycles of {recipe.swa_epochs} epochs; at the end of each the validation "
+        "curve shows the mean of the weights, and jumps up",
+        "sharpness-aware": "the train curve is measured at weights that were moved uphill on "
+        "purpose, so it gets worse at once: no fault",
+    }.get(name, "")
 
 
 # --- the charts ---
@@ -192,6 +180,7 @@ def _rate(history: list[dict[str, float]], spans: Sequence[Span]) -> Html:
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         axes.plot(epochs, rates, color=COLOURS[0])
+        axes.set_ylim(0, 1.08 * max(rates) or 1)
         axes.set_title("learning rate at the end of each epoch")
         axes.set_xlabel("epoch")
         _shade(axes, spans, named=False)

@@ -46,22 +46,9 @@ def blocks(study: Study, part: Callable[[str, Callable[[], Sequence[Any]]], Html
     ]
 
 
-def _answer(study: Study, i: int) -> Html:
-    """ "cat 93 % (dog)", in the colour of right or wrong."""
-    said, true = study.predicted[i], study.labels[i]
-    share = study.probabilities[i, said]
-    words = f"{study.classes[said]} {percent(share, 0)} ({study.classes[true]})"
-    return html.element("span", words, class_="good" if said == true else "bad")
-
-
-def _alt(study: Study, i: int) -> str:
-    said, true = study.classes[study.predicted[i]], study.classes[study.labels[i]]
-    return f"a {true}, taken for {said}" if said != true else f"a {true}, recognised"
-
-
 def _shown(study: Study, indices: Sequence[int] | np.ndarray) -> Html:
     return thumbnails.gallery(
-        study, ((study.images[i], _alt(study, i), _answer(study, i)) for i in indices)
+        study, ((study.images[i], study.alt(i), study.answer(i)) for i in indices)
     )
 
 
@@ -145,9 +132,10 @@ def _confusions(study: Study) -> list[Html]:
     found = [divmod(int(i), len(matrix)) for i in order if matrix.flat[i]]
     if not found:
         return [html.paragraph("No test image is taken for another class.")]
+    named = found[: PAIRS if len(matrix) > TABLE_CLASSES else PAIRS // 2]
     rows = [
-        [study.classes[i], study.classes[j], matrix[i, j], percent(matrix[i, j] / true[i])]
-        for i, j in found
+        [study.classes[i], study.classes[j], f"{matrix[i, j]:,}", percent(matrix[i, j] / true[i])]
+        for i, j in named
     ]
     shown = []
     for i, j in found[:SHOWN_PAIRS]:
@@ -165,7 +153,7 @@ def _confusions(study: Study) -> list[Html]:
 
 def _classes(study: Study) -> list[Html]:
     rows = [
-        [name, *(percent(row[key]) for key in ("precision", "recall", "f1")), row["images"]]
+        [name, *(percent(row[key]) for key in ("precision", "recall", "f1")), f"{row['images']:,}"]
         for name, row in zip(study.classes, study.result["classes"].values(), strict=True)
     ]
     table = html.table(
@@ -217,7 +205,7 @@ def _doubtful(study: Study) -> list[Html]:
         html.paragraph(
             "Those whose two likeliest classes are nearest to each other: the network cannot tell."
         ),
-        thumbnails.gallery(study, ((study.images[i], _alt(study, i), caption(i)) for i in order)),
+        thumbnails.gallery(study, ((study.images[i], study.alt(i), caption(i)) for i in order)),
     ]
 
 

@@ -32,9 +32,9 @@ def page(study: Study, notice: Notice) -> Page:
         "Verdict": lambda: verdict.blocks(study),
         "Learning": lambda: learning.blocks(study),
         "Errors": lambda: mistakes.blocks(study, part),
-        "What it sees": lambda: sees.blocks(study),
+        "What it sees": lambda: sees.blocks(study, part),
         "Trust": lambda: trust.blocks(study),
-        "Robustness": lambda: robustness.blocks(study),
+        "Robustness": lambda: robustness.blocks(study, part),
         "Data": lambda: dataset.blocks(study, part),
     }
     for heading, make in sections.items():
@@ -44,6 +44,8 @@ def page(study: Study, notice: Notice) -> Page:
 
 def attempt(make: Blocks, what: str, notice: Notice) -> Sequence[Any]:
     """make(), or a note where it fails: a section never takes the page down.
+
+    An InputError says what the network does not have; the user gets a line for all else.
 
     Args:
         make: of the blocks.
@@ -56,7 +58,7 @@ def attempt(make: Blocks, what: str, notice: Notice) -> Sequence[Any]:
         raise
     except Exception as error:  # whatever it is, it is one section
         why = reason(error)[:200]
-        if not isinstance(error, InputError):
+        if not isinstance(error, InputError):  # what a network does not have is no failure
             why = f"{type(error).__name__}: {why}"
-        notice(f"no {what}: {why}")
-        return [html.note(f"This part could not be made ({why}).")]
+            notice(f"no {what}: {why}")
+        return [html.note(f"This part is missing: {why}.")]

@@ -73,7 +73,7 @@ th { font-weight: 600; } td.number, th.number { text-align: right; white-space: 
 .matrix th[scope=col] span { writing-mode: vertical-rl; transform: rotate(180deg);
   max-height: 12rem; }
 .matrix td { text-align: right; padding: .2rem .4rem; line-height: 1.15; min-width: 3.2rem; }
-.matrix small { display: block; color: var(--dim); font-size: .7rem; }
+.matrix small { display: block; opacity: .8; font-size: .7rem; }
 details { margin: .8rem 0; } summary { cursor: pointer; }
 @media print { nav, summary { display: none; } body { max-width: none; } }
 """
@@ -163,7 +163,8 @@ def picture(pixels: np.ndarray, alt: str, caption: Any = None, width: int | None
     """Pixels as a PNG in the page, each pixel sharp.
 
     Args:
-        pixels: uint8 (height, width), (height, width, 1) or (height, width, 3), 0-255.
+        pixels: uint8 (height, width), or (height, width, channels) with 1, 3 or 4 (the last is
+            how opaque it is), 0-255.
         alt: what it shows, for those who cannot see it.
         caption: below it.
         width: on the page, CSS pixels; None: one for each of its own.

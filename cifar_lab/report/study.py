@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import bundle_data, bundles, calibration, evaluation, inference, judging
 from ..errors import InputError
+from . import page as html
 from . import results, words
 
 if TYPE_CHECKING:
@@ -82,6 +83,10 @@ class Study:
         train, validation: what it makes of such images, or why that is not known.
         history: a dict an epoch, or why there is none.
         recipe: as it was trained, or why that is not known.
+        folder: of the bundle, or of the one that an export was made from; None where unknown.
+        pictures: whether the report may show pictures of the data.
+        command: that makes the report, "" for none.
+        notices: what the user was told of the test images.
     """
 
     name: str
@@ -99,6 +104,7 @@ class Study:
     validation: Sample | str
     history: list[dict[str, float]] | str
     recipe: Recipe | str
+    folder: Path | None = None
     pictures: bool = True
     command: str = ""
     notices: list[str] = field(default_factory=list)
@@ -113,6 +119,25 @@ class Study:
         """Whether the network is a file of another runtime than Keras."""
         model = self.subject.model
         return isinstance(model, inference.Classifier) and model.kind != ".keras"
+
+    def asked(self, images: np.ndarray) -> np.ndarray:
+        """float64 (N, classes), at the card's temperature, of uint8 images of the network's
+        shape."""
+        return _asked(self.subject, images)
+
+    def answer(self, i: int) -> html.Html:
+        """What is said of a test image, how surely, and the truth: "cat 93 % (dog)", in the colour
+        of right or wrong."""
+        said, true = self.predicted[i], self.labels[i]
+        share = words.percent(self.probabilities[i, said], 0)
+        line = f"{self.classes[said]} {share} ({self.classes[true]})"
+        return html.element("span", line, class_="good" if said == true else "bad")
+
+    def alt(self, i: int) -> str:
+        """A test image for those who cannot see it."""
+        said, true = self.classes[self.predicted[i]], self.classes[self.labels[i]]
+        what = f"test image of class {true}"
+        return f"{what}, taken for {said}" if said != true else f"{what}, recognised"
 
     @property
     def temperature(self) -> float | None:
@@ -175,6 +200,7 @@ def of(
         validation=validation,
         history=_history(folder),
         recipe=_recipe(card),
+        folder=folder,
         pictures=pictures,
         command=command,
         notices=notices,
@@ -232,6 +258,11 @@ def _learnt(
     return why
 
 
+def _asked(subject: judging.Subject, images: np.ndarray) -> np.ndarray:
+    found = evaluation.probabilities(subject.model, images)
+    return calibration.scaled(found, subject.temperature or 1)
+
+
 def _samples(subject: judging.Subject, learnt: Learnt | str) -> tuple[Sample | str, Sample | str]:
     if isinstance(learnt, str):
         return learnt, learnt
@@ -243,9 +274,7 @@ def _samples(subject: judging.Subject, learnt: Learnt | str) -> tuple[Sample | s
         rng = np.random.default_rng(0)
         taken = np.sort(rng.permutation(indices)[:SAMPLE])
         images, labels = dataset.train_images[taken], dataset.train_labels[taken]
-        found = evaluation.probabilities(subject.model, images)
-        found = calibration.scaled(found, subject.temperature or 1)
-        return Sample(images, labels, found, len(indices))
+        return Sample(images, labels, _asked(subject, images), len(indices))
 
     return sample(learnt.train), sample(learnt.val)
 

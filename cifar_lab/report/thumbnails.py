@@ -41,13 +41,22 @@ def gallery(study: Study, items: Iterable[tuple[np.ndarray, str, Any]]) -> Html:
 
 
 def sheet(images: Sequence[np.ndarray], columns: int, gap: int = 2) -> np.ndarray:
-    """Images of one shape side by side, uint8 (height, width, channels), white between them."""
-    tiles = [small(image) for image in images]
+    """Images of one shape side by side, uint8 (height, width, 4), nothing between them.
+
+    images: uint8 (height, width, 1 or 3).
+    """
+    tiles = [_opaque(small(image)) for image in images]
     height, width, channels = tiles[0].shape
     rows = -(-len(tiles) // columns)
     shape = rows * (height + gap) - gap, min(columns, len(tiles)) * (width + gap) - gap, channels
-    found = np.full(shape, 255, np.uint8)
+    found = np.zeros(shape, np.uint8)
     for i, tile in enumerate(tiles):
         top, left = i // columns * (height + gap), i % columns * (width + gap)
         found[top : top + height, left : left + width] = tile
     return found
+
+
+def _opaque(image: np.ndarray) -> np.ndarray:
+    """uint8 (height, width, 4): red, green, blue, and 255."""
+    colours = image.repeat(3, 2) if image.shape[2] == 1 else image
+    return np.concatenate([colours, np.full_like(colours[..., :1], 255)], 2)

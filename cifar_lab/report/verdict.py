@@ -290,6 +290,8 @@ def _recipe(stored: dict[str, Any]) -> Html:
     rows = [
         [name, json.dumps(value)] for name, value in changed(stored) if name not in recipe.WORDS
     ]
+    if not rows:
+        return html.paragraph("The recipe: every setting is the default.")
     return html.details(
         f"The recipe: {len(rows)} settings that are not the default",
         html.table(["field", "value"], [[name, label(value, 300)] for name, value in rows]),
