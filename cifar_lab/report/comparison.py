@@ -1,7 +1,8 @@
 """The page of a comparison: several networks, or recipes, side by side.
 
-    page        from names to a Page
-    compare     what it tells, as data
+    compare     from names to figures
+    page        from figures to a Page
+    told_of     the figures as JSON
 
 A network is tested on its test images once, forward only, as evaluate.py tests it; where a name
 stands for several trainings (a rung's measured runs, a folder of seeds), the first one's file
@@ -26,6 +27,7 @@ from .measures import chance, mean, per_cent, points
 
 Notice = Callable[[str], Any]
 
+_TOLD = ("accuracy", "accuracy_interval", "loss", "expected_calibration_error", "images")
 _BY_CLASS = 20  # classes of which each has a row
 
 
@@ -39,6 +41,7 @@ class Comparison:
         classes: names.
         source: where the test images are from; None where nothing was tested.
         bills: what each costs, as contenders.
+        pictures: whether the page shows pictures of the data.
     """
 
     contenders: list[Contender]
@@ -46,6 +49,7 @@ class Comparison:
     classes: list[str]
     source: str | None
     bills: list[costs.Bill]
+    pictures: bool = True
 
     @property
     def colours(self) -> dict[str, str]:
@@ -60,6 +64,7 @@ def compare(
     data_dir: str | None = None,
     notice: Notice = print,
     latency: bool = False,
+    pictures: bool = True,
 ) -> Comparison:
     """Look networks up, and test them on the same images.
 
@@ -68,6 +73,7 @@ def compare(
         data, data_dir: as judging.images_for; by default what the cards name.
         notice: called with lines for the user.
         latency: whether to measure how long one image takes, here and now.
+        pictures: whether the page is to show pictures of the data.
 
     Raises:
         InputError: no such network; their classes or test images differ.
@@ -96,7 +102,7 @@ def compare(
     bills = [
         costs.Bill(costs.cost_of(c, models.get(c.name), outputs), latencies[c.name]) for c in found
     ]
-    return Comparison(found, answers, classes, source, bills)
+    return Comparison(found, answers, classes, source, bills, pictures)
 
 
 def _named(contender: Contender) -> judging.Subject:
@@ -105,20 +111,8 @@ def _named(contender: Contender) -> judging.Subject:
     return replace(contender.subject, name=contender.name)
 
 
-def page(
-    names: Sequence[str],
-    data: str | None = None,
-    data_dir: str | None = None,
-    notice: Notice = print,
-    latency: bool = False,
-    command: str = "",
-) -> html.Page:
-    """The report of several networks. Args, Raises: as `compare`; command: the user's."""
-    return page_of(compare(names, data, data_dir, notice, latency), command)
-
-
-def page_of(found: Comparison, command: str = "") -> html.Page:
-    """The page that tells a Comparison."""
+def page(found: Comparison, command: str = "") -> html.Page:
+    """The report that tells a Comparison. command: the user's."""
     names = [c.name for c in found.contenders]
     title = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     made = html.Page(title, *_lead(found))
@@ -130,7 +124,7 @@ def page_of(found: Comparison, command: str = "") -> html.Page:
     made.add("Cost", *costs.section(found.contenders, found.bills, accuracies, found.colours))
     made.add("By class", *_by_class(found))
     if len(found.answers) > 1:
-        made.add("Picture by picture", *contrasts.section(found.answers))
+        made.add("Picture by picture", *contrasts.section(found.answers, found))
     made.add("How this was measured", *_how(found, command))
     return made
 
@@ -140,6 +134,31 @@ def page_of(found: Comparison, command: str = "") -> html.Page:
 
 def _best_first(values: dict[str, float]) -> list[str]:
     return sorted(values, key=lambda name: -values[name])
+
+
+def told_of(found: Comparison) -> dict[str, Any]:
+    """What --json says of a comparison, beside the page."""
+    networks = []
+    for c, bill in zip(found.contenders, found.bills, strict=True):
+        scores = found.answers[c.name].scores if c.name in found.answers else {}
+        networks.append(
+            {
+                "name": c.name,
+                **{key: scores.get(key) for key in _TOLD},
+                "seeds": c.accuracies,
+                **vars(bill.cost),
+            }
+        )
+    pairs = [
+        {"networks": [a, b], **vars(significance.paired(one.right, two.right))}
+        for (a, one), (b, two) in itertools.combinations(found.answers.items(), 2)
+    ]
+    several = [c for c in found.contenders if len(c.accuracies) > 1]
+    seeds_of = [
+        {"networks": [a.name, b.name], **vars(significance.welch(a.accuracies, b.accuracies))}
+        for a, b in itertools.combinations(several, 2)
+    ]
+    return {"data": found.source, "networks": networks, "pairs": pairs, "seeds": seeds_of}
 
 
 # --- the lead ---

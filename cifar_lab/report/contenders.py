@@ -13,12 +13,11 @@ from typing import Any
 from .. import bundles, judging, ladder, networks
 from ..data.names import listed
 from ..errors import InputError, reason
-from . import figures, results
+from . import figures, results, words
 
 MOST = 12  # in one comparison
 ROWS = (".json", ".jsonl")
 _SAME_RUN = ("seed", "backend", "device")
-_LONGEST = 48  # characters of a name in a table
 
 
 @dataclass(frozen=True)
@@ -103,6 +102,12 @@ def is_seeds(name: str) -> bool:
     it."""
     folder = Path(name)
     return folder.is_dir() and not (folder / "card.json").exists() and bool(_bundles_in(folder))
+
+
+def is_several(name: str) -> bool:
+    """Whether a name alone is that of several trainings: a folder of seeds, or a file of rows."""
+    path = Path(name)
+    return is_seeds(name) or path.suffix.lower() in ROWS and path.is_file()
 
 
 def _bundles_in(folder: Path) -> list[Path]:
@@ -289,7 +294,7 @@ def _apart(found: Sequence[Contender]) -> list[str]:
     names = [
         contender.given if counts[contender.name] > 1 else contender.name for contender in found
     ]
-    names = [n if len(n) <= _LONGEST else f"{n[:20]}...{n[-25:]}" for n in names]
+    names = [words.label(name) for name in names]
     seen: Counter[str] = Counter()
     apart = []
     for name in names:

@@ -12,12 +12,11 @@ import numpy as np
 
 from .. import evaluation, significance
 from ..data.names import counted, shown
-from . import measures
+from . import measures, thumbnails
 from . import page as html
 from .measures import chance, points
 
 EXAMPLES, EXAMPLES_OF_MANY = 12, 6  # pictures a side of a pair: of one pair, of each of several
-_LARGEST = 96  # pixels a side of a picture in the page
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,13 @@ class Answers:
         return f"{shown(self.classes[k])} {self.probabilities[i, k]:.0%}".replace("%", " %")
 
 
-def section(answers: dict[str, Answers]) -> list[html.Html]:
+def section(answers: dict[str, Answers], reported: thumbnails.Reported) -> list[html.Html]:
     """Blocks: counts and tests of each pair, pictures of each pair's differences, and what none of
     the networks gets right.
 
-    answers: {name: Answers} of two networks or more, on the same images.
+    Args:
+        answers: {name: Answers} of two networks or more, on the same images.
+        reported: whether pictures of the data are shown.
     """
     pairs = list(itertools.combinations(answers, 2))
     tests = [significance.paired(answers[a].right, answers[b].right) for a, b in pairs]
@@ -75,12 +76,12 @@ def section(answers: dict[str, Answers]) -> list[html.Html]:
         blocks.append(_square(*pairs[0], tests[0]))
     blocks += [_tests(pairs, tests), _note(len(pairs))]
     if len(pairs) == 1:
-        blocks.append(_pictures(answers, *pairs[0], EXAMPLES))
+        blocks.append(_pictures(answers, *pairs[0], EXAMPLES, reported))
     else:
         for (a, b), test in zip(pairs, tests, strict=True):
-            inner = _square(a, b, test), _pictures(answers, a, b, EXAMPLES_OF_MANY)
+            inner = _square(a, b, test), _pictures(answers, a, b, EXAMPLES_OF_MANY, reported)
             blocks.append(html.details(f"{a} and {b}", *inner))
-    blocks.append(_missed(answers))
+    blocks.append(_missed(answers, reported))
     return blocks
 
 
@@ -123,7 +124,9 @@ def _note(pairs: int) -> html.Html:
     )
 
 
-def _pictures(answers: dict[str, Answers], a: str, b: str, most: int) -> html.Html:
+def _pictures(
+    answers: dict[str, Answers], a: str, b: str, most: int, reported: thumbnails.Reported
+) -> html.Html:
     """Pictures that only one of the two gets right, the clearest first."""
     blocks = []
     for good, bad in ((a, b), (b, a)):
@@ -135,13 +138,15 @@ def _pictures(answers: dict[str, Answers], a: str, b: str, most: int) -> html.Ht
             first = f", the {len(order)} clearest" if len(order) < len(places) else ""
             blocks.append(html.element("h3", f"{good} right, {bad} wrong: {told}{first}"))
             names = {good: one, bad: other}
-            blocks.append(html.gallery([_item(names, int(i)) for i in places[order]]))
+            blocks.append(
+                thumbnails.gallery(reported, [_item(names, int(i)) for i in places[order]])
+            )
     if not blocks:
         return html.paragraph(f"{a} and {b} are right and wrong on the same pictures.")
     return html.join(*blocks)
 
 
-def _missed(answers: dict[str, Answers]) -> html.Html:
+def _missed(answers: dict[str, Answers], reported: thumbnails.Reported) -> html.Html:
     """Pictures that no network gets right though all say the same, the surest first."""
     every = list(answers.values())
     wrong = ~np.any([a.right for a in every], axis=0)
@@ -157,7 +162,7 @@ def _missed(answers: dict[str, Answers]) -> html.Html:
             f"{counted(int(wrong.sum()), 'picture')} no network gets right, and on "
             f"{len(places):,} of them all say the same. Where all are sure, the label may be wrong."
         ),
-        html.gallery([_item(answers, int(i)) for i in order]),
+        thumbnails.gallery(reported, [_item(answers, int(i)) for i in order]),
     )
 
 
@@ -169,15 +174,4 @@ def _item(answers: dict[str, Answers], i: int) -> tuple[np.ndarray, str, html.Ht
     lines = html.join(
         html.element("b", truth), *(html.join(html.element("br"), line) for line in said)
     )
-    return _small(largest.images[i]), f"{truth}; {'; '.join(said)}", lines
-
-
-def _small(pixels: np.ndarray) -> np.ndarray:
-    """A picture of at most _LARGEST pixels a side."""
-    if max(pixels.shape[:2]) <= _LARGEST:
-        return pixels
-    from PIL import Image
-
-    image = Image.fromarray(pixels.squeeze())
-    image.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
-    return np.asarray(image)
+    return largest.images[i], f"{truth}; {'; '.join(said)}", lines

@@ -180,7 +180,7 @@ def tradeoff(
         most: whether the highest score is the best.
         every: whether all names are written, not only those of the front.
     """
-    from matplotlib.ticker import EngFormatter, NullFormatter
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
     names, costs, scores = zip(*points, strict=True)
     best = front(costs, scores if most else [-s for s in scores])
@@ -201,10 +201,9 @@ def tradeoff(
             )
         if max(costs) > 8 * min(costs):
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-        axes.xaxis.set_minor_formatter(
-            EngFormatter(sep=" ") if max(costs) < 60 * min(costs) else NullFormatter()
-        )
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(0.12, 0.14)
         axes.set(xlabel=cost, ylabel=score)
 
@@ -269,7 +268,8 @@ def section(
             for c, bill in zip(contenders, bills, strict=True)
             if c.name in accuracies and getattr(bill.cost, key)
         ]
-        if len({cost for _, cost, _ in chosen}) > 1:
+        sizes = [cost for _, cost, _ in chosen]
+        if sizes and max(sizes) > 1.05 * min(sizes):
             inks = [colours[name] for name, _, _ in chosen]
             charts.append(tradeoff(chosen, told, "test accuracy, %", inks, every=True))
     return [*blocks, html.row(*charts)] if charts else blocks
@@ -301,7 +301,8 @@ def _latency_note(contenders: Sequence[Contender], bills: Sequence[Bill]) -> htm
     if known[0].low is not None:
         how = (
             f"measured while this page was made, one image at a time, in turns, {ROUNDS} "
-            "rounds; the middle, the fastest and the slowest round"
+            "rounds; the middle, the fastest and the slowest round. Nobody checked whether other "
+            "programs ran"
         )
     else:
         how = f"as recorded in {LATENCY} of these very files, one image at a time, one thread"

@@ -82,6 +82,8 @@ def _curves(shown: Sequence[Contender], colours: Mapping[str, str], x: str) -> h
         last = [values[-1] for _, values in means.values()]
         low = min(min(v) for _, v in means.values())
         axes.set_ylim(bottom=max(low - 2, min(last) - 30, 0))
+        if x == "epoch":
+            axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel=x, ylabel="validation accuracy, %")
         axes.legend(loc="lower right")
 

@@ -15,7 +15,7 @@ from ..data.names import counted
 from ..errors import InputError
 from ..searching import picture
 from ..searching.ranges import told
-from . import costs, importance, search_folder
+from . import costs, importance
 from . import page as html
 from .search_folder import SearchFolder, Trial
 
@@ -26,18 +26,14 @@ MOST_ROWS = 200  # of the table of trials
 _POOR, _GOOD = "#8b949e", "#d55e00"  # of trials, on a dark page and a light one
 
 
-def page(folder: str | Path, notice: Notice = print, command: str = "") -> html.Page:
-    """The report of a search's folder, whether it is finished, at work, or was killed.
+def page(found: SearchFolder, notice: Notice = print, command: str = "") -> html.Page:
+    """The report of a search, whether it is finished, at work, or was killed.
 
     Args:
-        folder: as tune.py leaves it.
+        found: of search_folder.read.
         notice: called with lines for the user.
         command: the user's.
-
-    Raises:
-        InputError: it holds no search, or no trial has completed.
     """
-    found = search_folder.read(folder)
     made = html.Page(f"Search: {Path(found.request['rung']).name}", *_lead(found))
     made.add("Best so far", *_progress(found))
     made.add("Where the good ones lie", *_ranges(found))
@@ -141,9 +137,12 @@ def _progress(found: SearchFolder) -> list[html.Html]:
 
     charts = [over([trial.number for trial in done], "trial")]
     if hours:
-        charts.append(over([hours[trial.number] for trial in done], "hours of training"))
+        short = max(hours.values()) < 1
+        unit = "minutes" if short else "hours"
+        spent = [hours[trial.number] * (60 if short else 1) for trial in done]
+        charts.append(over(spent, f"{unit} of training"))
     note = (
-        "Hours are those of the trials one after the other, whoever trained them; starting a "
+        "Time is that of the trials one after the other, whoever trained them; starting a "
         "trial and what was lost to kills is not in them."
     )
     return [html.row(*charts), html.note(note) if hours else html.join()]
@@ -181,6 +180,7 @@ def _ranges(found: SearchFolder) -> list[html.Html]:
             found.up,
             colours,
             shade=(0.34, 0.71, 0.91, 0.22),
+            label="trial",
         )
 
     alt = f"the value of each trial, a panel for each of {', '.join(found.ranges)}"
@@ -378,7 +378,8 @@ def _learning(found: SearchFolder) -> list[html.Html]:
                 axes.plot(*zip(*curve), color=_POOR, linewidth=0.8, alpha=0.6)
         axes.plot(*zip(*curves[best]), color=_GOOD, linewidth=2.2, label=f"trial {best}, the best")
         axes.set(xlabel="epoch", ylabel=_unit(found))
-        axes.legend()
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(loc="best")
 
     alt = f"{found.objective} by epoch of {len(curves)} trials, trial {best} marked"
     return [html.chart(draw, alt, f"{counted(len(curves), 'trial')} whose history is here.")]

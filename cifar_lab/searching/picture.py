@@ -49,7 +49,17 @@ def draw(search):
     plt.close(figure)
 
 
-def panels(figure, ranges, points, rounds, objective, up, colours=None, shade="0.9"):
+def panels(
+    figure,
+    ranges,
+    points,
+    rounds,
+    objective,
+    up,
+    colours=None,
+    shade="0.9",
+    label="trial (crosses failed; grey: the range of its round)",
+):
     """Draw the panels on a matplotlib figure.
 
     Args:
@@ -60,6 +70,7 @@ def panels(figure, ranges, points, rounds, objective, up, colours=None, shade="0
         up: whether the highest is the best.
         colours: a matplotlib colour map, from the worst to the best; None for its own.
         shade: colour of the rounds' ranges.
+        label: of the axis of trials.
     """
     axes = figure.subplots(len(ranges), 1, sharex=True, squeeze=False)
     completed = [point for point in points if point.score is not None]
@@ -89,7 +100,7 @@ def panels(figure, ranges, points, rounds, objective, up, colours=None, shade="0
                 axis.set_ylim(min(ends), max(ends))
             if r.log or r.options and min(ends) > 0:
                 axis.set_yscale("log")
-    axes[-1, 0].set_xlabel("trial (crosses failed; grey: the range of its round)")
+    axes[-1, 0].set_xlabel(label)
     figure.colorbar(drawn, ax=axes[:, 0], label=objective)
 
 
