@@ -258,7 +258,7 @@ def _accuracy_chart(found: Comparison) -> html.Html:
                 axes.errorbar(
                     value,
                     place,
-                    xerr=[[value - low], [high - value]],
+                    xerr=measures.ends(value, low, high),
                     fmt="s",
                     color=colour,
                     capsize=4,
@@ -271,7 +271,7 @@ def _accuracy_chart(found: Comparison) -> html.Html:
                 axes.errorbar(
                     middle,
                     place + 0.26,
-                    xerr=[[middle - low], [high - middle]],
+                    xerr=measures.ends(middle, low, high),
                     fmt="D",
                     markersize=5,
                     color=colour,

@@ -27,6 +27,11 @@ def points(found: Any) -> str:
     return f"{100 * found.difference:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
 
 
+def ends(value: float, low: float, high: float) -> list[list[float]]:
+    """How far an interval reaches to both sides, as matplotlib's error bars take it."""
+    return [[max(value - low, 0.0)], [max(high - value, 0.0)]]
+
+
 def chance(p: float | None) -> str:
     """A p value with four digits, "-" where there is none."""
     if p is None:

@@ -192,7 +192,7 @@ def _ranges(found: SearchFolder) -> list[html.Html]:
     if len(found.rounds) > 1:
         first, last = found.rounds[0]["ranges"], found.rounds[-1]["ranges"]
         rows = [[n, _span(r, first[n]), _span(r, last[n])] for n, r in found.ranges.items()]
-        head = ["setting", "searched", f"after {len(found.rounds) - 1} narrowings"]
+        head = ["setting", "searched", f"after {counted(len(found.rounds) - 1, 'narrowing')}"]
         return [*blocks, html.table(head, rows)]
     rows = [[name, r.as_text()] for name, r in found.ranges.items()]
     return [*blocks, html.table(["setting", "searched"], rows)]

@@ -167,6 +167,8 @@ def _trial(row: dict[str, str], ranges: dict[str, Range]) -> Trial:
         options = ranges[name].options
         if options and value not in options or not options and isinstance(value, str):
             raise ValueError(f"{name}: {value!r} is none of its values")
+    if row["status"] not in (*DONE, "failed", "unfinished"):
+        raise ValueError(f"{row['status']!r} is no status")
     return Trial(
         number=int(row["trial"]),
         status=row["status"],

@@ -98,7 +98,7 @@ def _chart(
         axes.axvline(0, color=html.COLOURS[1], linewidth=1.2)
         for place, test in enumerate(tests[: len(pairs)]):
             middle, low, high = (100 * v for v in (test.difference, test.low, test.high))
-            error = [[middle - low], [high - middle]]
+            error = measures.ends(middle, low, high)
             axes.errorbar(middle, place, xerr=error, fmt="o", color=html.COLOURS[0], capsize=5)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.4, -0.6)
