@@ -140,6 +140,12 @@ def test_a_file_beside_its_bundle(seeds, tmp_path):
     assert export["bytes"] == file.stat().st_size and export["seeds"] == []
     assert "Their recipes are equal" in content and "<td>format</td>" in content
     assert "measured while this page was made" in content
+    assert "A bundle&#x27;s file in another format has its curve: mine/model.npz." in content
+    elsewhere = tmp_path / "elsewhere.npz"
+    shutil.copy(file, elsewhere)
+    shutil.copy(f"{file}.card.json", f"{elsewhere}.card.json")
+    _, content = compared(tmp_path, elsewhere, tmp_path / "mine", *data)
+    assert "Their recipes are equal" in content  # told by its card's digest of the bundle
 
 
 def test_files_of_measured_runs(tmp_path):

@@ -178,8 +178,8 @@ def _lead(found: Comparison) -> list[html.Html]:
                 f"{first} is ahead with {per_cent(scores[first])} % of "
                 f"{pair.images:,} test images, {points(pair)} points before {second}"
             )
-        sure = "more than chance explains" if pair.p < 0.05 else "no more than chance explains"
-        blocks.append(html.paragraph(f"{told}: {sure} (McNemar's test, p {_as_is(pair.p)})."))
+        sure = ": more than chance explains" if pair.p < 0.05 else ", which chance may explain"
+        blocks.append(html.paragraph(f"{told}{sure} (McNemar's test, p {_as_is(pair.p)})."))
     several = {c.name: c.accuracies for c in found.contenders if len(c.accuracies) > 1}
     if len(several) > 1:
         means = {name: statistics.fmean(values) for name, values in several.items()}

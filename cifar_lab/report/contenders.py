@@ -53,6 +53,8 @@ class Contender:
         subject: the network that is tested picture by picture; None where only figures are known.
         file: of that network.
         recipe: its fields as a card stores them, None where they are not known.
+        training: the card of its training: of a bundle its own, of an export its bundle's where
+            that is known, else {}.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Contender:
     subject: judging.Subject | None = None
     file: Path | None = None
     recipe: dict[str, Any] | None = None
+    training: dict[str, Any] = field(default_factory=dict)
 
     @property
     def accuracies(self) -> list[float]:
@@ -91,6 +94,12 @@ def look_up(
     if len(names) > MOST:
         raise InputError(f"{MOST} networks can be compared at once, received {len(names)}")
     found = [_one(name, data, notice) for name in names]
+    trained = {c.card.get("model_sha256"): c for c in found if c.runs}
+    for i, contender in enumerate(found):
+        source = trained.get(contender.card.get("source_sha256"))
+        if source is not None and not contender.training:
+            own = {"recipe": source.recipe, "training": source.card}
+            found[i] = Contender(**{**vars(contender), **own})
     return [
         Contender(**{**vars(contender), "name": name})
         for contender, name in zip(found, _apart(found), strict=True)
@@ -140,11 +149,13 @@ def _of_bundle(name: str, subject: judging.Subject, notice: Callable[[str], Any]
         subject=subject,
         file=folder / "model.keras",
         recipe=_recipe(subject.card),
+        training=subject.card,
     )
 
 
 def _of_file(name: str, subject: judging.Subject) -> Contender:
     file = Path(name)
+    training = _source_card(file, subject.card)
     is_usual = file.stem.partition(".")[0] == "model" and file.absolute().parent.name
     return Contender(
         name=f"{file.absolute().parent.name}/{file.name}" if is_usual else file.name,
@@ -152,7 +163,8 @@ def _of_file(name: str, subject: judging.Subject) -> Contender:
         card=subject.card,
         subject=subject,
         file=file,
-        recipe=_recipe(_source_card(file, subject.card)),
+        recipe=_recipe(training),
+        training=training,
     )
 
 
@@ -217,6 +229,7 @@ def _of_seeds(folder: Path, notice: Callable[[str], Any]) -> Contender:
         subject=subject,
         file=where / "model.keras",
         recipe=_recipe(first),
+        training=first,
     )
 
 

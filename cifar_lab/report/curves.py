@@ -35,7 +35,11 @@ def section(contenders: Sequence[Contender], colours: Mapping[str, str]) -> list
         blocks.append(
             html.note(f"Trained on different machines, so minutes do not compare: {told}.")
         )
-    without = [c.name for c in contenders if not c.histories]
+    files = [c.name for c in contenders if c.training and not c.runs]
+    if files:
+        told = ", ".join(files)
+        blocks.append(html.note(f"A bundle's file in another format has its curve: {told}."))
+    without = [c.name for c in contenders if not c.histories and c.name not in files]
     if without:
         blocks.append(html.note(f"No curve, since no history is kept: {', '.join(without)}."))
     return blocks

@@ -98,16 +98,21 @@ def _beside(contenders: Sequence[Contender]) -> list[list[str]]:
     rows = []
     for name, of in (
         ("format", lambda c: c.card.get("format") or ("keras" if c.subject else "-")),
-        ("seeds", lambda c: _seeds([run.seed for run in c.runs])),
-        ("train images", lambda c: _data(c.card).get("train_images", "-")),
-        ("train images' digest", lambda c: str(c.card.get("data_sha256", "-"))[:12]),
-        ("backend", lambda c: c.card.get("backend", "-")),
-        ("device", lambda c: ", ".join(sorted({r.device for r in c.runs if r.device})) or "-"),
-        ("precision", lambda c: c.card.get("precision", "-")),
-        ("Keras", lambda c: _versions(c.card).get("keras", "-")),
+        ("seeds", lambda c: _seeds([run.seed for run in c.runs] or [c.training.get("seed")])),
+        ("train images", lambda c: _data(c.training).get("train_images", "-")),
+        ("train images' digest", lambda c: str(c.training.get("data_sha256", "-"))[:12]),
+        ("backend", lambda c: c.training.get("backend", "-")),
+        ("device", _devices),
+        ("precision", lambda c: c.training.get("precision", "-")),
+        ("Keras", lambda c: _versions(c.training).get("keras", "-")),
     ):
         rows.append([name, *(str(of(c)) for c in contenders)])
     return rows
+
+
+def _devices(contender: Contender) -> str:
+    found = {run.device for run in contender.runs} or {contender.training.get("device")}
+    return ", ".join(sorted(filter(None, found))) or "-"
 
 
 def _seeds(seeds: Sequence[int | None]) -> str:
