@@ -14,7 +14,7 @@ from ..data import picture_digests
 
 SIDE = 8  # of the thumbnails that are compared first, pixels
 ALIKE = 0.9  # correlation of two pictures in grey, from which on they may be one
-DETAIL = 0.5  # the same of what a thumbnail does not show
+DETAIL = 0.6  # the same of what a thumbnail does not show
 _BLOCK = 1 << 24  # similarities that are held at once
 
 
@@ -38,7 +38,7 @@ def pairs(test: np.ndarray, train: np.ndarray) -> list[Pair]:
     """The test images that are, or nearly are, train images, the likest first.
 
     Of each test image the train image is looked for whose thumbnail, 8 x 8 and grey, is the
-    likeliest; the two count where they correlate by 0.9 in grey, and by 0.5 in what the thumbnail
+    likeliest; the two count where they correlate by 0.9 in grey, and by 0.6 in what the thumbnail
     leaves out. Both measures overlook another brightness and contrast. A shifted, turned or
     mirrored copy is not found.
 

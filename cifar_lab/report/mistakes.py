@@ -42,7 +42,7 @@ def blocks(study: Study, part: Callable[[str, Callable[[], Sequence[Any]]], Html
         part("The most doubtful", lambda: _doubtful(study)),
         part("Labels in doubt", lambda: _suspects(study)),
         part("Predictions", lambda: _predictions(study)),
-        part("Test images that were trained on", lambda: _duplicates(study)),
+        part("Test images among the train images", lambda: _duplicates(study)),
     ]
 
 
@@ -168,17 +168,10 @@ def _classes(study: Study) -> list[Html]:
 # --- pictures ---
 
 
-def _loss(study: Study) -> np.ndarray:
-    """float64 (N,): the probability of each test image's own class."""
-    return study.probabilities[np.arange(len(study.labels)), study.labels]
-
-
 def _worst(study: Study) -> list[Html]:
-    true = _loss(study)
-    wrong = np.flatnonzero(study.predicted != study.labels)
-    if not len(wrong):
+    worst = study.worst[:SHOWN]
+    if not len(worst):
         return [html.paragraph("There is none: every test image is classified rightly.")]
-    worst = wrong[np.argsort(true[wrong], kind="stable")][:SHOWN]
     return [
         html.paragraph(
             "Those with the highest loss: the network is sure, and gives the truth next to nothing."
@@ -233,13 +226,19 @@ def suspects(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _suspects(study: Study) -> list[Html]:
     found = suspects(study.probabilities, study.labels)
+    shown = set(study.worst[:SHOWN])
+    others = [i for i in found if i not in shown]
     blocks = [
         html.paragraph(
             "Here the network is surer of another class than it usually is of that class' own "
             "images. Either it errs, or the label does: look at them. They are suspects, no more."
         ),
-        html.paragraph(f"Test images: {of(len(found), len(study.labels))}."),
-        _shown(study, found[:SHOWN]),
+        html.paragraph(
+            f"Test images: {of(len(found), len(study.labels))}. {len(found) - len(others)} of them "
+            "are among the worst mistakes above"
+            + (", the likeliest of the others are:" if others else ".")
+        ),
+        _shown(study, others[:SHOWN]),
     ]
     if isinstance(study.train, Sample):
         train = study.train
@@ -248,8 +247,12 @@ def _suspects(study: Study) -> list[Html]:
         drawn = "" if train.whole == len(train.labels) else f", drawn from {train.whole:,}"
         blocks.append(
             html.paragraph(
-                f"Train images: {n}{drawn}. The network has learnt these labels and still "
-                "disagrees."
+                f"Train images: {n}{drawn}."
+                + (
+                    " The network has learnt these labels, and still disagrees."
+                    if len(among)
+                    else ""
+                )
             )
         )
 

@@ -35,6 +35,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _INK, _PALE = "#010203", "#040506"
 _THEMED = {_INK: "currentColor", _PALE: "var(--line)"}
 
+LONG_CELL = 32  # characters from which on a column is kept wide enough to be read
+
 STYLE = """
 :root { color-scheme: light dark; --back: #fff; --ink: #1b1f24; --dim: #59636e; --line: #d1d9e0;
   --card: #f6f8fa; --good: #1a7f37; --bad: #b42318; --link: #0969da; }
@@ -56,12 +58,13 @@ pre { overflow-x: auto; padding: .6rem; background: var(--card); border-radius: 
 td .name { white-space: nowrap; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 .row { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start; }
-figure { margin: .8rem 0; max-width: 100%; }
+td.long { min-width: 15rem; }
+figure { margin: .8rem 0; max-width: 100%; } .row figure { margin: 0; }
 figure svg { display: block; max-width: 100%; height: auto; }
 img { max-width: 100%; height: auto; image-rendering: pixelated; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: .3rem; }
+caption { text-align: left; padding-bottom: .3rem; max-width: calc(100vw - 2rem); }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }
 th { font-weight: 600; } td.number, th.number { text-align: right; white-space: nowrap; }
@@ -73,7 +76,7 @@ th { font-weight: 600; } td.number, th.number { text-align: right; white-space: 
 .matrix th[scope=col] span { writing-mode: vertical-rl; transform: rotate(180deg);
   max-height: 12rem; }
 .matrix td { text-align: right; padding: .2rem .4rem; line-height: 1.15; min-width: 3.2rem; }
-.matrix small { display: block; opacity: .8; font-size: .7rem; }
+.matrix small { display: block; white-space: nowrap; opacity: .8; font-size: .7rem; }
 details { margin: .8rem 0; } summary { cursor: pointer; }
 @media print { nav, summary { display: none; } body { max-width: none; } }
 """
@@ -143,7 +146,11 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], caption: Any = Non
         any(cells) and all(re.match(r"(?:[-+±≥≤]|&lt;)?\s?\d|$|-$", cell) for cell in cells)
         for cells in zip(*lines)
     ] or [False] * len(head)
-    classes = ["number" if right else None for right in numeric]
+    longest = [max(map(len, cells)) for cells in zip(*lines)] or [0] * len(head)
+    classes = [
+        "number" if right else "long" if most > LONG_CELL else None
+        for right, most in zip(numeric, longest, strict=True)
+    ]
 
     def line(name: str, cells: Sequence[Any]) -> Html:
         return element(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import bundles, corruptions, cost, inference, robustness
+from .. import backend, bundles, corruptions, cost, inference, robustness
 from ..data import synthetic
 from ..errors import InputError
 from . import page as html
@@ -53,6 +53,7 @@ def _other(study: Study) -> tuple[str, Any, str]:
         return "", None, ""
     try:
         if study.is_export:
+            backend.start()
             return "Keras, float", bundles.load(folder)[0], ""
         path = Path(folder) / INT8
         if not path.is_file():
@@ -109,9 +110,10 @@ def _bars(tables: dict[str, dict[str, Any]]) -> Html:
         axes.set_yticks(places + height * (len(tables) - 1) / 2, names)
         axes.invert_yaxis()
         axes.set_xlim(0, 100)
-        axes.set_xlabel("accuracy, %, mean of five severities; dashed: as they are")
+        axes.set_xlabel("accuracy, % (dashed: as they are)")
         axes.grid(False, axis="y")
-        axes.legend(loc="lower left")
+        if len(tables) > 1:
+            figure.legend(loc="outside upper center", ncols=2)
 
     first = next(iter(tables.values()))["corruptions"]
     alt = "accuracy under corruptions, %: " + ", ".join(

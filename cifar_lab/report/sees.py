@@ -73,7 +73,7 @@ def _templates(study: Study) -> list[Html]:
 def _filters(study: Study) -> list[Html]:
     found = explaining.first_filters(study.subject.model)
     count, rows, columns, channels = found.kernels.shape
-    tiles = [_pixels(tile) for tile in found.tiles[:FILTERS]]
+    tiles = [_framed(tile) for tile in found.tiles[:FILTERS]]
     shown = f"{len(tiles)} of {count}" if count > len(tiles) else f"{count}"
     colours = "in colour, as weights of red, green and blue" if channels == 3 else "in grey"
     sheet = thumbnails.sheet(tiles, columns=min(len(tiles), 16), gap=4)
@@ -91,7 +91,7 @@ def _filters(study: Study) -> list[Html]:
     items = []
     for edge in edges:
         hand = explaining.stretched(edge.kernel[..., None])
-        both = [_pixels(hand), _pixels(_grey(found.tiles[edge.filter]))]
+        both = [_framed(hand), _framed(_grey(found.tiles[edge.filter]))]
         name = f"{edge.name}, {edge.direction}"
         words = f"{name}: filter {edge.filter}, cosine {edge.cosine:+.2f}"
         items.append(
@@ -105,6 +105,11 @@ def _filters(study: Study) -> list[Html]:
         html.gallery(items),
     ]
     return blocks
+
+
+def _framed(tile: np.ndarray) -> np.ndarray:
+    """As `_pixels`, in a grey frame: a white tile shows on a white page."""
+    return np.pad(_pixels(tile), ((1, 1), (1, 1), (0, 0)), constant_values=128)
 
 
 def _grey(tile: np.ndarray) -> np.ndarray:
@@ -140,11 +145,9 @@ def _maps(study: Study) -> list[Html]:
 def _places(study: Study) -> list[Html]:
     if not study.pictures:
         return [html.note(thumbnails.LEFT_OUT)]
-    wrong = np.flatnonzero(study.predicted != study.labels)
-    truth = study.probabilities[wrong, study.labels[wrong]]
     groups = {
         "Recognised": _recognised(study, RIGHT),
-        "Taken for another class": wrong[np.argsort(truth, kind="stable")][:WRONG],
+        "Taken for another class": study.worst[:WRONG],
     }
     chosen = np.concatenate([*groups.values()]).astype(int)
     images = study.images[chosen]

@@ -115,6 +115,12 @@ class Study:
         return self.plain.argmax(1)
 
     @property
+    def worst(self) -> np.ndarray:
+        """Indices of the test images that are taken for another class, the highest loss first."""
+        wrong = np.flatnonzero(self.predicted != self.labels)
+        return wrong[np.argsort(self.probabilities[wrong, self.labels[wrong]], kind="stable")]
+
+    @property
     def is_export(self) -> bool:
         """Whether the network is a file of another runtime than Keras."""
         model = self.subject.model

@@ -15,7 +15,7 @@ from . import page as html
 from . import results
 from .page import Html
 from .study import Sample, Study
-from .words import fact, interval, label, percent, points
+from .words import interval, label, percent, points
 
 # Rules of thumb, which the page states
 OVERFITTED = 0.05  # right on train images more often than on test images by more than this
@@ -323,6 +323,3 @@ def augmentation(stored: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, tuple) else ()
-
-
-__all__ = ["augmentation", "blocks", "changed", "difference", "fact", "lead"]

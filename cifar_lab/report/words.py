@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..data.names import counted, shown
-from . import page as html
 
 LONGEST = 40  # characters of a name on a page; of a longer one, its ends
-MOST_ASIDE = 12  # of a name over a narrow column
 
 
 def percent(share: float | None, digits: int = 2) -> str:
-    """0.9397 as "93.97 %"; "-" for None."""
-    return "-" if share is None else f"{100 * share:.{digits}f} %"
+    """0.9397 as "93.97 %", which no line breaks; "-" for None."""
+    return "-" if share is None else f"{100 * share:.{digits}f}\u00a0%"
 
 
 def points(difference: float) -> str:
@@ -23,7 +21,7 @@ def points(difference: float) -> str:
 
 def interval(low: float, high: float, digits: int = 2) -> str:
     """Two shares as "93.49 to 94.42 %"."""
-    return f"{100 * low:.{digits}f} to {100 * high:.{digits}f} %"
+    return f"{100 * low:.{digits}f} to {100 * high:.{digits}f}\u00a0%"
 
 
 def label(name: str, longest: int = LONGEST) -> str:
@@ -46,9 +44,4 @@ def of(part: int, whole: int) -> str:
     return f"{part:,} of {whole:,}" + (f" ({percent(part / whole)})" if whole else "")
 
 
-def fact(name: str, value: Any) -> html.Html:
-    """A line "name: value"."""
-    return html.paragraph(html.element("b", f"{name}: "), value)
-
-
-__all__ = ["counted", "fact", "interval", "label", "labels", "of", "percent", "points", "shown"]
+__all__ = ["counted", "interval", "label", "labels", "of", "percent", "points", "shown"]
