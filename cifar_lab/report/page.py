@@ -146,7 +146,8 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], caption: Any = Non
         any(cells) and all(re.match(r"(?:[-+±≥≤]|&lt;)?\s?\d|$|-$", cell) for cell in cells)
         for cells in zip(*lines)
     ] or [False] * len(head)
-    longest = [max(map(len, cells)) for cells in zip(*lines)] or [0] * len(head)
+    lengths = [[len(re.sub("<[^>]*>", "", cell)) for cell in line] for line in lines]
+    longest = [max(column) for column in zip(*lengths)] or [0] * len(head)
     classes = [
         "number" if right else "long" if most > LONG_CELL else None
         for right, most in zip(numeric, longest, strict=True)
