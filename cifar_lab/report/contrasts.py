@@ -88,8 +88,8 @@ def section(answers: dict[str, Answers], reported: thumbnails.Reported) -> list[
 def _square(a: str, b: str, test: significance.Paired) -> html.Html:
     """The 2 x 2 table of a pair."""
     rows = [
-        [f"{a} right", f"{test.both:,}", f"{test.first:,}"],
-        [f"{a} wrong", f"{test.second:,}", f"{test.neither:,}"],
+        [measures.name(f"{a} right"), f"{test.both:,}", f"{test.first:,}"],
+        [measures.name(f"{a} wrong"), f"{test.second:,}", f"{test.neither:,}"],
     ]
     return html.table(["", f"{b} right", f"{b} wrong"], rows, f"of {test.images:,} test images")
 
