@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 import ablation  # noqa: E402
 
-from cifar_lab import backend, cli, ladder  # noqa: E402
+from cifar_lab import backend, cli, ladder, significance  # noqa: E402
 from cifar_lab import recipe as recipes  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
 
@@ -96,10 +96,8 @@ def difference(after, before):
     difference = statistics.fmean(after) - statistics.fmean(before)
     if min(len(after), len(before)) < 2:
         return f"{difference:+.2f}"
-    from scipy.stats import ttest_ind
-
-    interval = ttest_ind(after, before, equal_var=False).confidence_interval(0.95)
-    return f"{difference:+.2f} ({interval.low:+.2f} to {interval.high:+.2f})"
+    found = significance.welch(after, before)
+    return f"{difference:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
 
 
 def run(args):

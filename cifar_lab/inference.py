@@ -137,6 +137,11 @@ class Classifier:
         is_bundle = self.path.name == "model.keras"
         self.temperature = temperature_of(self.card) if is_bundle else 1.0
 
+    @property
+    def keras_model(self):
+        """The keras.Model of a `.keras` file, None of others."""
+        return getattr(self._network, "model", None)
+
     def probabilities(self, images, batch_size=64, calibrated=True):
         """Probabilities of each class, float32 (N, classes), in the order of the images.
 

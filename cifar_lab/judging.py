@@ -233,22 +233,20 @@ def judge(
     return {"data": source, **result}
 
 
-def judge_together(
+def on_the_same(
     subjects: Sequence[Subject],
     data: str | Dataset | None,
     data_dir: str | None,
     notice: Notice,
-) -> dict[str, Any]:
-    """Test several networks alone, and as an ensemble that averages their probabilities.
-
-    Each gets the images in its own input shape.
+) -> tuple[list[tuple[Subject, np.ndarray]], np.ndarray, list[str], str]:
+    """Several networks, opened, each with the test images in its own input shape.
 
     Args:
-        subjects: two or more.
+        subjects: one or more.
         data, data_dir, notice: as for `images_for`.
 
     Returns:
-        {"data", "networks": [{"name", ... scores}], "ensemble": scores}, as `evaluation.scores`.
+        ([(subject, images)], labels, classes, where the images are from).
 
     Raises:
         InputError: as `images_for`; their classes or their test images differ.
@@ -264,7 +262,7 @@ def judge_together(
     networks = []
     for subject in map(opened, subjects):
         images, labels, classes, source = images_for(subject, data, data_dir, once)
-        networks.append((subject.model, images))
+        networks.append((subject, images))
         if known is None:
             known = labels, list(classes), source
         elif list(classes) != known[1]:
@@ -272,9 +270,27 @@ def judge_together(
         elif source != known[2] or not np.array_equal(labels, known[0]):
             raise InputError(
                 f"{subject.name}: has other test images ({source}) than {first.name} ({known[2]}); "
-                "an ensemble is tested on images that none of its networks was trained on"
+                "networks are tested together on images that none of them was trained on"
             )
     assert known is not None
-    result = evaluation.ensemble(networks, *known[:2])
+    return networks, *known
+
+
+def judge_together(
+    subjects: Sequence[Subject],
+    data: str | Dataset | None,
+    data_dir: str | None,
+    notice: Notice,
+) -> dict[str, Any]:
+    """Test several networks alone, and as an ensemble that averages their probabilities.
+
+    Args, Raises: as `on_the_same`.
+
+    Returns:
+        {"data", "networks": [{"name", ... scores}], "ensemble": scores}, as `evaluation.scores`.
+    """
+    found, labels, classes, source = on_the_same(subjects, data, data_dir, notice)
+    networks = [(subject.model, images) for subject, images in found]
+    result = evaluation.ensemble(networks, labels, classes)
     alone = [{"name": s.name, **scores} for s, scores in zip(subjects, result["networks"])]
-    return {"data": known[2], "networks": alone, "ensemble": result["ensemble"]}
+    return {"data": source, "networks": alone, "ensemble": result["ensemble"]}

@@ -65,7 +65,8 @@ def test_a_picture_has_its_pixels(shape):
 
 
 def test_a_table_sets_numbers_to_the_right():
-    found = html.table(["class", "n"], [["<i>", 3], ["b", None]], "of all")
+    found = html.table(["class", "n"], [["<i>", 3], ["b", None], ["c", "< 0.1"]], "of all")
     assert "<caption>of all</caption>" in found
     assert '<td>&lt;i&gt;</td><td class="number">3</td>' in found
     assert '<td>b</td><td class="number"></td>' in found
+    assert '<td>c</td><td class="number">&lt; 0.1</td>' in found

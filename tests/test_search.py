@@ -277,6 +277,12 @@ def test_ranges_read_as_they_were_given():
     for text in ("activation=relu,silu", "residual=false,true", "batch_size=16,32"):
         name, found = space.parse_range(text, NINETY)
         assert f"{name}={found.as_text()}" == text
+        assert Range.from_text(found.as_text()) == found
+    for r in (Range(1e-6, 0.5, log=True), Range(1, 6, whole_numbers=True), Range(-1.5, 2.0)):
+        assert Range.from_text(r.as_text()) == r
+    for text in ("1:2:linear", "2:1", "a:1"):
+        with pytest.raises(ValueError, match="is no range"):
+            Range.from_text(text)
     assert [space.told(v) for v in ("relu", True, 0.123456, 3)] == ["relu", "true", "0.1235", "3"]
 
 

@@ -31,6 +31,7 @@ class Request:
         output: file of the page, or None.
         overwrite: whether a file that is no report is replaced.
         without_pictures: whether pictures of the data are left out.
+        latency: whether to measure how long an image takes each of several networks.
         as_json: how to print.
     """
 
@@ -40,6 +41,7 @@ class Request:
     output: str | None
     overwrite: bool
     without_pictures: bool
+    latency: bool
     as_json: bool
 
 
@@ -84,7 +86,9 @@ def _parser() -> common.Parser:
         nargs="+",
         metavar="RUNG_OR_BUNDLE_OR_FILE",
         help="name of a rung, the folder of a bundle, a .keras, .tflite, .onnx or .npz file, or "
-        "the FILE.py:NAME that was trained",
+        "the FILE.py:NAME that was trained; several are compared, among them folders of seeds "
+        "(train.py --seeds) and files of measured runs (results/RUNG.json); or the folder of a "
+        "search (tune.py)",
     )
     common.add_data_flags(parser)
     add(
@@ -98,14 +102,51 @@ def _parser() -> common.Parser:
         action="store_true",
         help="leave out the pictures of the data, where they are nobody else's business",
     )
+    add(
+        "--latency",
+        action="store_true",
+        help="of several networks: also measure, here and in turns, how long an image takes",
+    )
     return parser
 
 
 def _made(request: Request, command: str, notice: Callable[[str], Any]) -> Report:
     """The report of what the names are."""
-    if len(request.names) > 1:
-        raise InputError(f"a report is of one network, received {len(request.names)}")
+    from ..report import contenders, search_folder
+
+    first = request.names[0]
+    if len(request.names) > 1 or contenders.is_several(first):
+        return _several(request, command, notice)
+    if request.latency:
+        raise InputError("--latency: is for several networks, received one name")
+    if search_folder.is_search(first):
+        return _search(request, command, notice)
     return _one(request, command, notice)
+
+
+def _several(request: Request, command: str, notice: Callable[[str], Any]) -> Report:
+    from ..report import comparison
+
+    found = comparison.compare(
+        request.names,
+        request.data,
+        request.data_dir,
+        notice,
+        latency=request.latency,
+        pictures=not request.without_pictures,
+    )
+    name = "-and-".join(contender.name for contender in found.contenders)
+    return Report(name, comparison.page(found, command), comparison.told_of(found))
+
+
+def _search(request: Request, command: str, notice: Callable[[str], Any]) -> Report:
+    from ..report import search, search_folder
+
+    if request.data is not None:
+        raise InputError("--data: is not for a search, whose trials were on its own data")
+    found = search_folder.read(request.names[0])
+    name = f"search-{Path(os.path.abspath(request.names[0])).name}"
+    return Report(name, search.page(found, notice, command), search.told_of(found))
 
 
 def _one(request: Request, command: str, notice: Callable[[str], Any]) -> Report:

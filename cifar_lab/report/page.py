@@ -55,6 +55,7 @@ nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1rem; padding: 0; list-style
 code { font: .9em ui-monospace, monospace; }
 pre { overflow-x: auto; padding: .6rem; background: var(--card); border-radius: .4rem; }
 .dim, figcaption, caption { color: var(--dim); font-size: .875rem; }
+td .name { white-space: nowrap; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 .row { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start; }
 td.long { min-width: 15rem; }
@@ -142,10 +143,11 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], caption: Any = Non
     """
     lines = [[text("" if cell is None else cell) for cell in line] for line in rows]
     numeric = [
-        any(cells) and all(re.match(r"[-+±<≥≤]?\s?\d|$|-$", cell) for cell in cells)
+        any(cells) and all(re.match(r"(?:[-+±≥≤]|&lt;)?\s?\d|$|-$", cell) for cell in cells)
         for cells in zip(*lines)
     ] or [False] * len(head)
-    longest = [max(map(len, cells)) for cells in zip(*lines)] or [0] * len(head)
+    lengths = [[len(re.sub("<[^>]*>", "", cell)) for cell in line] for line in lines]
+    longest = [max(column) for column in zip(*lengths)] or [0] * len(head)
     classes = [
         "number" if right else "long" if most > LONG_CELL else None
         for right, most in zip(numeric, longest, strict=True)

@@ -1,21 +1,27 @@
 """The data's pictures on a page: small ones, in rows and sheets; or a line, where none are wanted.
 
-What `study.pictures` forbids, no section shows.
+What `pictures` of what is reported forbids, no section shows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from . import page as html
 from .page import Html
-from .study import Study
 
 LARGEST = 64  # pixels of a side that are shown; larger pictures are made smaller
 LEFT_OUT = "Pictures of the data are left out of this page."
+
+
+class Reported(Protocol):
+    """What is reported: it says whether its page shows pictures of the data."""
+
+    @property
+    def pictures(self) -> bool: ...
 
 
 def small(image: np.ndarray) -> np.ndarray:
@@ -32,10 +38,10 @@ def small(image: np.ndarray) -> np.ndarray:
     return found[..., None] if found.ndim == 2 else found
 
 
-def gallery(study: Study, items: Iterable[tuple[np.ndarray, str, Any]]) -> Html:
+def gallery(reported: Reported, items: Iterable[tuple[np.ndarray, str, Any]]) -> Html:
     """Pictures in rows, each (image, alt, caption); captions alone where pictures are left out."""
     items = list(items)
-    if study.pictures:
+    if reported.pictures:
         return html.gallery((small(image), alt, caption) for image, alt, caption in items)
     return html.element("ul", *(html.element("li", caption) for _, _, caption in items))
 

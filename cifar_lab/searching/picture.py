@@ -1,6 +1,25 @@
 """search.png: where the good values lie."""
 
-from . import space
+from dataclasses import dataclass
+
+from . import space, table
+
+
+@dataclass(frozen=True)
+class Point:
+    """A trial in a picture.
+
+    Fields:
+        number: of the trial.
+        score: None where it has none.
+        failed: whether it did.
+        values: {name: value} of what it used.
+    """
+
+    number: int
+    score: float | None
+    failed: bool
+    values: dict
 
 
 def draw(search):
@@ -11,30 +30,65 @@ def draw(search):
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    shown = search.all_trials()
-    completed = [t for t in shown if t.status == "COMPLETED"]
-    if not completed:
+    points = [
+        Point(
+            int(t.trial_id),
+            t.score if t.status == "COMPLETED" else None,
+            t.status == "FAILED",
+            search.used_by(t),
+        )
+        for t in search.all_trials()
+    ]
+    if not any(point.score is not None for point in points):
         return
-    names = list(search.request.ranges)
-    figure, axes = plt.subplots(
-        len(names),
-        1,
-        figsize=(8, 1 + 2.2 * len(names)),
-        sharex=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    ranges, request = search.request.ranges, search.request
+    figure = plt.figure(figsize=(8, 1 + 2.2 * len(ranges)), layout="constrained")
+    up = request.direction == "max"
+    panels(figure, ranges, points, table.rounds_of(search), request.objective, up)
+    figure.savefig(search.folder / "search.png", dpi=110)
+    plt.close(figure)
+
+
+def panels(
+    figure,
+    ranges,
+    points,
+    rounds,
+    objective,
+    up,
+    colours=None,
+    shade="0.9",
+    label="trial (crosses failed; grey: the range of its round)",
+):
+    """Draw the panels on a matplotlib figure.
+
+    Args:
+        ranges: {name: ranges.Range}, a panel each.
+        points: at least one with a score.
+        rounds: as search.json has them, each with first_trial and ranges {name: [low, high]}.
+        objective: what the scores are.
+        up: whether the highest is the best.
+        colours: a matplotlib colour map, from the worst to the best; None for its own.
+        shade: colour of the rounds' ranges.
+        label: of the axis of trials.
+    """
+    axes = figure.subplots(len(ranges), 1, sharex=True, squeeze=False)
+    completed = [point for point in points if point.score is not None]
     # the worst half alike: where the good ones lie is to be seen
-    scores = sorted(t.score for t in completed)
-    middle, up = scores[len(scores) // 2], search.request.direction == "max"
+    scores = sorted(point.score for point in completed)
+    middle = scores[len(scores) // 2]
     low, high = (middle, scores[-1]) if up else (scores[0], middle)
-    colours = {"vmin": low, "vmax": high, "cmap": "viridis" if up else "viridis_r"}
-    for axis, name in zip(axes[:, 0], names, strict=True):
-        r = search.request.ranges[name]
-        _shade_rounds(axis, search, name, len(shown))
-        n, values, scores = _points(search, name, completed)
-        points = axis.scatter(n, values, c=scores, s=22, **colours)
-        n, values, _ = _points(search, name, [t for t in shown if t.status == "FAILED"])
+    colours = colours or "viridis"
+    if not up:
+        import matplotlib
+
+        colours = matplotlib.colormaps.get_cmap(colours).reversed()
+    how = {"vmin": low, "vmax": high, "cmap": colours}
+    for axis, (name, r) in zip(axes[:, 0], ranges.items(), strict=True):
+        _shade_rounds(axis, r, name, rounds, len(points), shade)
+        n, values, scores = _places(r, name, completed)
+        drawn = axis.scatter(n, values, c=scores, s=22, **how)
+        n, values, _ = _places(r, name, [point for point in points if point.failed])
         axis.scatter(n, values, marker="x", color="tab:red", s=22)
         axis.set_ylabel(name)
         if _is_words(r):
@@ -46,10 +100,8 @@ def draw(search):
                 axis.set_ylim(min(ends), max(ends))
             if r.log or r.options and min(ends) > 0:
                 axis.set_yscale("log")
-    axes[-1, 0].set_xlabel("trial (crosses failed; grey: the range of its round)")
-    figure.colorbar(points, ax=axes[:, 0], label=search.request.objective)
-    figure.savefig(search.folder / "search.png", dpi=110)
-    plt.close(figure)
+    axes[-1, 0].set_xlabel(label)
+    figure.colorbar(drawn, ax=axes[:, 0], label=objective)
 
 
 def _is_words(r):
@@ -57,22 +109,20 @@ def _is_words(r):
     return any(isinstance(option, (str, bool)) for option in r.options)
 
 
-def _points(search, name, trials):
+def _places(r, name, points):
     """(numbers, values, scores) of the trials that use a hyperparameter; words by their index."""
-    r, found = search.request.ranges[name], []
-    for trial in trials:
-        values = search.used_by(trial)
-        if name in values:
-            value = r.options.index(values[name]) if _is_words(r) else values[name]
-            found.append((int(trial.trial_id), value, trial.score))
+    found = [
+        (p.number, r.options.index(p.values[name]) if _is_words(r) else p.values[name], p.score)
+        for p in points
+        if name in p.values
+    ]
     return tuple(zip(*found, strict=True)) or ((), (), ())
 
 
-def _shade_rounds(axis, search, name, trials):
-    r, rounds = search.request.ranges[name], getattr(search.oracle, "rounds", [])
+def _shade_rounds(axis, r, name, rounds, trials, shade):
     if r.options:
         return
     for i, this in enumerate(rounds):
         end = rounds[i + 1]["first_trial"] if i + 1 < len(rounds) else trials
-        low, high = map(r.value, this["ranges"][name])
-        axis.fill_between([this["first_trial"] - 0.5, end - 0.5], low, high, color="0.9", lw=0)
+        span = [this["first_trial"] - 0.5, end - 0.5]
+        axis.fill_between(span, *this["ranges"][name], color=shade, lw=0)

@@ -70,6 +70,27 @@ class Range:
             return ",".join(v if isinstance(v, str) else json.dumps(v) for v in self.options)
         return f"{self.low!r}:{self.high!r}" + (":log" if self.log else "")
 
+    @classmethod
+    def from_text(cls, text):
+        """The range that reads so. ValueError for a text that `as_text` does not write."""
+        if ":" not in text:
+            return cls(options=tuple(map(value_of, text.split(","))))
+        low, high, *log = text.split(":")
+        low, high = value_of(low), value_of(high)
+        if isinstance(low, str) or isinstance(high, str) or log not in ([], ["log"]):
+            raise ValueError(f"{text}: is no range")
+        if not low < high:
+            raise ValueError(f"{text}: is no range")
+        return cls(low, high, bool(log), isinstance(low, int) and isinstance(high, int))
+
+
+def value_of(word):
+    """A value as it is written in a range or a table: a number, true or false, else a text."""
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word
+
 
 def told(value):
     """A value in a line for the user: four digits of a number, a text as it is, true or false."""

@@ -32,17 +32,10 @@ def summary(search):
 def write(search):
     """search.json, trials.csv and, once a trial has completed, best_recipe.json."""
     ranges = search.request.ranges
-    rounds = [
-        {
-            "first_trial": this["first_trial"],
-            "ranges": {name: ranges[name].bounds(w) for name, w in this["ranges"].items()},
-        }
-        for this in getattr(search.oracle, "rounds", [])
-    ]
     known = {
         "request": search.request.as_dict(),
         **summary(search),
-        "rounds": rounds,
+        "rounds": rounds_of(search),
         "command": search.command,
     }
     bundles.write_json(search.folder / "search.json", known)
@@ -58,6 +51,19 @@ def write(search):
     if best:
         fields = space.recipe_fields(search.recipe, values_of(best))
         bundles.write_json(search.folder / "best_recipe.json", fields)
+
+
+def rounds_of(search):
+    """The rounds of a narrowing search, each {"first_trial", "ranges": {name: [low, high], or the
+    list of options}}; [] of another's."""
+    ranges = search.request.ranges
+    return [
+        {
+            "first_trial": this["first_trial"],
+            "ranges": {name: ranges[name].bounds(w) for name, w in this["ranges"].items()},
+        }
+        for this in getattr(search.oracle, "rounds", [])
+    ]
 
 
 def _row(search, trial, names):
