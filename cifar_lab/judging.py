@@ -17,6 +17,7 @@ from . import bundle_data, evaluation, inference
 from .data import Dataset
 from .errors import InputError
 from .recipe import Recipe
+from .terminal import doing
 
 Notice = Callable[[str], Any]
 
@@ -210,11 +211,13 @@ def judge(
     """
     card, name = subject.card, subject.name
     threshold = None if precision is None else inference.threshold_of(card, precision, name)
-    subject = opened(subject)
+    with doing(notice, f"opening {name}"):
+        subject = opened(subject)
     images, labels, classes, source = images_for(subject, data, data_dir, notice)
-    result = evaluation.evaluate(
-        subject.model, images, labels, classes, views, subject.temperature, threshold
-    )
+    with doing(notice, f"testing on {len(images):,} images"):
+        result = evaluation.evaluate(
+            subject.model, images, labels, classes, views, subject.temperature, threshold
+        )
     if precision is not None:
         result["confident"] = {"wanted": precision, **result["confident"]}
     return {"data": source, **result}
@@ -249,7 +252,9 @@ def judge_together(
 
     first, known = subjects[0], None
     networks = []
-    for subject in map(opened, subjects):
+    for subject in subjects:
+        with doing(notice, f"opening {subject.name}"):
+            subject = opened(subject)
         images, labels, classes, source = images_for(subject, data, data_dir, once)
         networks.append((subject.model, images))
         if known is None:
@@ -262,6 +267,7 @@ def judge_together(
                 "an ensemble is tested on images that none of its networks was trained on"
             )
     assert known is not None
-    result = evaluation.ensemble(networks, *known[:2])
+    with doing(notice, f"testing {len(networks)} networks on {len(known[0]):,} images"):
+        result = evaluation.ensemble(networks, *known[:2])
     alone = [{"name": s.name, **scores} for s, scores in zip(subjects, result["networks"])]
     return {"data": known[2], "networks": alone, "ensemble": result["ensemble"]}

@@ -22,6 +22,7 @@ from typing import Any, TextIO
 ERASE = "\r\x1b[J"  # from the beginning of the line to the end of the screen
 DUMB = ("dumb", "unknown")
 LEAST_BAR, MOST_BAR = 10, 30  # columns of a bar, its ends included
+BAR_RANK = 2  # parts above it stand beside a bar, not in its place
 
 
 class Notice:
@@ -117,19 +118,33 @@ def chosen(parts: Sequence[tuple[str, int]], columns: int, share: float | None =
     """A line of those parts that fit into so many columns, with a bar if there is room.
 
     Args:
-        parts: (text, rank) from left to right; the higher the rank the sooner it goes. A rank of 0
-            stays. "" is no part.
+        parts: (text, rank) from left to right; the higher the rank the sooner it goes, first those
+            above BAR_RANK, if the bar has no room. A rank of 0 stays. "" is no part.
         columns: that the line may take.
         share: 0 to 1, how far it is: a bar stands after the first part; None for none.
     """
-    parts = [part for part in parts if part[0]]
-    while len(parts) > 1 and width("  ".join(text for text, _ in parts)) > columns:
-        last = max(range(len(parts)), key=lambda i: (parts[i][1], i))
-        if not parts[last][1]:
-            break
-        del parts[last]
-    words = [text for text, _ in parts]
+    kept = [part for part in parts if part[0]]
+    beside = 0 if share is None else LEAST_BAR + 2
+    _drop(kept, columns - beside, BAR_RANK)
+    _drop(kept, columns, 0)
+    words = [text for text, _ in kept]
     room = columns - width("  ".join(words)) - 2
     if share is not None and room >= LEAST_BAR:
         words.insert(1, bar(share, min(room, MOST_BAR)))
     return "  ".join(words)
+
+
+def _drop(parts: list[tuple[str, int]], columns: int, rank: int) -> None:
+    """Take parts above a rank away until the rest fits."""
+    while width("  ".join(text for text, _ in parts)) > columns:
+        last = max(range(len(parts)), key=lambda i: (parts[i][1], i))
+        if parts[last][1] <= rank:
+            return
+        del parts[last]
+
+
+def clock(seconds: float) -> str:
+    """ "1:02:03", "2:03"."""
+    seconds = round(seconds)
+    minutes = f"{seconds // 60 % 60}:{seconds % 60:02d}"
+    return f"{seconds // 3600}:{minutes:0>5}" if seconds >= 3600 else minutes

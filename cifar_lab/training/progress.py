@@ -12,7 +12,7 @@ import keras
 
 from .. import paths, phases
 from ..errors import InputError, reason
-from ..terminal import chosen
+from ..terminal import chosen, clock
 
 LIVE_SECONDS = 0.5  # between two looks at the steps' figures
 
@@ -134,7 +134,7 @@ class LiveProgress(Progress):
                 (f"loss {float(logs['loss']):.4f}", 5),
                 (f"rate {rate:.2g}", 3),
                 (f"step {done}/{steps}", 6),
-                (f"ends in {clock(left)}", 2),
+                (f"left {clock(left)}", 2),
                 (", ".join(names), 4),
             )
 
@@ -157,13 +157,6 @@ class LiveProgress(Progress):
 def progress_of(trainer, notice) -> Progress:
     """The callback that suits `notice`, which has `live` where it writes to a terminal."""
     return (LiveProgress if hasattr(notice, "live") else Progress)(trainer, notice)
-
-
-def clock(seconds: float) -> str:
-    """ "1:02:03", "2:03"."""
-    seconds = round(seconds)
-    minutes = f"{seconds // 60 % 60}:{seconds % 60:02d}"
-    return f"{seconds // 3600}:{minutes:0>5}" if seconds >= 3600 else minutes
 
 
 def tensorboard(folder) -> keras.callbacks.Callback:
