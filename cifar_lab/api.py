@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import callbacks as by_name
 from . import data as data_sets
-from . import image_data_generator, paths, pixels
+from . import history, image_data_generator, paths, pixels
 from .data import Dataset
 from .errors import InputError
 
@@ -49,6 +50,8 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     save_weights: bool = False,
+    csv_log: str | Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback | str] = (),
     notice: Notice | None = _to_stderr,
 ) -> dict:
     """Train a network and leave a bundle, tested from its saved file.
@@ -79,6 +82,10 @@ def train(
         overwrite: replace a bundle, or an unfinished run, that is at `output`.
         resume: go on with the unfinished run at `output`; start where there is none.
         save_weights: leave model.weights.h5 in the bundle too, for `model.load_weights`.
+        csv_log: a CSV file that gets a row an epoch as soon as it is over.
+        callbacks: Keras callbacks that watch, or their names, "MODULE:NAME" or "FILE.py:NAME", with
+            arguments "MODULE:NAME:{...}" in JSON. They do not change the result: a stop that they
+            ask for is not heard, and an error drops them with a line.
         notice: called with lines on the progress, by default printed on stderr; None for silence.
 
     Returns:
@@ -126,6 +133,9 @@ def train(
     bundles.prepare(folder, bytes_needed=0)
     if not (resume or overwrite):
         bundles.refuse_existing(folder)
+    if csv_log is not None:
+        history.check_log(csv_log, resume, overwrite)
+    watching = _watching(callbacks, seed)
     notice = notice or _silent
     where = None if data_dir is None else str(data_dir)
     dataset = data_sets.load(name, where, recipe.input_shape, notice, skip_damaged=skip_damaged)
@@ -152,8 +162,28 @@ def train(
         notice=notice,
         command=f"cifar_lab.train({label!r})",
         save_weights=save_weights,
+        csv_log=csv_log,
+        watching=watching,
     )
     return {**card, "bundle": str(folder)}
+
+
+def _watching(
+    callbacks: Sequence[keras.callbacks.Callback | str], seed: int
+) -> list[tuple[str, keras.callbacks.Callback]]:
+    """(label, callback) of each. Raises InputError."""
+    if isinstance(callbacks, str) or not isinstance(callbacks, Sequence):
+        raise InputError(f"callbacks: must be a list, received {callbacks!r}")
+    found = []
+    for callback in callbacks:
+        if isinstance(callback, str):
+            named = by_name.parse(callback)
+            found.append((named.label, named.make(seed)))
+        else:
+            label = by_name.label_of(callback)
+            by_name.refuse_deciding(callback, label)
+            found.append((label, callback))
+    return found
 
 
 def evaluate(

@@ -17,6 +17,7 @@ from . import bundle_data, evaluation, inference
 from .data import Dataset, synthetic
 from .errors import InputError
 from .recipe import Recipe
+from .terminal import doing
 
 Notice = Callable[[str], Any]
 
@@ -214,11 +215,13 @@ def judge(
     """
     card, name = subject.card, subject.name
     threshold = None if precision is None else inference.threshold_of(card, precision, name)
-    subject = opened(subject)
+    with doing(notice, f"opening {name}"):
+        subject = opened(subject)
     images, labels, classes, source = images_for(subject, data, data_dir, notice)
-    result = evaluation.evaluate(
-        subject.model, images, labels, classes, views, subject.temperature, threshold
-    )
+    with doing(notice, f"testing on {len(images):,} images"):
+        result = evaluation.evaluate(
+            subject.model, images, labels, classes, views, subject.temperature, threshold
+        )
     if precision is not None:
         result["confident"] = {"wanted": precision, **result["confident"]}
     if corruptions:
@@ -260,7 +263,9 @@ def on_the_same(
 
     first, known = subjects[0], None
     networks = []
-    for subject in map(opened, subjects):
+    for subject in subjects:
+        with doing(notice, f"opening {subject.name}"):
+            subject = opened(subject)
         images, labels, classes, source = images_for(subject, data, data_dir, once)
         networks.append((subject, images))
         if known is None:
@@ -291,6 +296,7 @@ def judge_together(
     """
     found, labels, classes, source = on_the_same(subjects, data, data_dir, notice)
     networks = [(subject.model, images) for subject, images in found]
-    result = evaluation.ensemble(networks, labels, classes)
+    with doing(notice, f"testing {len(networks)} networks on {len(labels):,} images"):
+        result = evaluation.ensemble(networks, labels, classes)
     alone = [{"name": s.name, **scores} for s, scores in zip(subjects, result["networks"])]
     return {"data": source, "networks": alone, "ensemble": result["ensemble"]}

@@ -38,7 +38,7 @@ def resolve(name: str) -> tuple[str, Recipe]:
         return name, ladder.get(name).recipe
     own = split_own(name)
     file, attribute = own if own else (Path(name), "")
-    module = _load(file)
+    module = load_file(file)
     if not attribute:
         found = [key for key, value in vars(module).items() if isinstance(value, Recipe)]
         if len(found) != 1:
@@ -158,7 +158,7 @@ def builder_of(recipe: Recipe) -> Callable:
         from . import models
 
         return getattr(models, recipe.builder)
-    value = _attribute(_load(own[0]), *own)
+    value = _attribute(load_file(own[0]), *own)
     if not _is_builder(value):
         kind = type(value).__name__
         raise InputError(f"{recipe.builder}: must be a builder function, is a {kind}")
@@ -211,7 +211,7 @@ def _is_builder(value: Any) -> bool:
 _loaded: dict[Path, ModuleType] = {}
 
 
-def _load(file: Path) -> ModuleType:
+def load_file(file: Path) -> ModuleType:
     """A user's file as a module, run once. Its folder comes last on sys.path, so that what it
     imports from beside it is found and nothing there stands before a standard module."""
     path = file.expanduser().resolve()

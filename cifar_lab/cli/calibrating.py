@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import bundle_data
 from ..errors import InputError
+from ..terminal import doing
 from . import common
 from .common import OK
 
@@ -38,13 +39,14 @@ def run(argv: list[str]) -> int:
 
 def _calibrated(folder: Any, data_dir: str | None, notice: common.Notice) -> dict[str, Any]:
     """What is written into the card of a bundle."""
-    from .. import backend, bundles, calibration, evaluation
+    from .. import bundles, calibration, evaluation
 
-    backend.start()
+    common.start_keras(notice)
     model, card = bundles.load(folder)
     shape = tuple(model.input_shape[1:])
     images, labels = bundle_data.validation_images(card, data_dir, shape, notice)
-    found = calibration.describe(evaluation.probabilities(model, images), labels)
+    with doing(notice, f"calibrating on {len(images):,} images"):
+        found = calibration.describe(evaluation.probabilities(model, images), labels)
     try:
         bundles.write_json(folder / "card.json", {**card, "calibration": found})
     except OSError as error:

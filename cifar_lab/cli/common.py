@@ -13,17 +13,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import paths
+from .. import paths, terminal
 from ..errors import InputError, reason
+from ..terminal import Notice
 
 OK, WRONG, INTERRUPTED = 0, 2, 130
 # Arguments that the library names in its errors, in backquotes; each is a flag of some command
 ARGUMENTS = (
-    *("chief", "classes", "data", "data_dir", "fields", "freeze", "limit", "output", "overwrite"),
+    *("callback", "chief", "classes", "csv_log", "data", "data_dir", "fields", "freeze", "limit"),
+    *("output", "overwrite"),
     *("precision", "resume", "seeds", "size", "skip_damaged", "start", "trial_images", "views"),
     "weights",
 )
 RENAMED = {"fields": "set", "start": "from"}  # arguments whose flag is called otherwise
+WRITTEN = ("--output", "--csv-log", "--tensorboard")  # flags that name what is written
 MAX_SEED = 2**32 - 1
 
 
@@ -38,18 +41,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:  # one line: argparse would print the usage as well
         raise InputError(f"{message} (see {self.prog} --help)")
-
-
-class Notice:
-    """Lines for the user on stderr; on a terminal, `live` shows one that the next line replaces."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        if self._terminal:
-            self.live = lambda line: print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def __call__(self, line: str) -> None:
-        print(f"\r{line}\x1b[K" if self._terminal else line, file=sys.stderr, flush=True)
 
 
 def guarded(prog: str, command: Callable[[Any], int], argv: Any) -> int:
@@ -73,6 +64,7 @@ def guarded(prog: str, command: Callable[[Any], int], argv: Any) -> int:
     except InputError as error:
         return _wrong(prog, as_flags(" ".join(str(error).split())))
     except KeyboardInterrupt as interrupt:
+        terminal.clear(sys.stderr)
         print(f"\n{prog}: interrupted{''.join(map(str, interrupt.args))}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away
@@ -93,6 +85,7 @@ def _flag(found: re.Match) -> str:
 
 
 def _wrong(prog: str, line: str) -> int:
+    terminal.clear(sys.stderr)
     print(f"{prog}: error: {line}", file=sys.stderr)
     return WRONG
 
@@ -183,10 +176,10 @@ def add_seed_flag(parser: argparse.ArgumentParser, help: str, high: int = MAX_SE
     parser.add_argument("--seed", type=whole(0, high), default=0, metavar="S", help=help)
 
 
-def refuse_empty(output: str | None, kind: str) -> None:
-    """InputError where --output is given and empty; kind: "folder" or "file"."""
+def refuse_empty(output: str | None, kind: str, flag: str = "--output") -> None:
+    """InputError where a path is given and empty; kind: "folder" or "file"."""
     if output == "":
-        raise InputError(f"--output: must name a {kind}, received ''")
+        raise InputError(f"{flag}: must name a {kind}, received ''")
 
 
 # --- words ---
@@ -200,7 +193,7 @@ def program(name: str) -> str:
 def command_line(script: str, argv: Sequence[str]) -> str:
     """A command as it goes into a card: where things lie on this machine is nobody's business.
 
-    --data-dir becomes DIR, and an --output that is absolute OUT.
+    --data-dir becomes DIR, and what is written to an absolute path OUT.
     """
     words = []
     for before, word in zip(("", *argv), argv, strict=False):
@@ -208,7 +201,7 @@ def command_line(script: str, argv: Sequence[str]) -> str:
         named, place = (flag, value) if equals else (before, word)
         if named == "--data-dir":
             place = "DIR"
-        elif named == "--output" and os.path.isabs(place):
+        elif named in WRITTEN and os.path.isabs(place):
             place = "OUT"
         words.append(f"{flag}={place}" if equals else place)
     return shlex.join(["python", script, *words])
@@ -237,6 +230,14 @@ def shown_path(path: Path) -> str:
 
 
 # --- in and out ---
+
+
+def start_keras(notice: Notice) -> None:
+    """Start Keras, which takes seconds, and say so on a terminal."""
+    from .. import backend
+
+    with terminal.doing(notice, "starting Keras"):
+        backend.start()
 
 
 def read_json(path: str | os.PathLike) -> Any:

@@ -108,9 +108,9 @@ def _export(
     request: Request, folder: Path, name: str, output: Path, command: str, notice: common.Notice
 ) -> dict[str, Any]:
     """Export a bundle with the data `name`: the export card."""
-    from .. import backend, bundles, exporting
+    from .. import bundles, exporting
 
-    backend.start()
+    common.start_keras(notice)
     model, card = bundles.load(folder)
     shape = tuple(model.input_shape[1:])
     dataset = bundle_data.for_export(card, name, request.data_dir, shape, notice)

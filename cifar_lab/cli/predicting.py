@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.names import shown
 from ..errors import InputError
+from ..terminal import doing
 from . import common
 from .common import OK, WRONG
 
@@ -53,8 +54,9 @@ def run(argv: list[str]) -> int:
     request = Request(**vars(_parser().parse_args(argv)))
     if request.threshold is not None and request.precision is not None:
         raise InputError("--threshold, --precision: give one of the two")
-    classifier = _classifier(request)
     notice = common.Notice()
+    with doing(notice, f"opening {request.network}"):
+        classifier = _classifier(request)
     if not classifier.card:
         notice(f"note: {request.network} has no card beside it, so its classes are numbers")
     elif request.weights is not None:
@@ -66,12 +68,16 @@ def run(argv: list[str]) -> int:
     if request.top and request.top > count:
         raise InputError(f"--top: must be a whole number from 1 to {count}, received {request.top}")
     batch = 1 if request.images == ["-"] else BATCH
-    failed, waiting = False, []
+    failed, waiting, told = False, [], 0
+    live = getattr(notice, "live", lambda line: None)
     for picture in _pictures(request.images, classifier.input_shape, notice):
         waiting.append(picture)
+        live(f"picture {told + len(waiting):,}: {picture[0]}")
         if len(waiting) == batch:
+            live("")  # the answers go to stdout, which may be the same terminal
             failed |= _tell(classifier, waiting, request)
-            waiting = []
+            waiting, told = [], told + batch
+    live("")
     failed |= _tell(classifier, waiting, request)
     return WRONG if failed else OK
 

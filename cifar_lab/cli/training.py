@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
 import statistics
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import image_data_generator, paths
+from .. import callbacks, history, image_data_generator, paths
 from ..errors import InputError
 from . import common
 from .common import OK
@@ -84,12 +86,15 @@ def run(argv: list[str]) -> int:
     if args.show:
         return _show(request, args.as_json)
     image_data_generator.refuse_missing(request.recipe)
+    args.callback = [callbacks.parse(text) for text in args.callback]
     if args.seeds:
         return _several(request, args, argv)
     output = _output(request, args.output or request.default_output, args)
+    _check_log(args, args.seed)
+    watching = _watching(args, args.seed)
     dataset = _data(request, args)
     request = _for_few(request, dataset, args)
-    card, finished_before = _train(request, dataset, args.seed, output, args, argv)
+    card, finished_before = _train(request, dataset, args.seed, output, args, argv, watching)
     _report(request, output, card, finished_before, args.as_json)
     return OK
 
@@ -195,6 +200,20 @@ def _parser() -> common.Parser:
         help="go on with a run that was stopped; start where there is none",
     )
     add("--tensorboard", metavar="DIR", help="write TensorBoard logs")
+    add(
+        "--csv-log",
+        metavar="FILE",
+        help="write a row an epoch as soon as it is over (with --seeds a file for each seed)",
+    )
+    add(
+        "--callback",
+        action="append",
+        default=[],
+        metavar="MODULE:NAME",
+        help="let a Keras callback watch: a class, or a function that makes one, of a module or of "
+        'FILE.py; arguments in JSON, keras.callbacks:CSVLogger:{"filename": "log.csv"}, with '
+        "{seed} for the seed; may be repeated",
+    )
     add("--show", action="store_true", help="print the recipe and the layers, and train nothing")
     return parser
 
@@ -336,6 +355,30 @@ def _output(request: Request, folder: str | Path, args: argparse.Namespace) -> P
     return output
 
 
+def _log(args: argparse.Namespace, seed: int) -> str | Path | None:
+    """The log of a seed's epochs."""
+    several = args.csv_log is not None and args.seeds
+    return history.of_seed(args.csv_log, seed) if several else args.csv_log
+
+
+def _check_log(args: argparse.Namespace, seed: int) -> None:
+    """InputError where the log cannot be written, before data are read."""
+    if args.csv_log is not None:
+        common.refuse_empty(args.csv_log, "file", "--csv-log")
+        history.check_log(_log(args, seed), args.resume, args.overwrite)
+
+
+def _watching(args: argparse.Namespace, seed: int) -> list[tuple[str, Any]]:
+    """(label, callback) of each --callback, new ones for the training of a seed."""
+    with _printing(args):
+        return [(named.label, named.make(seed)) for named in args.callback]
+
+
+def _printing(args: argparse.Namespace) -> contextlib.AbstractContextManager:
+    """With --json: what a user's callback prints goes to stderr."""
+    return contextlib.redirect_stdout(sys.stderr) if args.as_json else contextlib.nullcontext()
+
+
 # --- training ---
 
 
@@ -372,28 +415,33 @@ def _train(
     output: Path,
     args: argparse.Namespace,
     argv: list[str],
+    watching: list[tuple[str, Any]],
 ) -> tuple[dict[str, Any], bool]:
     """(card, whether the run was finished before)."""
-    from .. import backend
-
-    backend.start()
+    notice, board = common.Notice(), args.tensorboard
+    common.start_keras(notice)
     from .. import training
 
+    if board and args.seeds:  # curves beside each other, not one over the other
+        board = os.path.join(board, f"seed{seed}")
     try:
-        return training.train(
-            request.recipe,
-            dataset,
-            output,
-            rung=request.label,
-            seed=seed,
-            limit=args.limit,
-            overwrite=args.overwrite,
-            resume=args.resume,
-            tensorboard=args.tensorboard,
-            notice=common.Notice(),
-            command=common.command_line("train.py", argv),
-            save_weights=args.save_weights,
-        )
+        with _printing(args):
+            return training.train(
+                request.recipe,
+                dataset,
+                output,
+                rung=request.label,
+                seed=seed,
+                limit=args.limit,
+                overwrite=args.overwrite,
+                resume=args.resume,
+                tensorboard=board,
+                watching=watching,
+                csv_log=_log(args, seed),
+                notice=notice,
+                command=common.command_line("train.py", argv),
+                save_weights=args.save_weights,
+            )
     except InputError as error:
         if str(error).startswith("tensorboard"):  # the library does not know the flag
             raise InputError(f"--{error}") from None
@@ -413,10 +461,15 @@ def _several(request: Request, args: argparse.Namespace, argv: list[str]) -> int
         seed: _output(request, Path(args.output or default) / f"seed{seed}", args)
         for seed in args.seeds
     }
+    for seed in args.seeds:
+        _check_log(args, seed)
+    watching = _watching(args, args.seeds[0])  # what is wrong with one shows before data are read
     dataset, cards = _data(request, args), []
     request = _for_few(request, dataset, args)
     for seed, folder in folders.items():
-        card, before = _train(request, dataset, seed, folder, args, argv)
+        if cards:
+            watching = _watching(args, seed)
+        card, before = _train(request, dataset, seed, folder, args, argv, watching)
         cards.append({"bundle": str(folder), **card})
         if not args.as_json:
             note = " (finished before)" if before else ""

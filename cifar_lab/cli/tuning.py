@@ -30,7 +30,7 @@ def run(argv: list[str]) -> int:
 
         trial.end_with_parent(args.end_with_parent)
     _check_flags(args)
-    from .. import backend, networks
+    from .. import networks
     from ..searching import request as requests
 
     label, recipe = networks.resolve(args.rung)
@@ -44,7 +44,7 @@ def run(argv: list[str]) -> int:
         requests.clear(folder)
     if not args.worker_id:
         requests.refuse_changes(folder, request)  # before the seconds that Keras takes to start
-    backend.start()
+    common.start_keras(notice)
     search = _search(args, argv, request, folder, notice)
     if args.worker_id is not None:
         host, port = args.chief

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, reason
+from ..terminal import doing
 from . import synthetic
 from .cifar import (
     CIFAR10_CLASSES,
@@ -110,14 +111,16 @@ def load(
         InputError: no such data, or a file that is damaged; the line names it.
     """
     if is_folder(name):
-        return load_folder(name, input_shape, notice, skip_damaged)
+        with doing(notice, f"reading {os.path.basename(os.path.abspath(name))}"):
+            return load_folder(name, input_shape, notice, skip_damaged)
     whole, kept = split_name(name)
-    if whole in PUBLISHED:
-        dataset = _load_published(whole, data_dir, notice)
-    else:
-        dials = synthetic.parse_dials(whole)
-        arrays = synthetic.load(**({"train_size": 0} if test_only else {}), dials=dials)
-        dataset = Dataset(whole, synthetic.CLASSES, *arrays)
+    with doing(notice, f"reading {name}"):
+        if whole in PUBLISHED:
+            dataset = _load_published(whole, data_dir, notice)
+        else:
+            dials = synthetic.parse_dials(whole)
+            arrays = synthetic.load(**({"train_size": 0} if test_only else {}), dials=dials)
+            dataset = Dataset(whole, synthetic.CLASSES, *arrays)
     if kept:
         dataset = replace(_with_classes(dataset, kept), name=name)
     if input_shape is not None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import bundles, data, inference
 from ..errors import InputError, reason
+from ..terminal import doing
 from .card import export_card
 from .check import compare, require
 from .folding import folded
@@ -81,10 +82,12 @@ def export(
         raise InputError(f"{output.parent}: cannot be written ({reason(error)})") from None
     try:
         path = Path(scratch) / output.name
-        _write(format, network, path, calibration)
+        with doing(notice, f"writing {output.name}"):
+            _write(format, network, path, calibration)
         classifier = inference.Classifier(path)
         images, labels = dataset.test_images, dataset.test_labels
-        measured = compare(model, classifier, images, labels, temperature)
+        with doing(notice, f"testing {output.name} on {len(images):,} images"):
+            measured = compare(model, classifier, images, labels, temperature)
         require(format, measured)
         written = export_card(
             format,

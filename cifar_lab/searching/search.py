@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .. import backend, bundles, networks
 from ..errors import InputError
+from ..terminal import chosen, clock
 from . import picture, process, space, table
 from .request import refuse_changes
 
@@ -45,7 +46,7 @@ class Search:
         self.notice, self.command, self.worker = notice, command, worker
         _, self.recipe = networks.resolve(request.rung)
         earlier = None if worker else refuse_changes(folder, request)
-        self.written = 0.0
+        self.written, self.max_trials = 0.0, max_trials
         self.before, self.started = (earlier or {}).get("seconds", 0.0), time.time()
         deadline = None
         if max_minutes is not None:
@@ -183,6 +184,7 @@ class Search:
             try:
                 yield
             finally:
+                getattr(self.notice, "live", lambda line: None)("")
                 self.write()
                 picture.draw(self)
 
@@ -227,9 +229,28 @@ class Search:
 
     def tick(self):
         """Called again and again while trials run: what a kill would forget is written twice a
-        minute."""
+        minute, and a terminal shows how far it is."""
+        if hasattr(self.notice, "live"):
+            self.notice.live(self._how_far())
         if not self.worker and time.monotonic() - self.written > 30:
             self.write()
+
+    def _how_far(self):
+        """A line of what runs, what is done, what is the best so far, and the time it took."""
+        trials, best = self.all_trials(), None if self.worker else self.best()
+        running = [t for t in trials if t.status == "RUNNING"]
+        done, limit = len(trials) - len(running), self.max_trials
+        epochs = [table.last_epoch_of(self.folder, trial) for trial in running]
+        names = ", ".join(str(int(trial.trial_id)) for trial in running)
+        parts = [
+            (f"{done} of {limit} trials" if limit else f"{done} trials", 0),
+            (f"running {names}" if names else "", 2),
+            (f"epoch {', '.join(filter(None, epochs))}" if any(epochs) else "", 3),
+            (f"best {best.score:.4f}" if best else "", 1),
+            (clock(self.before + time.time() - self.started), 4),
+        ]
+        columns = getattr(self.notice, "columns", 80) - 1
+        return chosen(parts, columns, done / limit if limit else None)
 
     def write(self):
         """search.json, trials.csv and, once a trial has completed, best_recipe.json."""

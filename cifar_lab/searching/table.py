@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import time
 from pathlib import Path
 
@@ -106,3 +107,16 @@ def reason_of(folder, trial):
     lines = (trial.message or "").strip().splitlines()
     told = lines[-1] if lines else "failed on its worker, whose log says why"
     return result_of(folder, trial).get("reason") or told
+
+
+def last_epoch_of(folder, trial):
+    """ "3/12", the last epoch that a running trial has told of in its log; "" before the first, or
+    where it runs elsewhere."""
+    path = Path(folder) / "trials" / f"trial_{trial.trial_id}" / "log.txt"
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - 4096))
+            told = re.findall(r"^epoch +(\d+/\d+) ", file.read().decode(errors="replace"), re.M)
+    except OSError:
+        return ""
+    return told[-1] if told else ""

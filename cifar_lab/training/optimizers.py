@@ -20,15 +20,7 @@ def build(recipe, steps, precision="float32", head=False):
 
     head: that of the epochs that train the last layer alone, instead of the one for all others.
     """
-    head_steps, main, cycle = (
-        steps * epochs // recipe.epochs
-        for epochs in (recipe.head_epochs, recipe.main_epochs, recipe.swa_epochs)
-    )
-    peak = recipe.learning_rate * (1 if head else recipe.fine_rate)
-    main = head_steps if head else main - head_steps
-    rate = _schedule(recipe, peak, main)
-    if recipe.swa_cycles and not head:
-        rate = Cycles(rate, main, _schedule(recipe, recipe.swa_rate * peak, cycle), cycle)
+    rate = rate_of(recipe, steps, head)
     if recipe.optimizer in KERAS_OWN:
         decay = {"weight_decay": recipe.weight_decay or None}
         optimizer = KERAS_OWN[recipe.optimizer](rate, recipe, decay)
@@ -46,6 +38,21 @@ def build(recipe, steps, precision="float32", head=False):
         optimizer = NesterovSGD(*options)
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     return optimizer
+
+
+def rate_of(recipe, steps, head=False):
+    """The learning rate of an optimizer of `build`, with the same arguments: a
+    LearningRateSchedule of the steps that it has taken, or a float."""
+    head_steps, main, cycle = (
+        steps * epochs // recipe.epochs
+        for epochs in (recipe.head_epochs, recipe.main_epochs, recipe.swa_epochs)
+    )
+    peak = recipe.learning_rate * (1 if head else recipe.fine_rate)
+    main = head_steps if head else main - head_steps
+    rate = _schedule(recipe, peak, main)
+    if recipe.swa_cycles and not head:
+        return Cycles(rate, main, _schedule(recipe, recipe.swa_rate * peak, cycle), cycle)
+    return rate
 
 
 def _schedule(recipe, rate, steps):

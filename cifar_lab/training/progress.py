@@ -1,4 +1,4 @@
-"""What watches a training: progress lines, Ctrl-C, TensorBoard."""
+"""What watches a training: progress lines, a bar, Ctrl-C, TensorBoard."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 import keras
 
-from .. import paths
+from .. import paths, phases
 from ..errors import InputError, reason
+from ..terminal import chosen, clock
+
+LIVE_SECONDS = 0.5  # between two looks at the steps' figures
 
 
 class OneRun(keras.callbacks.CallbackList):
@@ -21,10 +25,12 @@ class OneRun(keras.callbacks.CallbackList):
     """
 
     held: dict | None = None
+    rate: Callable[[int], float] | None = None
 
     def on_epoch_end(self, epoch, logs=None):
         if self.held is None:
-            super().on_epoch_end(epoch, logs)
+            rate = {"learning_rate": self.rate(epoch)} if self.rate else {}
+            super().on_epoch_end(epoch, {**(logs or {}), **rate})
         else:
             self.held.update(logs or {})
 
@@ -89,47 +95,68 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.perf_counter() - self.start
         past = [row["seconds"] for row in self.trainer.history[-4:]] + [seconds]
-        total = self.trainer.plan.recipe.epochs
-        left = (total - epoch - 1) * sum(past) / len(past)
-        self.notice(
-            f"epoch {epoch + 1:>3}/{total}  loss {logs['loss']:.4f}  "
+        recipe = self.trainer.plan.recipe
+        left = (recipe.epochs - epoch - 1) * sum(past) / len(past)
+        line = (
+            f"epoch {epoch + 1:>3}/{recipe.epochs}  loss {logs['loss']:.4f}  "
             f"accuracy {logs['accuracy']:.4f}  val_loss {logs['val_loss']:.4f}  "
-            f"val_accuracy {logs['val_accuracy']:.4f}  {seconds:.1f} s  left {clock(left)}"
+            f"val_accuracy {logs['val_accuracy']:.4f}  rate {logs['learning_rate']:.3g}  "
+            f"{seconds:.1f} s  left {clock(left)}"
         )
+        self.notice("  ".join([line, *phases.names_of(recipe, epoch)]))
 
 
 class LiveProgress(Progress):
     """Also a line that counts the steps, for a terminal: notice.live draws it, the next replaces
-    it."""
+    it. It fits into notice.columns."""
 
     # from a thread of Keras' own, where the backend has it, so that no step waits for its figures
     async_safe = True
 
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
+        self.training = True
+
     def on_train_batch_end(self, batch, logs=None):
-        if time.perf_counter() - self.shown > 0.5:
+        if self.training and time.perf_counter() - self.shown > LIVE_SECONDS:
             self.shown = time.perf_counter()
             steps = self.trainer.plan.steps_per_epoch
             done = min(
                 batch + 1, steps
             )  # several steps a call: Keras names the last of a whole call
             left = (self.shown - self.start) / done * (steps - done)
-            epoch, epochs = len(self.trainer.history) + 1, self.trainer.plan.recipe.epochs
-            self.notice.live(
-                f"epoch {epoch:>3}/{epochs}  step {done}/{steps}  loss {float(logs['loss']):.4f}  "
-                f"accuracy {float(logs['accuracy']):.4f}  epoch ends in {clock(left)}"
+            epoch, recipe = len(self.trainer.history), self.trainer.plan.recipe
+            rate = self.trainer.rate_at(epoch, done - 1)
+            names = [name.partition(" (")[0] for name in phases.names_of(recipe, epoch)]
+            self._show(
+                done / steps,
+                (f"accuracy {float(logs['accuracy']):.4f}", 1),
+                (f"loss {float(logs['loss']):.4f}", 5),
+                (f"rate {rate:.2g}", 3),
+                (f"step {done}/{steps}", 6),
+                (f"left {clock(left)}", 2),
+                (", ".join(names), 4),
             )
+
+    def on_test_begin(self, logs=None):
+        self.training = False  # a step whose figures come late is not shown any more
+        self._show(1.0, ("validating ...", 1))
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        if self.trainer.plan.sets_after(epoch + 1) > 1:
+            self._show(1.0, ("averaging weights ...", 1))
+
+    def _show(self, share, *parts):
+        """Draw the line of the epoch under way. share: of its steps that are done, 0 to 1."""
+        epoch, epochs = len(self.trainer.history) + 1, self.trainer.plan.recipe.epochs
+        columns = getattr(self.notice, "columns", 80) - 1
+        self.notice.live(chosen([(f"epoch {epoch}/{epochs}", 0), *parts], columns, share))
 
 
 def progress_of(trainer, notice) -> Progress:
     """The callback that suits `notice`, which has `live` where it writes to a terminal."""
     return (LiveProgress if hasattr(notice, "live") else Progress)(trainer, notice)
-
-
-def clock(seconds: float) -> str:
-    """ "1:02:03", "2:03"."""
-    seconds = round(seconds)
-    minutes = f"{seconds // 60 % 60}:{seconds % 60:02d}"
-    return f"{seconds // 3600}:{minutes:0>5}" if seconds >= 3600 else minutes
 
 
 def tensorboard(folder) -> keras.callbacks.Callback:

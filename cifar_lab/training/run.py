@@ -12,11 +12,13 @@ from typing import Any
 
 import keras
 
-from .. import __version__, bundle_data, bundles, networks, provenance
+from .. import __version__, bundle_data, bundles, history, networks, provenance
 from .. import recipe as recipes
 from ..data import Dataset, limited
 from ..errors import InputError, reason
+from ..terminal import doing
 from . import generated, progress, saving, state, transfer
+from .guarded import Guarded
 from .plan import Plan
 from .progress import Interrupt
 from .trainer import Trainer
@@ -36,6 +38,8 @@ def train(
     command: str = "",
     notice: Callable[[str], Any] = lambda line: None,
     callbacks: Sequence = (),
+    watching: Sequence[tuple[str, keras.callbacks.Callback]] = (),
+    csv_log: str | Path | None = None,
     test: bool = True,
     save_weights: bool = False,
 ) -> tuple[dict, bool]:
@@ -56,6 +60,10 @@ def train(
         callbacks: further keras.callbacks.Callback objects. What they are told at the end of a
             cycle (swa_share) are the figures of its own weights, not of the mean. Counters of
             theirs are not in the state file: a resumed run starts them anew.
+        watching: (label, callback) of a user's own, which see a training and do not change it, see
+            Guarded. The card names them.
+        csv_log: a CSV file that has a row an epoch as soon as it is over, or None; see
+            history.check_log. A resumed run goes on with it.
         test: whether the test images are looked at, once, at the end. Without, the card has no test
             figures.
         save_weights: whether the bundle also gets model.weights.h5, for `model.load_weights`; also
@@ -68,11 +76,15 @@ def train(
         InputError: the request, the data or the disk does not allow it.
     """
     output = Path(output)
+    if csv_log is not None:
+        history.check_log(csv_log, resume, overwrite)
+    log = history.Log(csv_log) if csv_log is not None else None
     if limit is not None:
         dataset = limited(dataset, limit, seed)
     plan = Plan.of(recipe, dataset, seed)
     bundle_data.check_start(recipe, dataset, notice)
-    run = _Run(plan, output, command, notice, test, save_weights, _identity(plan, rung, limit))
+    identity = _identity(plan, rung, limit)
+    run = _Run(plan, output, command, notice, test, save_weights, identity, log)
     bundles.prepare(output, bytes_needed=0)
     with bundles.locked(output):
         bundles.recover(output)
@@ -82,9 +94,11 @@ def train(
             if save_weights:
                 saving.add_weights(output, network)
             run.state_path.unlink(missing_ok=True)
+            if log:
+                run.log_epochs(lambda: log.begin((output / "history.csv").read_text()))
             return card, True
         board = [progress.tensorboard(tensorboard)] if tensorboard else []
-        return run.go(earlier, [*board, *callbacks]), False
+        return run.go(earlier, [*board, *callbacks], watching), False
 
 
 @dataclass
@@ -92,6 +106,7 @@ class _Run:
     """One call of `train`: what it was asked for, and its steps.
 
     identity: what a resumed run must share with the one that it goes on with.
+    log: of the epochs, where one is wanted.
     """
 
     plan: Plan
@@ -101,6 +116,7 @@ class _Run:
     test: bool
     save_weights: bool
     identity: dict
+    log: history.Log | None = None
 
     @property
     def state_path(self) -> Path:
@@ -122,10 +138,11 @@ class _Run:
                 raise
             return None, None
 
-    def go(self, earlier: dict | None, callbacks: list) -> dict:
+    def go(self, earlier: dict | None, callbacks: list, watching: Sequence = ()) -> dict:
         """Train from the start, or from where the earlier run was: the card."""
         plan, recipe = self.plan, self.plan.recipe
-        trainer = Trainer(plan)
+        with doing(self.notice, "building the network"):
+            trainer = Trainer(plan)
         self._make_room(trainer)
         self._announce(trainer)
         if earlier:
@@ -134,6 +151,10 @@ class _Run:
             self.notice(f"resuming after epoch {len(trainer.history)} of {recipe.epochs}")
         else:
             self.identity = {**self.identity, "started": _now(), **provenance.source()}
+        if watching:
+            labels = {*self.identity.get("callbacks", ()), *(label for label, _ in watching)}
+            self.identity["callbacks"] = sorted(labels)
+            callbacks = [*callbacks, *(Guarded(c, n, trainer, self.notice) for n, c in watching)]
         try:
             self._epochs(trainer, callbacks, fresh=not earlier)
             network = trainer.bare_network()
@@ -153,15 +174,20 @@ class _Run:
 
     def _epochs(self, trainer: Trainer, callbacks: list, fresh: bool) -> None:
         with Interrupt() as interrupt:
-            trainer.compile_step()
-            if fresh:
+            with doing(self.notice, "compiling"):
+                trainer.compile_step()
+            if fresh or "callbacks" in self.identity:
                 trainer.save_state(self.state_path, self.identity)
+            if self.log:
+                self.log_epochs(lambda: self.log.begin(history.as_csv(trainer.history)))
             self.notice(f"compiled in {trainer.compile_seconds:.1f} s")
             watchers = trainer.watchers(self.notice, interrupt, *callbacks)
             watchers.begin()
             while not (trainer.done or trainer.stopped):
                 row = trainer.run_epoch(watchers)
                 trainer.save_state(self.state_path, self.identity)
+                if self.log:
+                    self.log_epochs(lambda row=row: self.log.add(row))
                 sets = self.plan.sets_after(row["epoch"])
                 if sets > 1:
                     self.notice(
@@ -176,6 +202,14 @@ class _Run:
                     f"stopped after epoch {len(trainer.history)}: none since epoch {best['epoch']} "
                     "was better on the validation images"
                 )
+
+    def log_epochs(self, write: Callable[[], None]) -> None:
+        """Write to the log. Where that fails it ends there, with a line."""
+        try:
+            write()
+        except OSError as error:
+            self.notice(f"no more rows in {self.log.path}: {reason(error)}")
+            self.log = None
 
     def _make_room(self, trainer: Trainer) -> None:
         """InputError where the disk has no room: twice the state (the new one is written beside the

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import os
 import tempfile
 from collections.abc import Callable
@@ -14,11 +12,11 @@ from typing import Any
 
 import keras
 
-from .. import backend, bundles, calibration, evaluation, weights
+from .. import backend, bundles, calibration, evaluation, history, phases, terminal, weights
 from ..data import Dataset, picture_digests
 from ..errors import InputError, reason
 from ..report import figures
-from .trainer import HISTORY_FIELDS, Trainer
+from .trainer import Trainer
 
 MOST_PICTURES = 20_000  # of a folder whose card has a digest of each
 
@@ -42,8 +40,9 @@ class Facts:
 def fill(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) -> dict:
     """Save the network, test it from the saved file, write card and history into an empty folder:
     the card."""
-    network.save(folder / "model.keras")
-    bundles.pack(folder / "model.keras")
+    with terminal.doing(facts.notice, "saving"):
+        network.save(folder / "model.keras")
+        bundles.pack(folder / "model.keras")
     if facts.save_weights:
         network.save_weights(folder / weights.FILE)
     card = _card(folder, trainer, network, facts)
@@ -51,23 +50,22 @@ def fill(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) -> 
     if facts.test:
         model, _ = bundles.load(folder)  # what is tested is the file, not the network in memory
         dataset = trainer.plan.dataset
-        found = evaluation.evaluate(
-            model, dataset.test_images, dataset.test_labels, dataset.classes
-        )
+        with terminal.doing(facts.notice, f"testing on {len(dataset.test_labels):,} images"):
+            found = evaluation.evaluate(
+                model, dataset.test_images, dataset.test_labels, dataset.classes
+            )
         card.update(test_accuracy=found["accuracy"], test_loss=found["loss"])
         val = trainer.plan.val_indices  # never the test images
-        doubt = evaluation.probabilities(model, dataset.train_images[val])
+        with terminal.doing(facts.notice, "calibrating on the validation images"):
+            doubt = evaluation.probabilities(model, dataset.train_images[val])
         card["calibration"] = calibration.describe(doubt, dataset.train_labels[val])
         bundles.write_json(folder / "card.json", card)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, HISTORY_FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(trainer.history)
-    (folder / "history.csv").write_text(text.getvalue())
+    (folder / "history.csv").write_text(history.as_csv(trainer.history))
     if facts.test:
         path, title = folder / "learning_curve.png", f"{card['rung']}, seed {card['seed']}"
         draw = figures.draw_learning_curve
-        figures.attempt(facts.notice, draw, path, trainer.history, title, card["epoch"])
+        named = phases.phases(trainer.plan.recipe)
+        figures.attempt(facts.notice, draw, path, trainer.history, title, card["epoch"], named)
     return card
 
 
@@ -109,7 +107,7 @@ def _card(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) ->
         "commit": run.get("commit"),
         "clean": run.get("clean"),
         "alone": False,  # nobody checked; a benchmark that does says so
-        **{key: run[key] for key in ("network", "start_sha256") if key in run},
+        **{key: run[key] for key in ("network", "start_sha256", "callbacks") if key in run},
         "data": {
             "name": dataset.name,
             "limit": run["limit"],

@@ -18,6 +18,7 @@ from keras import layers, ops
 
 from .. import backend
 from ..errors import InputError, reason
+from ..history import FIELDS
 from ..phases import Phase
 from . import (
     averaging,
@@ -38,17 +39,6 @@ from .progress import OneRun, progress_of
 from .scanned import Scanned
 
 VALIDATION_BATCH = 500
-#: Of a row of the history. learning_rate is that of the step to come; at the end of a cycle
-#: (swa_share) the validation figures are those of the mean.
-HISTORY_FIELDS = (
-    "epoch",
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "learning_rate",
-    "seconds",
-)
 
 
 class DatasetLookup(layers.Layer):
@@ -98,7 +88,7 @@ class Trainer:
         scanned: a Scanned for each Phase; empty where Keras' `fit` trains.
         settles: whether an epoch has steps enough for the moving statistics of batch normalisation
             to follow the weights; where not, they are taken anew at its end.
-        history: a dict an epoch, see HISTORY_FIELDS.
+        history: a dict an epoch, see history.FIELDS.
         begun: a line on the weights that it began with, or "".
         kept: the weights to be saved, where they are not the last: those of the best epoch, or the
             mean so far; else None.
@@ -367,7 +357,10 @@ class Trainer:
         """The callbacks of a training: History, progress, and `more`; begin() and end() are the
         caller's."""
         watching = [keras.callbacks.History(), progress_of(self, notice), *more]
-        return OneRun(watching, model=self.model)
+        epochs, steps = self.plan.recipe.epochs, self.plan.steps_per_epoch
+        watchers = OneRun(watching, model=self.model, verbose=0, epochs=epochs, steps=steps)
+        watchers.rate = self._learning_rate
+        return watchers
 
     def order(self, epoch: int) -> np.ndarray:
         """Indices of the train part in the order of an epoch, 0 the first: int32 (N,)."""
@@ -383,11 +376,11 @@ class Trainer:
             self.augment.epoch.assign(epoch)
         if self.settles:
             history = self.fit(self.order(epoch), epoch, callbacks).history
-            found = {name: history[name][-1] for name in HISTORY_FIELDS[1:5]}
+            found = {name: history[name][-1] for name in FIELDS[1:5]}
         else:
             found = self._fit_and_settle(epoch, callbacks)
         rate = self._learning_rate(epoch)
-        row = {"epoch": epoch + 1, **{name: float(found[name]) for name in HISTORY_FIELDS[1:5]}}
+        row = {"epoch": epoch + 1, **{name: float(found[name]) for name in FIELDS[1:5]}}
         row["learning_rate"] = rate
         # the weights too: kernels that take a maximum, or the loss that is clipped, can hide a NaN
         losses = row["loss"], row["val_loss"]
@@ -419,11 +412,22 @@ class Trainer:
         averaging.renew_statistics(self, epoch, indices, averaging.settling_size(self))
         figures = self.validate(epoch)
         found.update({f"val_{name}": value for name, value in figures.items()})
-        callbacks.on_epoch_end(epoch, found)
+        callbacks.on_epoch_end(epoch, dict(found))
         return found
 
     def _learning_rate(self, epoch: int) -> float:
         return float(ops.convert_to_numpy(self.model_of(epoch).optimizer.learning_rate))
+
+    def rate_at(self, epoch: int, step: int) -> float:
+        """The learning rate of a step of an epoch, both 0 the first, by the recipe alone: nothing
+        waits for the optimizer, and any thread may ask."""
+        recipe, steps = self.plan.recipe, self.plan.steps_per_epoch
+        head = epoch < recipe.head_epochs
+        rate = optimizers.rate_of(recipe, steps * recipe.epochs, head)
+        if not callable(rate):
+            return float(rate)
+        done = (epoch - (0 if head else recipe.head_epochs)) * steps + step
+        return float(ops.convert_to_numpy(rate(done)))
 
     def best(self, rows: list[dict]) -> dict:
         """The row of the highest validation accuracy; of equals the first, or where few images
