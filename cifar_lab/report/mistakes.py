@@ -169,7 +169,7 @@ def _classes(study: Study) -> list[Html]:
 def _worst(study: Study) -> list[Html]:
     worst = study.worst[:SHOWN]
     if not len(worst):
-        return [html.paragraph("There is none: every test image is classified rightly.")]
+        return [html.paragraph("There is none: every test image is classified correctly.")]
     return [
         html.paragraph(
             "Those with the highest loss: the network is sure, and gives the truth next to nothing."
@@ -303,7 +303,7 @@ def _duplicates(study: Study) -> list[Html]:
     if found:
         right = int(sum(study.predicted[p.test] == study.labels[p.test] for p in found))
         words.append(
-            f"Of these {len(found):,}, {of(right, len(found))} are classified rightly, and "
+            f"Of these {len(found):,}, {of(right, len(found))} are classified correctly, and "
             f"{len(other):,} have another label than their train image. "
         )
     if len(found) - same > MANY_ALIKE * total:

@@ -142,7 +142,7 @@ def _table(name: str, table: dict[str, Any]) -> Html:
 
 
 def _examples(study: Study) -> Html:
-    """A test image that is classified rightly, under each corruption, and what is said of it."""
+    """A test image that is classified correctly, under each corruption, and what is said of it."""
     right = np.flatnonzero(study.predicted == study.labels)
     i = int(right[0]) if len(right) else 0
     image = study.images[i : i + 1]

@@ -187,7 +187,7 @@ def _places(study: Study) -> list[Html]:
 
 
 def _recognised(study: Study, count: int) -> np.ndarray:
-    """Indices of test images of different classes that are classified rightly, the first of each;
+    """Indices of test images of different classes that are classified correctly, the first of each;
     where there is none, the first image."""
     right = np.flatnonzero(study.predicted == study.labels)
     _, first = np.unique(study.labels[right], return_index=True)

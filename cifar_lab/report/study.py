@@ -63,7 +63,7 @@ class Sample:
 
     @property
     def right(self) -> int:
-        """How many are classified rightly."""
+        """How many are classified correctly."""
         return int((self.probabilities.argmax(1) == self.labels).sum())
 
 

@@ -29,7 +29,7 @@ def lead(study: Study) -> Html:
     big = html.element("b", percent(result["accuracy"]), style="font-size:1.6rem")
     count = counted(result["images"], "test image")
     words = (
-        f" of {count} of {_tested(study)} are classified rightly "
+        f" of {count} of {_tested(study)} are classified correctly "
         f"(95 % interval {interval(*result['accuracy_interval'])})."
     )
     return html.paragraph(big, words)
@@ -305,7 +305,8 @@ def _recipe(stored: dict[str, Any]) -> Html:
     if not rows:
         return html.paragraph("The recipe: every setting is the default.")
     return html.details(
-        f"The recipe: {len(rows)} settings that are not the default",
+        f"The recipe: {len(rows)} {'setting that is' if len(rows) == 1 else 'settings that are'} "
+        "not the default",
         html.table(
             ["field", "value"], [[name, label(placeless(value), 300)] for name, value in rows]
         ),
