@@ -1,31 +1,29 @@
 """search.png: where the good values lie."""
 
+from .. import style
 from . import space
 
 
 def draw(search):
-    """A panel a hyperparameter: each trial's value against its number, coloured by its score; the
-    rounds' ranges in grey. Nothing is drawn before a trial has completed."""
-    import matplotlib
+    """A panel a hyperparameter: each trial's value against its number, coloured by its score, an
+    accuracy in per cent; the rounds' ranges in grey. Nothing is drawn before a trial has
+    completed."""
+    with style.style():
+        _draw(search)
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
 
+def _draw(search):
     shown = search.all_trials()
     completed = [t for t in shown if t.status == "COMPLETED"]
     if not completed:
         return
     names = list(search.request.ranges)
-    figure, axes = plt.subplots(
-        len(names),
-        1,
-        figsize=(8, 1 + 2.2 * len(names)),
-        sharex=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    figure = style.figure(1 + 2.2 * len(names))
+    axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)
+    objective = search.request.objective
+    scale = 100 if objective.endswith("accuracy") else 1
     # the worst half alike: where the good ones lie is to be seen
-    scores = sorted(t.score for t in completed)
+    scores = sorted(scale * t.score for t in completed)
     middle, up = scores[len(scores) // 2], search.request.direction == "max"
     low, high = (middle, scores[-1]) if up else (scores[0], middle)
     colours = {"vmin": low, "vmax": high, "cmap": "viridis" if up else "viridis_r"}
@@ -33,7 +31,7 @@ def draw(search):
         r = search.request.ranges[name]
         _shade_rounds(axis, search, name, len(shown))
         n, values, scores = _points(search, name, completed)
-        points = axis.scatter(n, values, c=scores, s=22, **colours)
+        points = axis.scatter(n, values, c=[scale * s for s in scores], s=22, **colours)
         n, values, _ = _points(search, name, [t for t in shown if t.status == "FAILED"])
         axis.scatter(n, values, marker="x", color="tab:red", s=22)
         axis.set_ylabel(name)
@@ -47,9 +45,9 @@ def draw(search):
             if r.log or r.options and min(ends) > 0:
                 axis.set_yscale("log")
     axes[-1, 0].set_xlabel("trial (crosses failed; grey: the range of its round)")
-    figure.colorbar(points, ax=axes[:, 0], label=search.request.objective)
-    figure.savefig(search.folder / "search.png", dpi=110)
-    plt.close(figure)
+    label = f"{objective}, %" if scale == 100 else objective
+    figure.colorbar(points, ax=axes[:, 0], label=label)
+    style.save(figure, search.folder / "search.png")
 
 
 def _is_words(r):
