@@ -1,4 +1,4 @@
-"""One style for the lessons' pictures."""
+"""The lessons' pictures, in the project's one style."""
 
 from __future__ import annotations
 
@@ -7,23 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from .. import style
 from .lesson import Outcome
-
-WIDTH = 9.0  # inches
 
 
 def save(path: str | os.PathLike, outcome: Outcome, title: str) -> None:
     """Draw an outcome's picture into a PNG file. ImportError where matplotlib is not installed."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, outcome.height), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
     if outcome.draw is None:
         raise ValueError("outcome: has no picture")
-    outcome.draw(figure)
-    figure.suptitle(title)
-    figure.savefig(path, metadata={"Software": None})
+    with style.style():
+        figure = style.figure(outcome.height)
+        outcome.draw(figure)
+        figure.suptitle(title)
+        style.save(figure, path)
 
 
 def show_image(axes: Any, image: np.ndarray, title: str = "", **options: Any) -> None:

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import paths
+from .. import paths, style
 from ..errors import reason
 from ..ladder import LADDER, famous, first_networks, get
 from . import tables
@@ -20,9 +20,11 @@ from .results import groups, read_history, summary
 def attempt(
     notice: Callable[[str], None], draw: Callable, path: str | os.PathLike, *args, **kwargs
 ) -> bool:
-    """draw(path, ...), whose failure is one line. Returns whether the picture is there."""
+    """draw(path, ...) in the project's style, whose failure is one line. Returns whether the
+    picture is there."""
     try:
-        draw(path, *args, **kwargs)
+        with style.style():
+            draw(path, *args, **kwargs)
     except ImportError as error:
         notice(
             f"{(error.name or str(error)).partition('.')[0]} is not installed: no {Path(path).name}"
@@ -59,34 +61,23 @@ def draw_dials(path):
     """The embedded data set as a PNG, twice the size: a row a class; a column with all dials at 0,
     one a dial at 1, and three at the default setting."""
     import numpy as np
-    from PIL import Image
 
     from ..data import synthetic
 
     zero = dict.fromkeys(synthetic.DIAL_NAMES, 0)
-    columns = [
-        synthetic.Dials(**zero),
-        *(synthetic.Dials(**{**zero, d: 1}) for d in synthetic.DIAL_NAMES),
-        *[synthetic.Dials()] * 3,
-    ]
-    rows = [
-        np.concatenate(
-            [
-                np.pad(
-                    synthetic.draw(label, np.random.default_rng([label, i]), dials),
-                    ((1, 1), (1, 1), (0, 0)),
-                    constant_values=255,
-                )
-                for i, dials in enumerate(columns)
-            ],
-            1,
-        )
+    columns = {
+        "all dials\nat 0": synthetic.Dials(**zero),
+        **{f"{d}\nat 1": synthetic.Dials(**{**zero, d: 1}) for d in synthetic.DIAL_NAMES},
+        **{f"default\n{i + 1} of 3": synthetic.Dials() for i in range(3)},
+    }
+    images = [
+        [
+            synthetic.draw(label, np.random.default_rng([label, i]), dials)
+            for i, dials in enumerate(columns.values())
+        ]
         for label in range(len(synthetic.CLASSES))
     ]
-    picture = Image.fromarray(np.concatenate(rows))
-    picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(
-        path, optimize=True
-    )
+    style.sheet(path, images, list(columns), synthetic.CLASSES)
 
 
 def draw_augmentations(path):
@@ -97,16 +88,16 @@ def draw_augmentations(path):
     """
     import numpy as np
     from keras import ops
-    from PIL import Image
 
     from ..data import synthetic
     from ..training import augment
 
     zero = dict.fromkeys(synthetic.DIAL_NAMES, 0)
     dials = synthetic.Dials(**{**zero, "clutter": 0.4, "illumination": 0.3})
+    labels = 4, 7, 9  # square, arrow, hourglass
     images = np.stack(
-        [synthetic.draw(label, np.random.default_rng(label), dials) for label in (4, 7, 9)]
-    ).astype("float32")  # square, arrow, hourglass
+        [synthetic.draw(label, np.random.default_rng(label), dials) for label in labels]
+    ).astype("float32")
     n = len(images)
 
     def affine(**geometry):
@@ -117,26 +108,23 @@ def draw_augmentations(path):
         )
 
     drawn = augment.Augment(get("cifar10-88").recipe.augmentation, n, seed=1)
-    columns = [
-        images,
-        affine(theta=15.0),
-        affine(tx=6.0, ty=6.0),
-        affine(shear=20.0),
-        affine(zx=0.7, zy=0.7),
-        augment.flip(images, np.ones(n, bool)),
-        augment.shifted_crop(images, np.full(n, 4), np.full(n, -4)),
-        augment.cutout(images, np.full(n, 12), np.full(n, 20), 12),
-        *[drawn(images, np.arange(n), training=True) for _ in range(4)],
-    ]
-    pixels = [
-        np.pad(ops.convert_to_numpy(c), ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
-        for c in columns
-    ]
-    rows = np.concatenate([np.concatenate(list(c), 0) for c in pixels], 1)
-    picture = Image.fromarray(np.round(rows).clip(0, 255).astype(np.uint8))
-    picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(
-        path, optimize=True
-    )
+    columns = {
+        "the image": images,
+        "rotated\n15 degrees": affine(theta=15.0),
+        "shifted\n6 pixels": affine(tx=6.0, ty=6.0),
+        "sheared\n20 degrees": affine(shear=20.0),
+        "zoomed\n0.7": affine(zx=0.7, zy=0.7),
+        "mirrored": augment.flip(images, np.ones(n, bool)),
+        "padded,\ncropped": augment.shifted_crop(images, np.full(n, 4), np.full(n, -4)),
+        "cutout\n12 pixels": augment.cutout(images, np.full(n, 12), np.full(n, 20), 12),
+        **{
+            f"cifar10-88\ndraw {i + 1}": drawn(images, np.arange(n), training=True)
+            for i in range(4)
+        },
+    }
+    pixels = [np.round(ops.convert_to_numpy(c)).clip(0, 255) for c in columns.values()]
+    rows = [[c[i].astype(np.uint8) for c in pixels] for i in range(n)]
+    style.sheet(path, rows, list(columns), [synthetic.CLASSES[label] for label in labels])
 
 
 def draw_corruptions(path):
@@ -174,23 +162,13 @@ def draw_corruptions(path):
     picture.save(path, optimize=True)
 
 
-def _figure(height):
-    """A matplotlib figure, 9 x height inches. Raises ImportError."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, height), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def draw_progression(path, models=None, results=None):
     """The lecture's rungs as one picture: validation accuracy by epoch of the committed runs, and
     test accuracy of every run on the same data with mean and standard deviation.
 
     models, results: folders, by default the checkout's. Returns the rungs drawn.
     """
-    figure = _figure(3.8)
+    figure = style.figure(3.8)
     curves, bars = figure.subplots(1, 2, width_ratios=(2, 1))
     drawn = []
     for i, rung in enumerate(_lecture()):
@@ -200,8 +178,11 @@ def draw_progression(path, models=None, results=None):
             continue
         drawn.append(rung)
         history = read_history(folder)
-        (line,) = curves.plot(
-            [r["epoch"] for r in history], [100 * r["val_accuracy"] for r in history], label=rung
+        curves.plot(
+            [r["epoch"] for r in history],
+            [100 * r["val_accuracy"] for r in history],
+            color=style.colour(rung),
+            label=rung,
         )
         accuracies = [100 * r["test_accuracy"] for r in runs[0]]
         s = summary(rung, results)
@@ -210,7 +191,7 @@ def draw_progression(path, models=None, results=None):
             100 * s["mean"],
             yerr=100 * (s["sd"] or 0),
             fmt="s",
-            color=line.get_color(),
+            color=style.colour(rung),
             capsize=6,
         )
         bars.plot([i] * len(accuracies), accuracies, ".", color="0.3", zorder=3)
@@ -227,14 +208,14 @@ def draw_progression(path, models=None, results=None):
     )
     if drawn:
         curves.legend(loc="lower right")
-    curves.grid(alpha=0.3)
+    curves.grid()
     bars.set(
         title="test accuracy, %", xlim=(-0.5, len(_lecture()) - 0.2), xticks=range(len(_lecture()))
     )
     bars.set_xticklabels([r.removeprefix("cifar10-") for r in _lecture()])
     bars.set_xlabel("rung (dotted: its promise)")
-    bars.grid(alpha=0.3, axis="y")
-    figure.savefig(path, metadata={"Software": None})
+    bars.grid(axis="y")
+    style.save(figure, path)
     return drawn
 
 
@@ -256,10 +237,11 @@ def draw_ladder(path, results=None):
         idea = f"{found['k']} nearest neighbours, L{found['norm']} distance"
         rows.append((100 * found["test_accuracy"], 0, 1, "(no network)", idea))
         rows.sort()
-    figure = _figure(1 + 0.3 * max(len(rows), 4))
+    figure = style.figure(1 + 0.3 * max(len(rows), 4))
     axes = figure.subplots()
     for place, (mean, sd, n, rung, idea) in enumerate(rows):
-        axes.barh(place, mean, xerr=sd, height=0.7, color="tab:blue", alpha=0.75, ecolor="0.2")
+        axes.barh(place, mean, xerr=sd, height=0.7, color=style.NEUTRAL, ecolor="0.2")
+        axes.barh(place, 1.2, left=mean - 1.2, height=0.7, color=style.colour(rung))
         short = textwrap.shorten(idea.partition(":")[0].partition(" (")[0], 60, placeholder=" ...")
         axes.text(1, place, f"{rung}: {short}", va="center", fontsize=8, color="white")
         axes.text(mean + 1, place, f"{mean:.1f} ({n})", va="center", fontsize=8)
@@ -268,41 +250,41 @@ def draw_ladder(path, results=None):
         yticks=[],
         xlabel="test accuracy on CIFAR-10, %: mean over seeds (n), with standard deviation",
     )
-    axes.grid(alpha=0.3, axis="x")
-    figure.savefig(path, metadata={"Software": None})
+    axes.grid(axis="x")
+    style.save(figure, path)
     return drawn
 
 
 def draw_minutes(path, models=None, results=None):
-    """Validation accuracy against minutes of training, a curve a rung (the committed runs), the
-    first networks and the famous ones apart.
+    """The best validation accuracy so far against minutes of training, a curve a rung (the
+    committed runs), CIFAR and Fashion-MNIST beside each other; each epoch's own as a faint line.
+    The first networks and the famous ones are apart.
 
     models, results: as draw_progression. Returns the rungs drawn.
     """
-    figure = _figure(4.2)
-    axes, drawn = figure.subplots(), []
-    apart = {**first_networks.RUNGS, **famous.RUNGS}
+    figure = style.figure(5.2)
+    panels, drawn = figure.subplots(1, 2, sharey=True, width_ratios=(2.2, 1)), []
+    apart, ends = {**first_networks.RUNGS, **famous.RUNGS}, ([], [])
     for rung in [name for name in LADDER if name not in apart]:
         history = history_of(rung, models, results)
         if not history:
             continue
         drawn.append(rung)
+        side, ink = int(rung.startswith("fashion")), style.colour(rung)
         minutes = [sum(r["seconds"] for r in history[: i + 1]) / 60 for i in range(len(history))]
-        (line,) = axes.plot(
-            minutes,
-            [100 * r["val_accuracy"] for r in history],
-            label=rung,
-            linestyle="--" if rung.startswith("fashion") else "-",
-        )
-        axes.plot(minutes[-1], 100 * history[-1]["val_accuracy"], "o", color=line.get_color())
-    axes.set(
-        xscale="log", xlabel="minutes of training", ylabel="validation accuracy, %", ylim=(60, 100)
-    )
-    axes.xaxis.set_major_formatter("{x:g}")
-    if drawn:
-        figure.legend(loc="outside right center", fontsize=8)  # no curve under it
-    axes.grid(alpha=0.3, which="both")
-    figure.savefig(path, metadata={"Software": None})
+        found = style.per_cent([r["val_accuracy"] for r in history])
+        best = [max(found[: i + 1]) for i in range(len(found))]
+        panels[side].plot(minutes, found, color=ink, alpha=0.25, lw=0.8)
+        panels[side].plot(minutes, best, color=ink, lw=1.8)
+        panels[side].plot(minutes[-1], best[-1], "o", color=ink, ms=5)
+        ends[side].append((minutes[-1], best[-1], rung, ink))
+    panels[0].set(ylabel="validation accuracy, % (bold: the best so far)", ylim=(60, 100))
+    for axes, title, curves in zip(panels, ("CIFAR", "Fashion-MNIST"), ends, strict=True):
+        axes.set(xscale="log", xlabel="minutes of training", title=title)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.grid(which="major")
+        style.label_ends(axes, curves)
+    style.save(figure, path)
     return drawn
 
 
@@ -326,7 +308,7 @@ def draw_depth(path, models=None, results=None):
 
     models, results: as draw_progression. Returns the rungs drawn.
     """
-    figure = _figure(3.8)
+    figure = style.figure(3.8)
     both, drawn = figure.subplots(1, 2, sharey=True), []
     for rung in DEPTH:
         history = history_of(rung, models, results)
@@ -335,46 +317,46 @@ def draw_depth(path, models=None, results=None):
         drawn.append(rung)
         axes = both[0 if "plain" in rung else 1]
         epochs = [row["epoch"] for row in history]
-        color = "tab:orange" if rung.endswith("56") else "tab:blue"
-        for name, style, part in (("accuracy", "--", "train"), ("val_accuracy", "-", "validation")):
+        for name, line, part in (("accuracy", "--", "train"), ("val_accuracy", "-", "validation")):
             errors = [100 - 100 * row[name] for row in history]
             label = f"{rung[-2:]} layers, {part}"
-            axes.plot(epochs, errors, style, color=color, label=label)
+            axes.plot(epochs, errors, line, color=style.colour(rung), label=label)
     for axes, title in zip(both, ("plain", "residual"), strict=True):
         axes.set(title=title, xlabel="epoch", ylim=(0, 60))
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
+        axes.grid()
         if axes.lines:
             axes.legend()
     both[0].set(ylabel="error, %")
-    figure.savefig(path, metadata={"Software": None})
+    style.save(figure, path)
     return drawn
 
 
-def draw_learning_curve(path, history, title, chosen_epoch):
-    """Accuracy and loss by epoch as a PNG. Raises ImportError where matplotlib is not installed.
+def draw_learning_curve(path, history, title, chosen_epoch, phases=()):
+    """Accuracy and loss by epoch as a PNG, phases marked and named. Raises ImportError where
+    matplotlib is not installed.
 
     history: a dict an epoch, with epoch, accuracy, loss, val_accuracy and val_loss.
+    phases: (first epoch, last epoch, name), see `cifar_lab.phases.phases`.
     """
-    figure = _figure(3.6)
     epochs = [row["epoch"] for row in history]
+    shown = [phase for phase in phases if phase[0] <= epochs[-1]]
+    figure = style.figure(3.6 + 0.18 * len(shown))
     for axes, name in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
-        axes.plot(
-            epochs, [row[name] for row in history], "o-", markersize=3, label="train, as trained"
-        )
-        axes.plot(
-            epochs, [row[f"val_{name}"] for row in history], "o-", markersize=3, label="validation"
-        )
+        for key, ink, told in (
+            (name, style.TRAIN, "train, as trained"),
+            (f"val_{name}", style.VALIDATION, "validation"),
+        ):
+            values = [row[key] for row in history]
+            values = style.per_cent(values) if name == "accuracy" else values
+            axes.plot(epochs, values, "o-", color=ink, markersize=3, label=told)
         axes.axvline(chosen_epoch, color="0.6", linestyle=":", label="weights kept")
-        axes.set(xlabel="epoch", ylabel=name)
+        axes.set(xlabel="epoch", ylabel="accuracy, %" if name == "accuracy" else name)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-    axes.legend()
+        axes.grid()
+        marked = style.mark_phases(axes, shown, epochs[-1])
+    axes.legend(handles=axes.get_lines())
+    if marked:
+        figure.legend(handles=marked, loc="outside lower center", fontsize=style.SMALL)
     figure.suptitle(title)
-    figure.savefig(path)
-    from PIL import Image
-
-    with Image.open(
-        path
-    ) as image:  # lines and letters need no more colours: a quarter of the bytes
-        image.convert("RGB").quantize(64).save(path, optimize=True)
+    style.save(figure, path, colours=64)

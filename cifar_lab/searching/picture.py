@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .. import style
 from . import space, table
 
 
@@ -23,13 +24,14 @@ class Point:
 
 
 def draw(search):
-    """A panel a hyperparameter: each trial's value against its number, coloured by its score; the
-    rounds' ranges in grey. Nothing is drawn before a trial has completed."""
-    import matplotlib
+    """A panel a hyperparameter: each trial's value against its number, coloured by its score, an
+    accuracy in per cent; the rounds' ranges in grey. Nothing is drawn before a trial has
+    completed."""
+    with style.style():
+        _draw(search)
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
 
+def _draw(search):
     points = [
         Point(
             int(t.trial_id),
@@ -42,11 +44,10 @@ def draw(search):
     if not any(point.score is not None for point in points):
         return
     ranges, request = search.request.ranges, search.request
-    figure = plt.figure(figsize=(8, 1 + 2.2 * len(ranges)), layout="constrained")
+    figure = style.figure(1 + 2.2 * len(ranges))
     up = request.direction == "max"
     panels(figure, ranges, points, table.rounds_of(search), request.objective, up)
-    figure.savefig(search.folder / "search.png", dpi=110)
-    plt.close(figure)
+    style.save(figure, search.folder / "search.png")
 
 
 def panels(
@@ -66,7 +67,7 @@ def panels(
         ranges: {name: ranges.Range}, a panel each.
         points: at least one with a score.
         rounds: as search.json has them, each with first_trial and ranges {name: [low, high]}.
-        objective: what the scores are.
+        objective: what the scores are; an accuracy is shown in per cent.
         up: whether the highest is the best.
         colours: a matplotlib colour map, from the worst to the best; None for its own.
         shade: colour of the rounds' ranges.
@@ -75,7 +76,8 @@ def panels(
     axes = figure.subplots(len(ranges), 1, sharex=True, squeeze=False)
     completed = [point for point in points if point.score is not None]
     # the worst half alike: where the good ones lie is to be seen
-    scores = sorted(point.score for point in completed)
+    scale = 100 if objective.endswith("accuracy") else 1
+    scores = sorted(scale * point.score for point in completed)
     middle = scores[len(scores) // 2]
     low, high = (middle, scores[-1]) if up else (scores[0], middle)
     colours = colours or "viridis"
@@ -87,7 +89,7 @@ def panels(
     for axis, (name, r) in zip(axes[:, 0], ranges.items(), strict=True):
         _shade_rounds(axis, r, name, rounds, len(points), shade)
         n, values, scores = _places(r, name, completed)
-        drawn = axis.scatter(n, values, c=scores, s=22, **how)
+        drawn = axis.scatter(n, values, c=[scale * score for score in scores], s=22, **how)
         n, values, _ = _places(r, name, [point for point in points if point.failed])
         axis.scatter(n, values, marker="x", color="tab:red", s=22)
         axis.set_ylabel(name)
@@ -101,7 +103,8 @@ def panels(
             if r.log or r.options and min(ends) > 0:
                 axis.set_yscale("log")
     axes[-1, 0].set_xlabel(label)
-    figure.colorbar(drawn, ax=axes[:, 0], label=objective)
+    named = f"{objective}, %" if scale == 100 else objective
+    figure.colorbar(drawn, ax=axes[:, 0], label=named)
 
 
 def _is_words(r):
