@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     import keras
 
 FORM = 'MODULE:NAME, FILE.py:NAME, or either with arguments in JSON, MODULE:NAME:{"filename": "x"}'
-_FORM = re.compile(r"(?P<place>.+?):(?P<name>[^\W\d]\w*)(?::(?P<arguments>\{.*))?", re.DOTALL)
+_WORD = r"[^\W\d]\w*"
+_FORM = re.compile(
+    rf"(?P<place>.+?\.py|{_WORD}(?:\.{_WORD})*):(?P<name>{_WORD})(?::(?P<arguments>\{{.*))?",
+    re.DOTALL,
+)
 
 # What they do would change the result, which the recipe alone decides, or cannot be done here
 REFUSED = {

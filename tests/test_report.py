@@ -221,6 +221,83 @@ def test_the_learning_curve(tmp_path):
         assert picture.size == (900, 360) and picture.mode == "P"
 
 
+def pictured(draw, *args):
+    """The figure that a function of `figures` would write."""
+    found = []
+    with pytest.MonkeyPatch.context() as patch, style.style():
+        patch.setattr(style, "save", lambda figure, path, **options: found.append(figure))
+        draw("nowhere", *args)
+    return found[0]
+
+
+def test_the_learning_curve_marks_and_names_the_phases():
+    recipe = get("cifar10-94").recipe
+    keys = ("accuracy", "loss", "val_accuracy", "val_loss")
+    history = [{"epoch": i + 1, **dict.fromkeys(keys, i / 40)} for i in range(recipe.epochs)]
+    named = phases.phases(recipe)
+    figure = pictured(figures.draw_learning_curve, history, "title", 21, named)
+    (legend,) = figure.legends
+    told = [text.get_text() for text in legend.get_texts()]
+    assert [line.partition(":")[0] for line in told] == [name for _, _, name in named]
+    assert told[-1].endswith("train figures are those of the worst weights nearby, so they jump")
+    accuracy, loss = figure.axes
+    assert accuracy.get_ylabel() == "accuracy, %" and max(accuracy.lines[0].get_ydata()) == 50
+    for axes in figure.axes:
+        last = axes.patches[-1].get_window_extent().transformed(axes.transData.inverted())
+        assert (round(last.x0, 2), round(last.x1, 2)) == (18.5, 21.5)
+    # of a training that stopped before them, and of one without any
+    figure = pictured(figures.draw_learning_curve, history[:6], "title", 6, named)
+    assert len(figure.legends[0].get_texts()) == 2
+    assert pictured(figures.draw_learning_curve, history, "title", 21).legends == []
+
+
+def test_a_rung_has_one_colour_and_no_two_have_the_same():
+    assert set(LADDER) <= set(style.COLOURS), "give the new rung a colour in cifar_lab/style.py"
+    assert len(set(style.COLOURS.values())) == len(style.COLOURS)
+    minutes, progression = pictured(figures.draw_minutes), pictured(figures.draw_progression)
+    for text in (t for axes in minutes.axes for t in axes.texts):
+        assert text.get_color() == style.colour(text.get_text())
+    for line in progression.axes[0].lines:
+        assert line.get_color() == style.colour(line.get_label())
+
+
+def test_names_of_curves_do_not_cover_each_other():
+    minutes = pictured(figures.draw_minutes)
+    minutes.canvas.draw()
+    for axes in minutes.axes:
+        boxes = sorted((t.get_window_extent() for t in axes.texts), key=lambda box: box.y0)
+        assert boxes and all(b.y0 >= a.y0 + 8 for a, b in zip(boxes, boxes[1:]))
+        assert all(box.x1 <= minutes.bbox.x1 for box in boxes)
+
+
+def test_a_sheet_has_its_images_pixel_by_pixel_and_names(tmp_path):
+    from PIL import Image
+
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 4, 3)).astype(np.uint8)
+    style.sheet(tmp_path / "s.png", images, ["one", "two", "three\nlines"], ["a", "bcd"], scale=3)
+    with Image.open(tmp_path / "s.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    left, height = pixels.shape[1] - 6 - 3 * 18, pixels.shape[0]
+    for row in range(2):
+        for column in range(3):
+            top = height - 6 - 18 * (2 - row) + 3
+            at = left + 18 * column + 3
+            tile = pixels[top : top + 12 : 3, at : at + 12 : 3]
+            assert np.array_equal(tile, images[row, column])
+    assert pixels[:, : left - 6].min() < 100 and pixels[: height - 42].min() < 100  # names
+
+
+def test_a_users_own_settings_change_no_picture(tmp_path):
+    import matplotlib
+
+    drawn = []
+    for size in (10, 30):
+        with matplotlib.rc_context({"font.size": size, "axes.grid": size == 30}):
+            assert figures.attempt(pytest.fail, figures.draw_ladder, tmp_path / "l.png")
+        drawn.append((tmp_path / "l.png").read_bytes())
+    assert drawn[0] == drawn[1]
+
+
 def test_a_changed_recipe_is_noticed(tmp_path):
     results.record(bundle_with(card_of(), tmp_path / "b"), tmp_path)
     rows = json.loads((tmp_path / "cifar10-74.json").read_text())
@@ -367,7 +444,7 @@ def test_the_picture_of_minutes(tmp_path):
     from PIL import Image
 
     with Image.open(tmp_path / "m.png") as picture:
-        assert picture.size == (900, 420)
+        assert picture.size == (900, 520)
 
 
 def test_committed_models_stay_small():

@@ -168,3 +168,51 @@ for precision in ("mixed_bfloat16", "mixed_float16"):
     assert np.isfinite(trainer.run_epoch()["val_loss"])
 """
     run_on_jax(code, tmp_path)
+
+
+WATCHED = """
+from cifar_lab.training.guarded import Guarded
+
+seen = []
+
+class Watcher(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        seen.append("begin")
+
+    def on_train_batch_end(self, batch, logs=None):
+        seen.append(batch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        seen.append(sorted(logs))
+        for weight in self.model.trainable_weights:
+            weight.assign(weight * 0)
+        self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        seen.append("end")
+
+def trained(watches):
+    trainer, lines = Trainer(recipe, scanned=True, steps_per_execution=2), []
+    trainer.compile_step()
+    guards = [Guarded(Watcher(), "it", trainer, lines.append)] if watches else []
+    watchers = trainer.watchers(lines.append, *guards)
+    watchers.begin()
+    while not (trainer.done or trainer.stopped):
+        trainer.run_epoch(watchers)
+    watchers.end()
+    return trainer, lines
+
+(plain, _), (watched, lines) = trained(False), trained(True)
+for a, b in zip(plain.values(), watched.values(), strict=True):
+    np.testing.assert_array_equal(a, b)
+logs = ["accuracy", "learning_rate", "loss", "val_accuracy", "val_loss"]
+epoch = [1, 3, 4, logs]  # two calls of two steps, and the rest
+assert seen == ["begin", *epoch, *epoch, "end"], seen
+assert sum("not heard" in line for line in lines) == 1, lines
+assert sum("undone" in line for line in lines) == 1, lines
+"""
+
+
+@pytest.mark.slow  # half a minute of compilation; the guard itself is in test_callbacks.py
+def test_callbacks_of_a_users_own_watch_scanned_epochs_too(tmp_path):
+    run_on_jax(BEGINNING + PLAIN + WATCHED, tmp_path)
