@@ -2,8 +2,9 @@
 one interface.
 
 A `.tflite` file needs ai-edge-litert, an `.onnx` file onnxruntime, a `.keras` file Keras, an `.npz`
-file or a page (`.html`) nothing but numpy; each is imported when a file of its kind is opened, and nothing else is:
-what a device that never trains has to hold is this package, numpy and at most one runtime.
+file or a page (`.html`) nothing but numpy; each is imported when a file of its kind is opened, and
+nothing else is: what a device that never trains has to hold is this package, numpy and at most one
+runtime.
 """
 
 import hashlib

@@ -67,6 +67,15 @@ def golden(shape: tuple[int, ...]) -> np.ndarray:
     return fit_images(synthetic.generate(GOLDEN, 0)[0], shape)
 
 
+def program() -> str:
+    """The JavaScript that reads pictures and runs the network; it touches no document."""
+    return "\n".join(map(_read, PROGRAM))
+
+
+def _read(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
 def page(told: dict[str, Any], blocks: str, card: dict[str, Any]) -> str:
     """The page's HTML.
 
@@ -75,19 +84,17 @@ def page(told: dict[str, Any], blocks: str, card: dict[str, Any]) -> str:
         blocks: as `packing.blocks` gives them.
         card: of the bundle.
     """
-    program = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in PROGRAM)
-    own = (FOLDER / "page.js").read_text(encoding="utf-8")
-    style = (FOLDER / "style.css").read_text(encoding="utf-8")
+    engine, own, style = program(), _read("page.js"), _read("style.css")
     height, width, channels = told["graph"]["input_shape"]
-    return Template((FOLDER / "page.html").read_text(encoding="utf-8")).substitute(
-        policy=html.escape(_policy((program, own), style)),
+    return Template(_read("page.html")).substitute(
+        policy=html.escape(_policy((engine, own), style)),
         title=html.escape(str(told["rung"] or UNNAMED)),
         facts=html.escape(_facts(told, card)),
         size=f"{height} × {width}",
         colours="grey" if channels == 1 else "colour",
         style=style,
         blocks=blocks,
-        program=program,
+        program=engine,
         page=own,
     )
 

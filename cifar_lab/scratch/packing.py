@@ -1,7 +1,7 @@
-"""A network as text, for a page: its graph as JSON, kernels in 16 bits, bytes in base64.
+"""A network as text, for a page: its graph as JSON, the bytes of its weights in base64.
 
-A kernel is stored as whole numbers of 16 bits, times one number a filter, the largest weight's
-share. That takes the bytes of float16 and is about ten times as exact, for the weights of a filter
+A small network's weights are stored as they are, in float32. The kernels of a larger one are stored
+as whole numbers of 16 bits, times one number a filter, the largest weight's share. That takes the bytes of float16 and is about ten times as exact, for the weights of a filter
 are of one size: all 16 bits are digits, where float16 spends five on the exponent.
 """
 
@@ -23,18 +23,22 @@ from .layers import Array, Shape
 from .network import Network
 
 FORMAT, VERSION = "cifar_lab.web", 1
+MOST_EXACT = 1 << 20  # bytes of weights up to which they are stored as they are
 HIGHEST = 2**15 - 1  # of a whole number
 ALIGNED = 4  # bytes: where typed arrays of 32 bits can begin
 NETWORK, WEIGHTS = "network", "weights"  # the ids of a page's two blocks of data
 _BLOCK = rb'<script type="[a-z/]+" id="%s"([^>]*)>([^<]*)</script>'
 
 
-def pack(network: Network, input_shape: Shape) -> tuple[dict[str, Any], bytes]:
+def pack(
+    network: Network, input_shape: Shape, most_exact: int = MOST_EXACT
+) -> tuple[dict[str, Any], bytes]:
     """A network without what training needs, as a page holds it.
 
     Args:
         network: folded.
         input_shape: (height, width, channels).
+        most_exact: bytes of float32 weights up to which kernels are stored in float32.
 
     Returns:
         ({"graph": as `saving.described` has it, "arrays": {"LAYER/PART": {"shape", "type"
@@ -46,6 +50,7 @@ def pack(network: Network, input_shape: Shape) -> tuple[dict[str, Any], bytes]:
     """
     graph, arrays = saving.described(network, input_shape)
     kinds = {node["name"]: node["kind"] for node in graph["nodes"]}
+    is_exact = sum(values.nbytes for values in arrays.values()) <= most_exact
     content, listed = bytearray(), {}
 
     def appended(values: Array) -> int:
@@ -57,7 +62,7 @@ def pack(network: Network, input_shape: Shape) -> tuple[dict[str, Any], bytes]:
     for name, values in arrays.items():
         layer, _, part = name.rpartition("/")
         entry: dict[str, Any] = {"shape": values.shape, "type": "float32"}
-        if part == "kernel":
+        if part == "kernel" and not is_exact:
             # the filters of a depthwise kernel are its last two axes
             filters = (
                 values.shape[2:] if kinds[layer] == "DepthwiseConvolution" else values.shape[-1:]

@@ -107,7 +107,7 @@ function jpegHeader(bytes) {
     if (marker === 0xe1 && isText(body, 0, "http://ns.adobe.com/xap/1.0/")) xmp ??= body.subarray(29);
     if (marker === 0xee && isText(body, 0, "Adobe")) found.adobe = body[11];
     if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
-      if (marker > 0xc2) throw new Unreadable("is a kind of JPEG that is not decoded");
+      if (marker > 0xc2) throw new Unreadable("a kind of JPEG that is not decoded");
       found.frame = jpegFrame(body, marker === 0xc2);
     }
     found.segments.push([marker, body]);
@@ -122,7 +122,7 @@ function jpegHeader(bytes) {
 function jpegFrame(body, progressive) {
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
   if (body.length < 6 || body.length < 6 + 3 * body[5]) throw new Unreadable("damaged image (cut off)");
-  if (body[0] !== 8) throw new Unreadable(`is a JPEG of ${body[0]} bits, which is not decoded`);
+  if (body[0] !== 8) throw new Unreadable(`a JPEG of ${body[0]} bits, which is not decoded`);
   const frame = { progressive, height: view.getUint16(1), width: view.getUint16(3), components: [] };
   for (let n = 0; n < body[5]; n++) {
     const [id, factors, table] = body.subarray(6 + 3 * n, 9 + 3 * n);
@@ -456,7 +456,7 @@ function two(from, i, q, j, step, to, o, next, shift) {
 function spread(c, frame, width, height, size) {
   const across = (frame.h * size) / (c.h * c.size);
   const down = (frame.v * size) / (c.v * c.size);
-  if (across % 1 || down % 1) throw new Unreadable("is a kind of JPEG that is not decoded");
+  if (across % 1 || down % 1) throw new Unreadable("a kind of JPEG that is not decoded");
   const value = (x, y) => c.plane[Math.min(Math.max(y, 0), c.height - 1) * c.stride + x];
   const out = new Uint8Array(width * height);
   const fancy = size > 1;

@@ -6,6 +6,7 @@ const told = element("network").textContent;
 const { classes, graph } = JSON.parse(told);
 const [rows, columns, channels] = graph.input_shape;
 const TOP = 5;
+element("names").textContent = classes.join(", ");
 const MOST_ANSWERS = 60; // that stay on the page
 
 /** An element with a text and a class; texts are never read as HTML. */
@@ -38,6 +39,7 @@ function workers() {
 let ask = (request) => engine.asked(request);
 
 async function start() {
+  if (typeof engine === "undefined") throw new Error("the program in this file is damaged");
   const request = {
     task: "start",
     told,
@@ -107,7 +109,7 @@ async function show(name, file, seen = null) {
 async function answerTo(file, seen) {
   if (seen) return ask({ task: "answer", ...seen }, [seen.rgba.buffer]);
   const bytes = new Uint8Array(await file.arrayBuffer().catch(() => {
-    throw new Error("cannot be read");
+    throw new Error("the file cannot be read");
   }));
   if (isDecodedHere(bytes)) return ask({ task: "answer", bytes }, [bytes.buffer]);
   const begin = performance.now();
@@ -123,9 +125,9 @@ const MOST_OF_BROWSER = 60000000; // pixels, of 4 bytes
 async function decodedByBrowser(file) {
   const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
   const bitmap = await createImageBitmap(file, options).catch(() => {
-    throw new Error("is not an image that this browser reads, or a damaged one");
+    throw new Error("not an image that this browser reads, or a damaged one");
   });
-  if (bitmap.width * bitmap.height > MOST_OF_BROWSER) throw new Error("has over 60 million pixels");
+  if (bitmap.width * bitmap.height > MOST_OF_BROWSER) throw new Error("over 60 million pixels");
   return pixelsOf(bitmap, bitmap.width, bitmap.height);
 }
 
@@ -155,7 +157,7 @@ function pictures(name, file, pixels) {
     data.data[4 * i + 3] = 255;
   }
   context.putImageData(data, 0, 0);
-  for (const [shown, caption] of [[image, "the picture"], [canvas, `what the network sees, ${rows} × ${columns}`]]) {
+  for (const [shown, caption] of [[image, "the picture"], [canvas, `the network’s view, ${rows}\u00a0×\u00a0${columns}`]]) {
     const figure = made("figure");
     figure.append(shown, made("figcaption", caption));
     box.append(figure);
@@ -168,7 +170,7 @@ function best(probabilities) {
   const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a] || a - b);
   for (const i of order.slice(0, TOP)) {
     const item = made("li");
-    const share = `${(100 * probabilities[i]).toFixed(1)} %`;
+    const share = `${(100 * probabilities[i]).toFixed(1)}%`;
     const track = made("div", "", "track");
     const bar = made("div", "", "bar");
     bar.style.width = `${100 * probabilities[i]}%`;

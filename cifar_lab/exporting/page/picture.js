@@ -44,7 +44,7 @@ const LARGE = 1 << 24; // pixels from which a picture is shrunk before it is sca
 
 function refuseLarge(width, height, most = MOST_PIXELS) {
   if (width * height > most) {
-    throw new Unreadable(`claims over ${Math.round(most / 1e6)} million pixels`);
+    throw new Unreadable(`over ${Math.round(most / 1e6)} million pixels`);
   }
 }
 
@@ -126,7 +126,7 @@ function fromInks(rgb, black) {
 function eightBits({ wide, clear }) {
   const most = wide.reduce((a, b) => Math.max(a, b), 0);
   if (most > 0 && most < 4096) {
-    throw new Unreadable(`holds 16-bit values up to ${most} only, of 65,535: save it with 8 bits`);
+    throw new Unreadable(`16-bit values up to ${most} only, of 65,535: save it with 8 bits`);
   }
   return Uint8Array.from(wide, (v) => (v === clear ? 255 : halfEven(v * (255 / 65535))));
 }
