@@ -204,9 +204,9 @@ def evaluate(
     """Test a network, forward only; or several, alone and as an ensemble.
 
     Args:
-        model_or_path: a rung's name, the folder of a bundle, a .keras, .tflite, .onnx or .npz
-            file, a Classifier, or a keras.Model (pixels 0-255 in, probabilities out); or a list of
-            them, whose probabilities are averaged.
+        model_or_path: a rung's name, the folder of a bundle, a .keras, .tflite, .onnx, .npz or
+            .html file, a Classifier, or a keras.Model (pixels 0-255 in, probabilities out); or a
+            list of them, whose probabilities are averaged.
         data: a data set's name, a folder of images, or a Dataset, whose test images count; by
             default what the card names. Of the folder that a bundle was trained on, the part kept
             apart.
@@ -266,8 +266,8 @@ def load(rung_or_path: str | Path, *, weights: str | Path | None = None) -> Clas
     """A trained network that says what is on an image.
 
     Args:
-        rung_or_path: a rung's name, the folder of a bundle, or a .keras, .tflite, .onnx or .npz
-            file.
+        rung_or_path: a rung's name, the folder of a bundle, or a .keras, .tflite, .onnx, .npz or
+            .html file.
         weights: as in `evaluate`; `rung_or_path` then names a network as there.
 
     Raises:
@@ -328,7 +328,7 @@ def export(
 
     Args:
         rung_or_bundle: a rung's name, or the folder of a bundle.
-        format: "litert", "litert-int8", "litert-fp16", "onnx" or "numpy".
+        format: "litert", "litert-int8", "litert-fp16", "onnx", "numpy" or "web".
         output: the file; by default model.tflite, model.int8.tflite, ... in the bundle.
         data, data_dir: as in `evaluate`.
         seed: of the choice of calibration images.

@@ -1,9 +1,10 @@
-"""Saved networks without TensorFlow: `.tflite`, `.onnx`, `.npz` and `.keras` files behind one
-interface.
+"""Saved networks without TensorFlow: `.tflite`, `.onnx`, `.npz`, `.html` and `.keras` files behind
+one interface.
 
 A `.tflite` file needs ai-edge-litert, an `.onnx` file onnxruntime, a `.keras` file Keras, an `.npz`
-file nothing but numpy; each is imported when a file of its kind is opened, and nothing else is:
-what a device that never trains has to hold is this package, numpy and at most one runtime.
+file or a page (`.html`) nothing but numpy; each is imported when a file of its kind is opened, and
+nothing else is: what a device that never trains has to hold is this package, numpy and at most one
+runtime.
 """
 
 import hashlib
@@ -23,10 +24,11 @@ NEEDS = {
     ".tflite": "ai-edge-litert",
     ".onnx": "onnxruntime",
     ".npz": "numpy",
+    ".html": "numpy",
     ".keras": "keras",
 }  # of each kind of file
 
-EXPORTS = (".tflite", ".onnx", ".npz")
+EXPORTS = (".tflite", ".onnx", ".npz", ".html")
 PROBABILITY_TOLERANCE = 1e-2  # of a probability's bounds and a row's sum: what 16 bits allow
 
 
@@ -70,9 +72,9 @@ class Classifier:
     """A saved network that says what is on an image.
 
     Args:
-        path: a `.tflite`, `.onnx`, `.npz` or `.keras` file. Class names come from its export card
-            (`FILE.card.json`), or from the card.json beside a bundle's model.keras; without a card
-            they are "0", "1", ...
+        path: a `.tflite`, `.onnx`, `.npz`, `.html` or `.keras` file. Class names come from its
+            export card (`FILE.card.json`), or from the card.json beside a bundle's model.keras, or
+            from a page itself; else they are "0", "1", ...
         threads: of the runtime, at least 1; None: 1 for LiteRT and numpy, what the others choose
             for themselves.
         model, card: a keras.Model that has the file's weights, and what a card would say of it
@@ -113,6 +115,8 @@ class Classifier:
             raise InputError(
                 f"{path}: cannot be opened by {NEEDS[self.kind]} ({reason(error)[:200]})"
             ) from None
+        if self.kind == ".html":
+            self.card = self.card or self._network.card
         self.input_shape, outputs, self.dtype = (
             self._network.input_shape,
             self._network.outputs,
@@ -458,15 +462,34 @@ class _Numpy:
         from .scratch import saving
 
         self.threads = threads or 1
-        self.network, self.input_shape = saving.restore(content)
+        self.network, self.input_shape = self._restored(content)
         *_, made = self.network.shapes(self.input_shape).values()
         self.outputs = made[0] if len(made) == 1 else made
         # what a processor's cache holds is passed on the fastest, and takes the least memory
         self.batch = max(1, min(16, (1 << 22) // saving.widest(self.network, self.input_shape)))
 
+    def _restored(self, content):
+        from .scratch import saving
+
+        return saving.restore(content)
+
     def __call__(self, images):
         with blas.threads(self.threads):
             return self.network.predict(images, self.batch)
+
+
+class _Page(_Numpy):
+    """The network of a page, with the weights that the page holds."""
+
+    def _restored(self, content):
+        from .scratch import packing
+
+        told, weights = packing.from_page(content)
+        classes = told.get("classes")
+        if not (isinstance(classes, list) and all(isinstance(c, str) for c in classes)):
+            raise ValueError("its classes must be names")
+        self.card = {"classes": classes, "rung": told.get("rung")}
+        return packing.unpack(told, weights)
 
 
 class _Keras:
@@ -495,4 +518,4 @@ class _Keras:
         return keras.ops.convert_to_numpy(self.model(images.astype(np.float32), training=False))
 
 
-_RUNTIMES = {".tflite": _LiteRT, ".onnx": _Onnx, ".npz": _Numpy, ".keras": _Keras}
+_RUNTIMES = {".tflite": _LiteRT, ".onnx": _Onnx, ".npz": _Numpy, ".html": _Page, ".keras": _Keras}

@@ -100,6 +100,13 @@ class Browser:
             time.sleep(0.05)
         return found
 
+    def press(self, key, times=1):
+        """Press a key by its name in the DOM: "Tab", "Enter", ..."""
+        code = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}[key]
+        for _ in range(times):
+            for kind in ("rawKeyDown", "keyUp"):
+                self._cdp("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code)
+
     def screenshot(self, path, width, height=None, dark=False):
         """Write a picture of the page as a PNG.
 

@@ -27,7 +27,7 @@ def exports(fashion_bundle, tmp_path_factory):
     out = tmp_path_factory.mktemp("exports")
     dataset = data.load("fashion-mnist", str(root))
     files = {}
-    for name in ("litert", "litert-fp16", "onnx", "numpy"):
+    for name in ("litert", "litert-fp16", "onnx", "numpy", "web"):
         if name == "onnx":
             pytest.importorskip(
                 "onnxruntime", reason="onnxruntime is not installed (the edge extra)"
@@ -60,7 +60,7 @@ def test_an_export_computes_what_keras_does(exports, fashion_bundle, name):
     assert temperature != 1 and classifier.card["temperature"] == temperature
     assert classifier.temperature == 1  # in the file already
     expected = calibration.scaled(np.asarray(model(images.astype("float32"))), temperature)
-    atol = {"litert-int8": 0.15, "litert-fp16": 5e-3}.get(name, 1e-5)
+    atol = {"litert-int8": 0.15, "litert-fp16": 5e-3, "web": 1e-3}.get(name, 1e-5)
     assert found.dtype == np.float32 and found.shape == (70, 10)
     np.testing.assert_allclose(found, expected, atol=atol)
     np.testing.assert_allclose(classifier.probabilities(images[3]), found[3], atol=1e-6)
@@ -464,7 +464,7 @@ def test_classifier_refuses_what_it_cannot_read(exports, tmp_path):
             inference.Classifier(path)
 
     refused(tmp_path / "none.tflite", "none.tflite: cannot be read .No such file")
-    refused(ROOT / "setup.cfg", "must end in .tflite, .onnx, .npz, .keras")
+    refused(ROOT / "setup.cfg", "must end in .tflite, .onnx, .npz, .html, .keras")
     for ending, needs in (
         (".tflite", "ai-edge-litert"),
         (".onnx", "onnxruntime"),

@@ -1,4 +1,4 @@
-"""export.py: write a saved network as a file for phones and boards."""
+"""export.py: write a saved network as a file for phones, boards and browsers."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def _parser() -> common.Parser:
 
     parser = common.Parser(
         prog=common.program("export"),
-        description="Write a saved network as a file for phones and boards, tested on the test "
-        "images.",
+        description="Write a saved network as a file for phones, boards and browsers, tested on "
+        "the test images.",
     )
     add = parser.add_argument
     add(
@@ -80,9 +80,9 @@ def _parser() -> common.Parser:
     add(
         "--output",
         metavar="FILE",
-        help="the file (default: model.tflite, model.int8.tflite, model.fp16.tflite, model.onnx or "
-        "model.npz in the bundle; for the rungs of an installed copy, RUNG.tflite ... in the "
-        "working folder)",
+        help="the file (default: model.tflite, model.int8.tflite, model.fp16.tflite, model.onnx, "
+        "model.npz or model.html in the bundle; for the rungs of an installed copy, RUNG.tflite "
+        "... in the working folder)",
     )
     common.add_seed_flag(parser, "seed of the choice of calibration images (default 0)")
     add("--overwrite", action="store_true", help="replace another file that is there")
@@ -129,4 +129,7 @@ def _report(output: Path, card: dict[str, Any], as_json: bool) -> None:
         f"{card['images']:,} test images (Keras {card['keras_accuracy']:.2%}), Keras' class for "
         f"{card['agreement']:.2%}"
     )
+    if output.suffix == ".html":
+        print(f"use it: open {shown} in a browser (a double click will do)")
+        return
     print(f"use it: {paths.command('predict')} {shlex.quote(shown)} IMAGE")

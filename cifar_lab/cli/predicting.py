@@ -97,8 +97,8 @@ def _parser() -> common.Parser:
     add(
         "network",
         metavar="RUNG_OR_BUNDLE_OR_FILE",
-        help="name of a rung, the folder of a bundle, a .keras, .tflite, .onnx or .npz file, or "
-        "the FILE.py:NAME that was trained",
+        help="name of a rung, the folder of a bundle, a .keras, .tflite, .onnx, .npz or "
+        ".html file, or the FILE.py:NAME that was trained",
     )
     add(
         "images",

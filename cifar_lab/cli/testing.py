@@ -68,8 +68,9 @@ def _parser() -> common.Parser:
         "networks",
         nargs="+",
         metavar="RUNG_OR_BUNDLE_OR_FILE",
-        help="name of a rung, the folder of a bundle, a .keras, .tflite, .onnx or .npz file, or "
-        "the FILE.py:NAME that was trained; of several the probabilities are averaged",
+        help="name of a rung, the folder of a bundle, a .keras, .tflite, .onnx, .npz or "
+        ".html file, or the FILE.py:NAME that was trained; of several the probabilities are "
+        "averaged",
     )
     parser.add_argument(
         "--weights",

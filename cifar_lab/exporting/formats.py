@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from . import litert, numpy, onnx
+from . import litert, numpy, onnx, web
 
 TOLERANCE = 1e-4  # the largest difference of a probability from Keras', of float32 formats
+WHOLE_TOLERANCE = 1e-3  # the same, of weights of 16 bits with a scale a filter
 
 
 @dataclass(frozen=True)
@@ -18,22 +15,25 @@ class Format:
 
     Fields:
         file: default name of the file; its ending is the format's.
-        write: (model, path, calibration images) -> None.
+        write: (model, path, calibration images) -> None; with the bundle's card behind them where
+            `named`.
         packages: modules that must be there to write and to test it.
         versions: distributions whose versions the card names.
         agreement: the least share of test images that must get the class Keras gives them, 0 to 1;
             0 where it is reported, not required.
         tolerance: the largest difference of a probability from Keras', or None: any.
         calibrated: whether it is written with the help of train images.
+        named: whether the file itself says what the bundle's card says.
     """
 
     file: str
-    write: Callable[[Any, Path, np.ndarray | None], None]
+    write: Callable[..., None]
     packages: tuple[str, ...]
     versions: tuple[str, ...]
     agreement: float = 0.0
     tolerance: float | None = None
     calibrated: bool = False
+    named: bool = False
 
 
 FORMATS = {
@@ -74,5 +74,14 @@ FORMATS = {
         numpy.VERSIONS,
         agreement=1.0,
         tolerance=TOLERANCE,
+    ),
+    "web": Format(
+        "model.html",
+        web.write,
+        web.PACKAGES,
+        web.VERSIONS,
+        agreement=0.999,
+        tolerance=WHOLE_TOLERANCE,
+        named=True,
     ),
 }

@@ -83,7 +83,7 @@ def export(
     try:
         path = Path(scratch) / output.name
         with doing(notice, f"writing {output.name}"):
-            _write(format, network, path, calibration)
+            _write(format, network, path, calibration, card)
         classifier = inference.Classifier(path)
         images, labels = dataset.test_images, dataset.test_labels
         with doing(notice, f"testing {output.name} on {len(images):,} images"):
@@ -124,9 +124,12 @@ def _calibration(dataset: data.Dataset, seed: int) -> np.ndarray:
     return images
 
 
-def _write(name: str, model, path: Path, calibration: np.ndarray | None) -> None:
+def _write(
+    name: str, model, path: Path, calibration: np.ndarray | None, card: dict[str, Any]
+) -> None:
+    named = (card,) if FORMATS[name].named else ()
     try:
-        FORMATS[name].write(model, path, calibration)
+        FORMATS[name].write(model, path, calibration, *named)
     except InputError:
         raise
     except ImportError as error:

@@ -166,6 +166,14 @@ def save(network: Network, input_shape: Shape, file: BinaryIO) -> None:
         ValueError: a layer is of a class that the format does not have, or does not take what it is
             given.
     """
+    graph, arrays = described(network, input_shape)
+    text = np.frombuffer(json.dumps(graph).encode(), np.uint8)
+    np.savez(file, allow_pickle=False, **{GRAPH: text}, **arrays)
+
+
+def described(network: Network, input_shape: Shape) -> tuple[dict[str, Any], dict[str, Array]]:
+    """What a file holds of a network: its graph, ready for JSON, and {"LAYER/PART": its arrays} in
+    float32. Arguments and errors as of `save`."""
     network.shapes(input_shape)
     arrays: dict[str, Array] = {}
     nodes = []
@@ -186,8 +194,7 @@ def save(network: Network, input_shape: Shape, file: BinaryIO) -> None:
             }
         )
     graph = {"format": FORMAT, "version": VERSION, "input_shape": input_shape, "nodes": nodes}
-    text = np.frombuffer(json.dumps(graph).encode(), np.uint8)
-    np.savez(file, allow_pickle=False, **{GRAPH: text}, **arrays)
+    return graph, arrays
 
 
 # --- reading --------------------------------------------------------------------------------------
