@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cifar_lab
-from cifar_lab import ladder, networks
+from cifar_lab import ladder, networks, style
 from cifar_lab.ladder import famous
 from cifar_lab.report import figures, tables
 from support import ROOT, run_json
@@ -88,12 +88,16 @@ def test_what_depth_does(measured, tmp_path):
     ]
     drawn = figures.draw_depth(tmp_path / "depth.png", tmp_path / "none", measured)
     assert drawn == ["cifar10-plain20", "cifar10-resnet20"]
-    from PIL import Image
+    from PIL import Image, ImageColor
 
     with Image.open(tmp_path / "depth.png") as picture:
         assert picture.size == (900, 380)
-        blue = np.all(np.asarray(picture.convert("RGB")) == (31, 119, 180), -1)
-    assert blue[:, :450].any() and blue[:, 470:].any()  # the plain one is on the left
+        pixels = np.asarray(picture.convert("RGB"))
+    plain, residual = (
+        np.all(pixels == ImageColor.getrgb(style.colour(rung)), -1).any(0) for rung in drawn
+    )
+    assert plain[:450].any() and not plain[470:].any()  # the plain one is on the left
+    assert residual[470:].any() and not residual[:450].any()
 
 
 def test_the_readme_leaves_them_to_their_page(measured):

@@ -2,9 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from cifar_lab import bundles, paths
+from cifar_lab import bundles, paths, phases, style
 from cifar_lab.errors import InputError
 from cifar_lab.ladder import LADDER, famous, first_networks, get
 from cifar_lab.recipe import Recipe
