@@ -253,10 +253,11 @@ def test_a_terminal_sees_how_far_it_is(root, place, monkeypatch):
     terminal, lines = Terminal(), []
     monkeypatch.setattr(reading, "LIVE_SECONDS", 0)
     load(root, notice=terminal)
-    assert len(terminal.lines) == 1 and len(terminal.lively) == 10
-    assert terminal.lively[9] == ""  # nothing stays
+    assert len(terminal.lines) == 1 and len(terminal.lively) == 12
+    assert terminal.lively[0] == "reading photos ..."
+    assert terminal.lively[10:] == ["", ""]  # nothing stays
     assert re.fullmatch(
-        re.escape(str(root)) + r": read 1 of 10 pictures, \d+ s left", terminal.lively[0]
+        re.escape(str(root)) + r": read 1 of 10 pictures, \d+ s left", terminal.lively[1]
     )
     load(root, notice=lines.append)
     assert len(lines) == 1
