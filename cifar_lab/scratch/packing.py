@@ -1,8 +1,9 @@
 """A network as text, for a page: its graph as JSON, the bytes of its weights in base64.
 
 A small network's weights are stored as they are, in float32. The kernels of a larger one are stored
-as whole numbers of 16 bits, times one number a filter, the largest weight's share. That takes the bytes of float16 and is about ten times as exact, for the weights of a filter
-are of one size: all 16 bits are digits, where float16 spends five on the exponent.
+as whole numbers of 16 bits, times one number a filter, the largest weight's share. That takes the
+bytes of float16 and is about ten times as exact, for the weights of a filter are of one size: all
+16 bits are digits, where float16 spends five on the exponent.
 """
 
 from __future__ import annotations

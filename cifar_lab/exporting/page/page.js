@@ -83,7 +83,10 @@ function complain(text = "") {
 let queue = Promise.resolve();
 
 function give(files) {
-  if (!("ready" in document.body.dataset)) return;
+  if (!("ready" in document.body.dataset)) {
+    complain(element("status").textContent);
+    return;
+  }
   complain();
   for (const file of files) queue = queue.then(() => show(file.name || "picture", file));
 }
