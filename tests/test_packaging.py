@@ -61,6 +61,8 @@ def test_takes_no_top_level_name_but_its_own(installed):
     }
     assert names == {"cifar_lab"}
     assert (installed / "cifar_lab" / "models" / "cifar10_cnn.py").is_file()
+    for name in ("page.html", "style.css", "page.js", "engine.js"):
+        assert (installed / "cifar_lab" / "exporting" / "page" / name).is_file()
 
 
 def test_rungs_and_results_are_found_from_any_folder(installed, tmp_path):
