@@ -257,6 +257,7 @@ def test_the_example_that_shows_what_a_network_sees(tmp_path):
         assert sheet.size == (768, 256)
 
 
+@pytest.mark.slow  # a shorter one: tests/test_build_model.py
 def test_the_example_with_keras_tuner(tmp_path):
     pytest.importorskip("keras_tuner")
     told = runs_in(tmp_path, "examples/keras_tuner_search.py").splitlines()

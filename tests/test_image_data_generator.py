@@ -270,7 +270,10 @@ def of_any_size(input_shape, num_classes):
     "fields",
     [
         {"sharpness_radius": 0.05, "sharpness_share": 0.5, "swa_share": 0.5, "swa_epochs": 1},
-        {"small_images": [[0.5, 16]], "builder": of_any_size, "builder_options": {}},
+        pytest.param(
+            {"small_images": [[0.5, 16]], "builder": of_any_size, "builder_options": {}},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["averaged and sharpness-aware", "small images first"],
 )

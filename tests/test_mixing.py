@@ -217,6 +217,7 @@ def check_resumption(folder, name):
     assert any((a != b).any() for a, b in zip(whole.values(), first, strict=True))
 
 
+@pytest.mark.slow  # a short one of its kind: test_image_data_generator.py
 def test_a_resumed_run_is_the_same_run(tmp_path):
     check_resumption(tmp_path, "sharpness")
 
