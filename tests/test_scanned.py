@@ -126,7 +126,7 @@ watchers = first.watchers(lambda line: None, watching)
 watchers.begin()
 first.run_epoch(watchers)
 names = ["accuracy", "loss"]
-both = [*names, "val_accuracy", "val_loss"]
+both = ["accuracy", "learning_rate", "loss", "val_accuracy", "val_loss"]
 batches = [0, (1, names), 2, (3, names), 4, (4, names)]
 assert seen == ["epoch", *batches, "validation", both], seen
 seen.clear()
