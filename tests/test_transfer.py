@@ -120,6 +120,7 @@ def test_the_last_layer_is_trained_alone_first_then_all_at_a_lower_rate(base):
     assert rows[-1]["val_loss"] < rows[0]["val_loss"]
 
 
+@pytest.mark.slow  # shorter ones of its kind: test_training.py, test_image_data_generator.py
 def test_a_resumed_run_is_the_same_run_across_the_stages(base, tmp_path):
     recipe = dataclasses.replace(
         adjusting.adjusted(TINY, start=str(base)), epochs=4, head_share=0.5, fine_rate=0.1
