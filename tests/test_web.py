@@ -474,7 +474,7 @@ def test_the_command_writes_tests_and_names_it_and_the_other_commands_read_it(
     assert done.returncode == 0 and "open " in done.stdout and "in a browser" in done.stdout
     card = json.loads(inference.card_path(file).read_text())
     assert card["format"] == "web" and card["images"] == 70 and card["agreement"] == 1
-    assert 0 < card["largest_difference"] < 1e-3  # its kernels have 16 bits
+    assert 0 < card["largest_difference"] < 1e-3
     assert card["bytes"] == file.stat().st_size
     told = run_json("evaluate.py", file, "--data-dir", root, here=True)
     assert told["accuracy"] == card["accuracy"] and told["images"] == 70

@@ -24,7 +24,7 @@ from .layers import Array, Shape
 from .network import Network
 
 FORMAT, VERSION = "cifar_lab.web", 1
-MOST_EXACT = 1 << 20  # bytes of weights up to which they are stored as they are
+MOST_EXACT = 1 << 22  # bytes of weights up to which they are stored as they are
 HIGHEST = 2**15 - 1  # of a whole number
 ALIGNED = 4  # bytes: where typed arrays of 32 bits can begin
 NETWORK, WEIGHTS = "network", "weights"  # the ids of a page's two blocks of data
