@@ -57,17 +57,19 @@ VGG16 = _recipe(
     "VGG-16: deeper, of 3 x 3 convolutions alone (Simonyan and Zisserman 2015)",
 )
 
-# As published for CIFAR-10, and a plain twin.
+# As published for CIFAR-10, and their plain twins.
 RESNET20 = _recipe("resnet", {"blocks": 3}, 0.91, "ResNet-20: residual blocks (He et al. 2016)")
 RESNET56 = _recipe(
     "resnet", {"blocks": 9}, 0.91, "ResNet-56: nine residual blocks a stage instead of three"
 )
 PLAIN20 = _recipe("resnet", {"blocks": 3, "skip": False}, 0.89, "ResNet-20 without its shortcuts")
+PLAIN56 = _recipe("resnet", {"blocks": 9, "skip": False}, 0.735, "ResNet-56 without its shortcuts")
 
 RUNGS = {
     "cifar10-alexnet": Rung(recipe=ALEXNET, parameters=1_788_810, accuracies=(0.885, 0.915)),
     "cifar10-vgg16": Rung(recipe=VGG16, parameters=3_689_066, accuracies=(0.907, 0.928)),
     "cifar10-plain20": Rung(recipe=PLAIN20, parameters=271_098, accuracies=(0.882, 0.903)),
+    "cifar10-plain56": Rung(recipe=PLAIN56, parameters=857_082, accuracies=(0.70, 0.80)),
     "cifar10-resnet20": Rung(recipe=RESNET20, parameters=271_098, accuracies=(0.903, 0.924)),
     "cifar10-resnet56": Rung(recipe=RESNET56, parameters=857_082, accuracies=(0.912, 0.933)),
 }
