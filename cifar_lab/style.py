@@ -28,6 +28,7 @@ COLOURS = {
     **{"cifar10-hinge": "#e7969c", "cifar10-mlp": "#7b4173", "cifar10-lenet5": "#ce6dbd"},
     **{"cifar10-alexnet": "#3182bd", "cifar10-vgg16": "#31a354", "cifar10-plain20": "#6baed6"},
     **{"cifar10-resnet20": "#756bb1", "cifar10-plain56": "#e6550d", "cifar10-resnet56": "#a63603"},
+    **{"cifar10-nin": "#74c476", "cifar10-googlenet": "#006d2c", "cifar10-resnet32": "#9e9ac8"},
 }
 NEUTRAL = "#5b6b7b"  # of what is no rung
 TRAIN, VALIDATION = "#1f77b4", "#ff7f0e"  # where one network is drawn: its two curves
