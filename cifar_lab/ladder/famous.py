@@ -59,7 +59,7 @@ VGG16 = _recipe(
 
 # As published for CIFAR-10.
 NIN = _recipe(
-    "nin", {}, 0.5, "Network in Network: 1 x 1 convolutions, means for outputs (Lin et al. 2014)"
+    "nin", {}, 0.89, "Network in Network: 1 x 1 convolutions, means for outputs (Lin et al. 2014)"
 )
 
 # All nine modules, at half their width, with batch normalisation.
@@ -81,11 +81,11 @@ PLAIN56 = _recipe("resnet", {"blocks": 9, "skip": False}, 0.735, "ResNet-56 with
 RUNGS = {
     "cifar10-alexnet": Rung(recipe=ALEXNET, parameters=1_788_810, accuracies=(0.885, 0.915)),
     "cifar10-vgg16": Rung(recipe=VGG16, parameters=3_689_066, accuracies=(0.907, 0.928)),
-    "cifar10-nin": Rung(recipe=NIN, parameters=966_986, accuracies=(0.8, 0.95)),
+    "cifar10-nin": Rung(recipe=NIN, parameters=966_986, accuracies=(0.882, 0.903)),
     "cifar10-googlenet": Rung(recipe=GOOGLENET, parameters=1_473_930, accuracies=(0.8, 0.95)),
     "cifar10-plain20": Rung(recipe=PLAIN20, parameters=271_098, accuracies=(0.882, 0.903)),
-    "cifar10-plain56": Rung(recipe=PLAIN56, parameters=857_082, accuracies=(0.70, 0.80)),
+    "cifar10-plain56": Rung(recipe=PLAIN56, parameters=857_082, accuracies=(0.72, 0.86)),
     "cifar10-resnet20": Rung(recipe=RESNET20, parameters=271_098, accuracies=(0.903, 0.924)),
-    "cifar10-resnet32": Rung(recipe=RESNET32, parameters=466_426, accuracies=(0.8, 0.95)),
+    "cifar10-resnet32": Rung(recipe=RESNET32, parameters=466_426, accuracies=(0.909, 0.93)),
     "cifar10-resnet56": Rung(recipe=RESNET56, parameters=857_082, accuracies=(0.912, 0.933)),
 }
