@@ -121,6 +121,18 @@ class Idle:
         spans = zip(self._marks, self._marks[1:], strict=False)
         return [(busy - was) / max(now - then, 1e-9) for (then, was), (now, busy) in spans]
 
+    def quiet(self) -> bool:
+        """Whether nothing else ran in the pause before the run."""
+        first, second = self._marks[:2]
+        if first is None or second is None:
+            return False
+        return (second[1] - first[1]) / max(second[0] - first[0], 1e-9) < CORES
+
+    def during(self) -> float | None:
+        """Cores that others used on average in the run, which this ends; None as others."""
+        found = self.others()
+        return None if found is None else max(found[1], 0.0)
+
     def alone(self) -> bool:
         """Ends the run: True where nothing else ran; False where something did, or nobody knows."""
         others = self.others()

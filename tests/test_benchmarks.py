@@ -192,6 +192,9 @@ def test_the_ladder_claims_a_machine_of_its_own(tmp_path, monkeypatch, capsys, a
             checks.append("after")
             return alone
 
+        def during(self):
+            return 0.0
+
     def train(recipe, dataset, output, *, rung, seed, **_):
         checks.append(seed)
         output.mkdir(exist_ok=True)

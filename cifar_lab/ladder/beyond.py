@@ -106,13 +106,17 @@ CIFAR100_70 = replace(
 )
 
 RUNGS = {
-    "cifar10-90": Rung(recipe=CIFAR10_90, parameters=498_680, accuracies=(0.896, 0.91)),
-    "cifar10-94": Rung(recipe=CIFAR10_94, parameters=2_527_416, accuracies=(0.935, 0.946)),
+    "cifar10-90": Rung(recipe=CIFAR10_90, parameters=498_680, accuracies=(0.896, 0.91), times=3),
+    "cifar10-94": Rung(
+        recipe=CIFAR10_94, parameters=2_527_416, accuracies=(0.935, 0.946), runs=3, times=3
+    ),
     "cifar10-96": Rung(
         recipe=CIFAR10_96,
         parameters=9_921_848,
         accuracies=(0.955, 0.966),
         weights="18.7 MB, too large for the repository",
+        runs=3,
+        times=1,
     ),
     "cifar100-70": Rung(recipe=CIFAR100_70, parameters=3_192_184, accuracies=(0.69, 0.76)),
 }

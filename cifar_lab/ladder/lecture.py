@@ -68,15 +68,15 @@ CIFAR10_88 = replace(
 
 RUNGS = {
     "cifar10-74": Rung(
-        recipe=CIFAR10_74, parameters=1_639_914, accuracies=(0.725, 0.765), lecture=True
+        recipe=CIFAR10_74, parameters=1_639_914, accuracies=(0.725, 0.765), lecture=True, times=3
     ),
     "cifar10-79": Rung(
-        recipe=CIFAR10_79, parameters=1_640_182, accuracies=(0.775, 0.81), lecture=True
+        recipe=CIFAR10_79, parameters=1_640_182, accuracies=(0.775, 0.81), lecture=True, times=3
     ),
     "cifar10-84": Rung(
-        recipe=CIFAR10_84, parameters=308_842, accuracies=(0.855, 0.885), lecture=True
+        recipe=CIFAR10_84, parameters=308_842, accuracies=(0.855, 0.885), lecture=True, times=3
     ),
     "cifar10-88": Rung(
-        recipe=CIFAR10_88, parameters=308_842, accuracies=(0.88, 0.905), lecture=True
+        recipe=CIFAR10_88, parameters=308_842, accuracies=(0.88, 0.905), lecture=True, times=3
     ),
 }

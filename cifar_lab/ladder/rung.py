@@ -21,6 +21,8 @@ class Rung:
         lecture: whether it is one of the lecture's; these promise whole per cents, the others
             tenths.
         reached: whether the mean of its runs keeps the promise; a test holds it against them.
+        runs: how many seeds its accuracy should rest on.
+        times: of how many runs that had the machine for themselves its time should be the median.
     """
 
     recipe: Recipe
@@ -29,6 +31,8 @@ class Rung:
     weights: str = "committed"
     lecture: bool = False
     reached: bool = True
+    runs: int = 5
+    times: int = 0
 
     @property
     def promise(self) -> float:

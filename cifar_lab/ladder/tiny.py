@@ -44,6 +44,10 @@ CIFAR10_TINY_88 = replace(
 )
 
 RUNGS = {
-    "cifar10-tiny-88": Rung(recipe=CIFAR10_TINY_88, parameters=26_106, accuracies=(0.885, 0.905)),
-    "cifar10-tiny-91": Rung(recipe=CIFAR10_TINY_91, parameters=76_698, accuracies=(0.91, 0.925)),
+    "cifar10-tiny-88": Rung(
+        recipe=CIFAR10_TINY_88, parameters=26_106, accuracies=(0.885, 0.905), runs=3
+    ),
+    "cifar10-tiny-91": Rung(
+        recipe=CIFAR10_TINY_91, parameters=76_698, accuracies=(0.91, 0.925), runs=3
+    ),
 }

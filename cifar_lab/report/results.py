@@ -15,8 +15,9 @@ from ..ladder import get
 
 # Where a row comes from. Rows and cards of the time before these lack them, which reads as None:
 # commit: of the code, hex; clean: whether its files were those of the commit; alone: whether
-# nothing else ran on the machine (None: nobody checked).
-PROVENANCE = ("commit", "clean", "alone")
+# nothing else ran on the machine (None: nobody checked); other_cores: how many processor cores
+# other programs used on average during the run.
+PROVENANCE = ("commit", "clean", "alone", "other_cores")
 ROW_KEYS = (
     "seed",
     "epoch",
@@ -70,11 +71,14 @@ def drifted(rung: str, folder: str | os.PathLike | None = None) -> bool:
 # --- adding a run ------------------------------------------------------------------------------
 
 
-def claim(bundle: str | os.PathLike, alone: bool) -> None:
-    """Write into a bundle's card whether the run had the machine for itself. Only who checked, with
-    provenance.Idle, may say so."""
+def claim(bundle: str | os.PathLike, alone: bool, other_cores: float | None = None) -> None:
+    """Write into a bundle's card whether the run had the machine for itself, and how many cores
+    others used meanwhile. Only who checked, with provenance.Idle, may say so."""
     folder = bundles.find(bundle)
-    text = json.dumps({**bundles.read_card(folder), "alone": bool(alone)}, indent=2) + "\n"
+    found = {"alone": bool(alone)}
+    if other_cores is not None:
+        found["other_cores"] = round(other_cores, 3)
+    text = json.dumps({**bundles.read_card(folder), **found}, indent=2) + "\n"
     bundles.write_file(folder / "card.json", lambda file: file.write(text.encode()))
 
 
