@@ -825,6 +825,11 @@ def test_two_workers_one_of_them_killed(small_data, tmp_path):
     rows = trials_of(out)
     assert [r["trial"] for r in rows] == ["0", "1"] and {r["status"] for r in rows} == {"completed"}
 
+    page = tmp_path / "page.html"
+    told = run_json("report.py", out, "--output", page, here=True)
+    assert (told["trials"], told["completed"]) == (2, 2) and "All trials" in told["sections"]
+    assert told["best"]["val_accuracy"] == max(float(r["score"]) for r in rows)
+
 
 WRONG = {
     "unknown rung": (["cifar10-13"], "unknown rung 'cifar10-13'"),
