@@ -98,9 +98,14 @@ def width(text: str) -> int:
     )
 
 
+def printable(text: str) -> str:
+    """The text with "?" for what a terminal would obey instead of showing it."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def fitted(text: str, columns: int) -> str:
     """A text in so many columns at most: cut where it is longer, "?" for what moves the cursor."""
-    text = "".join(c if c.isprintable() else "?" for c in text)
+    text = printable(text)
     while width(text) > max(columns, 0):
         text = text[:-1]
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import os
 import shlex
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import image_data_generator, paths
-from ..errors import InputError
+from ..errors import InputError, reason
+from ..searching.signing import LEAST_SECRET, MOST_SECRET, SECRET
 from . import common
 from .common import OK
 
@@ -30,6 +32,7 @@ def run(argv: list[str]) -> int:
 
         trial.end_with_parent(args.end_with_parent)
     _check_flags(args)
+    secret = _secret(args)
     from .. import networks
     from ..searching import request as requests
 
@@ -48,9 +51,9 @@ def run(argv: list[str]) -> int:
     search = _search(args, argv, request, folder, notice)
     if args.worker_id is not None:
         host, port = args.chief
-        search.run_as_worker(host, port, args.worker_id)
+        search.run_as_worker(host, port, args.worker_id, secret)
         return OK
-    _report(args, folder, _summary(search, args, argv))
+    _report(args, folder, _summary(search, args, argv, secret))
     return OK
 
 
@@ -159,8 +162,13 @@ def _add_worker_flags(parser: common.Parser) -> None:
         "--chief",
         type=common.address,
         metavar="HOST:PORT",
-        help="with --worker-id: the chief to work for; without: be the chief, and listen there (no "
-        "authentication)",
+        help="with --worker-id: the chief to work for; without: be the chief, and listen there",
+    )
+    add(
+        "--secret",
+        metavar="FILE",
+        help="with --chief: a file of 16 characters or more that chief and workers share; or the "
+        "environment variable CIFAR_LAB_SECRET. Needed unless the address is this machine's",
     )
     add(
         "--worker-id",
@@ -182,7 +190,55 @@ def _check_flags(args: argparse.Namespace) -> None:
             "--workers: starts workers of its own chief on this machine, and does not go with "
             "--chief"
         )
+    if args.secret is not None and not args.chief:
+        raise InputError("--secret: only with --chief")
+    if name is not None and args.chief[1] == 0:
+        raise InputError("--chief: a worker needs the port that its chief told, received 0")
     common.refuse_empty(args.output, "folder")
+
+
+def _secret(args: argparse.Namespace) -> bytes:
+    """What the chief and its workers share; b"" where none is needed or given."""
+    if not args.chief:
+        return b""
+    if args.secret is not None:
+        name, text = f"--secret {args.secret}", _read_secret(args.secret)
+    else:
+        name, text = SECRET, os.environ.get(SECRET, "").encode()
+    secret = text.strip()
+    if not secret and args.secret is None:
+        if _is_near(args.chief[0]):
+            return b""
+        raise InputError(
+            f"--chief: {args.chief[0]} is not this machine's own address: chief and workers need a "
+            f"secret that they share, --secret FILE or {SECRET}"
+        )
+    if len(secret) < LEAST_SECRET:
+        raise InputError(
+            f"{name}: must have {LEAST_SECRET} characters or more, received {len(secret)}"
+        )
+    return secret
+
+
+def _read_secret(file: str) -> bytes:
+    try:
+        with open(file, "rb") as opened:
+            text = opened.read(MOST_SECRET + 1)
+    except OSError as error:
+        raise InputError(f"--secret {file}: cannot be read ({reason(error)})") from None
+    if len(text) > MOST_SECRET:
+        raise InputError(f"--secret {file}: must have at most {MOST_SECRET:,} bytes")
+    return text
+
+
+def _is_near(host: str) -> bool:
+    """Whether only programs of this machine reach this address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _ranges(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
@@ -268,11 +324,13 @@ def _search(
     )
 
 
-def _summary(search: Search, args: argparse.Namespace, argv: list[str]) -> dict[str, Any]:
+def _summary(
+    search: Search, args: argparse.Namespace, argv: list[str], secret: bytes
+) -> dict[str, Any]:
     """Search, alone or as the chief of workers: the summary."""
     try:
         if args.chief:
-            return search.run_as_chief(*args.chief)
+            return search.run_as_chief(*args.chief, secret=secret)
         if args.workers:
             words = _without(argv, "--workers", "--json", "--overwrite")
             own = [sys.executable, "-m", "cifar_lab", "tune", *words]

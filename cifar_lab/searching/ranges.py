@@ -22,6 +22,17 @@ class Range:
     whole_numbers: bool = False
     options: tuple = ()
 
+    def holds(self, value):
+        """Whether it is a value of this range, a single precision float's rounding apart."""
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if self.options:
+            same = [o for o in self.options if o == value or number and _near(o, value)]
+            return any(isinstance(o, bool) == isinstance(value, bool) for o in same)
+        if not (number and math.isfinite(value)) or (self.whole_numbers and value != int(value)):
+            return False
+        inside = self.low <= value <= self.high
+        return inside or _near(self.low, value) or _near(self.high, value)
+
     def whole(self):
         """All of it, in the form of a round's ranges: (0, 1) of u, or the options."""
         return list(self.options) if self.options else (0.0, 1.0)
@@ -82,6 +93,11 @@ class Range:
         if not low < high:
             raise ValueError(f"{text}: is no range")
         return cls(low, high, bool(log), isinstance(low, int) and isinstance(high, int))
+
+
+def _near(bound, value):
+    number = isinstance(bound, (int, float)) and not isinstance(bound, bool)
+    return number and math.isclose(bound, value, rel_tol=1e-6)
 
 
 def value_of(word):

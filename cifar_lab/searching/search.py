@@ -2,17 +2,21 @@
 
 import contextlib
 import os
+import re
+import secrets
 import subprocess
 import time
 from pathlib import Path
 
 from .. import backend, bundles, networks
 from ..errors import InputError
-from ..terminal import chosen, clock
+from ..terminal import chosen, clock, printable
 from . import picture, process, space, table
 from .request import refuse_changes
+from .signing import SECRET
 
 CHIEF_SECONDS = 60  # that a worker waits for its chief
+MOST_LINES = 20  # about messages that a chief refused
 
 
 class Search:
@@ -73,16 +77,19 @@ class Search:
             self.tuner.search()
         return table.summary(self)
 
-    def run_as_chief(self, host, port, workers=0, worker_command=()):
+    def run_as_chief(self, host, port, workers=0, worker_command=(), secret=b""):
         """Hand trials to workers until a bound is met: the summary.
 
         host, port: what to listen on; port 0 for any.
+        secret: that workers must know; b"": none. Workers of its own are told one.
         workers: processes to start here; one that dies is started again.
         worker_command: theirs, to which the address and a name are added.
         """
         from . import chief
 
-        team = {}
+        team, told = {}, set()
+        if workers:  # nobody else on this machine takes part
+            secret = secrets.token_hex(32).encode()
 
         def start(name, port):
             threads = max(1, backend.cores() // workers)
@@ -93,12 +100,13 @@ class Search:
                     stdout=log,
                     stderr=log,
                     stdin=subprocess.DEVNULL,
-                    env=process.child_env(TF_NUM_INTRAOP_THREADS=threads),
+                    env=process.child_env(
+                        TF_NUM_INTRAOP_THREADS=threads, **{SECRET: secret.decode()}
+                    ),
                 )
 
         def started(port):
-            near = host in ("127.0.0.1", "localhost")
-            warning = "" if near else ": anybody who reaches this address can take part"
+            warning = "" if secret else ": whoever is on this machine can take part"
             self.notice(f"chief listens on {host}:{port}{warning}")
             self.port = port
             for i in range(workers):
@@ -124,9 +132,14 @@ class Search:
                     self.oracle.allow(name)
                     start(name, self.port)
 
+        def refused(line):
+            if len(told) < MOST_LINES and line not in told:
+                told.add(line)
+                self.notice(f"refused: {line}")
+
         with self._at_work():
             try:
-                chief.serve(self.oracle, host, port, started, watch)
+                chief.serve(self.oracle, host, port, started, watch, secret, refused)
                 watch()
             finally:
                 for worker in team.values():
@@ -136,11 +149,13 @@ class Search:
                         worker.terminate()
         return table.summary(self)
 
-    def run_as_worker(self, host, port, name):
+    def run_as_worker(self, host, port, name, secret=b""):
         """Take trials from a chief until it says that the search is over.
 
+        secret: the chief's.
+
         Raises:
-            InputError: it does not answer, or searches for something else.
+            InputError: it does not answer, refuses this worker, or searches for something else.
         """
         os.environ.update(
             KERASTUNER_ORACLE_IP=host, KERASTUNER_ORACLE_PORT=str(port), KERASTUNER_TUNER_ID=name
@@ -148,6 +163,7 @@ class Search:
         import grpc
         from keras_tuner.src.distribute import oracle_client
 
+        from . import signing
         from . import tuner as tuners
 
         oracle_client.TIMEOUT = CHIEF_SECONDS  # KerasTuner's is an hour
@@ -159,16 +175,17 @@ class Search:
         tuner = tuners.make(self.oracle, self.folder, self)
         chiefs = f"`chief` {host}:{port}"
         try:
+            tuner.oracle.stub = signing.Stub(host, port, secret)
             asked = [hp.value for hp in tuner.oracle.get_space().space if hp.name == "search"]
             if self.request.sha256() not in asked:
                 raise InputError(
                     f"{chiefs}: searches with other settings or data than this worker's"
                 )
             tuner.search()
-        except (grpc.RpcError, tuners.ChiefGone) as error:
-            code = getattr(error, "code", lambda: None)()
-            said = getattr(code, "name", code or error)
-            raise InputError(f"{chiefs}: does not answer ({said})") from None
+        except grpc.RpcError as error:
+            raise InputError(f"{chiefs}: {tuners.said(error)}") from None
+        except (tuners.ChiefGone, ConnectionError) as error:
+            raise InputError(f"{chiefs}: {error}") from None
 
     @contextlib.contextmanager
     def _at_work(self):
@@ -189,6 +206,20 @@ class Search:
                 picture.draw(self)
 
     # --- trials ---
+
+    def strange(self, trial):
+        """Why a trial, a chief's or a file's, is none of this search; "" where it is one."""
+        values, ranges = table.values_of(trial), self.request.ranges
+        if not re.fullmatch("[0-9]{1,9}", trial.trial_id):
+            return f"a trial is called {printable(trial.trial_id)[:100]!r}: must be a number"
+        told = f"trial {int(trial.trial_id)}"
+        for name, value in values.items():
+            if name not in ranges:
+                return f"{told}: sets {printable(name)[:100]!r}, which is not searched"
+            if not ranges[name].holds(value):
+                said = printable(str(value))[:100]
+                return f"{told}: {name} must be in {ranges[name].as_text()}, received {said}"
+        return ""
 
     def trial_request(self, trial):
         """What a trial's process is told."""

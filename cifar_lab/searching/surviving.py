@@ -19,6 +19,7 @@ RUNNING, IDLE, STOPPED = "RUNNING", "IDLE", "STOPPED"
 ENDED = ("COMPLETED", "FAILED")
 # a worker that is not heard of for so long is dead, and its trial somebody else's
 LEASE_SECONDS = 60.0
+NAME_SECONDS = 15.0  # and for so long, its name is free for another process
 
 
 def _read_json(path):
@@ -37,7 +38,7 @@ class Surviving:
     limit, deadline, lease_seconds, exhausted = None, None, LEASE_SECONDS, False
 
     def configure(self, limit, deadline=None):
-        self.limit, self.deadline, self._heard = limit, deadline, {}
+        self.limit, self.deadline, self._heard, self._holders = limit, deadline, {}, {}
         self.verbose = 0
         return self
 
@@ -164,9 +165,19 @@ class Surviving:
         ]:
             del self.ongoing_trials[tuner_id]
 
+    def hold(self, tuner_id, client):
+        """Whether this process may call itself so: nobody else does who is at work."""
+        holder, heard = self._holders.get(tuner_id), self._heard.get(tuner_id)
+        if holder not in (None, client) and heard is not None:
+            if time.monotonic() - heard <= NAME_SECONDS and tuner_id in self.tuner_ids:
+                return False
+        self._holders[tuner_id] = client
+        return True
+
     def allow(self, tuner_id):
         """A worker is started again: it has the time of a lease to come back to its trial."""
         self._heard[tuner_id] = time.monotonic()
+        self._holders.pop(tuner_id, None)
 
     def nobody_waits(self):
         """Whether no worker that lives still has to be told that the search is over."""

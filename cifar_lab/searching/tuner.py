@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import os
 import time
 from pathlib import Path
@@ -9,16 +10,33 @@ from pathlib import Path
 import keras_tuner
 from keras_tuner.engine.base_tuner import BaseTuner
 
+from ..errors import InputError
+from ..terminal import printable
 from . import process
 from .request import OBJECTIVES
+
+REFUSALS = ("INVALID_ARGUMENT", "UNAUTHENTICATED", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED")
 
 
 class TimeIsUp(keras_tuner.errors.FatalError):
     """The running trial had to stop."""
 
 
+class Strange(keras_tuner.errors.FatalError):
+    """A trial that is none of this search."""
+
+
 class ChiefGone(keras_tuner.errors.FatalError):
     """The chief does not answer."""
+
+
+def said(error):
+    """In words, what a chief answered, or why it did not: of a grpc.RpcError or any other."""
+    code = getattr(error, "code", lambda: None)()
+    name = getattr(code, "name", "")
+    if name in REFUSALS:
+        return f"refused: {printable(str(error.details()))[:200]}"
+    return f"does not answer ({name or printable(str(error))[:200]})"
 
 
 class Tuner(BaseTuner):
@@ -49,8 +67,13 @@ class Tuner(BaseTuner):
             super().search(*args, **kwargs)
         except TimeIsUp:
             self.oracle.create_trial(self.tuner_id)  # which takes note of it
+        except Strange as error:
+            raise InputError(str(error)) from None
 
     def run_trial(self, trial, *args, **kwargs):
+        reason = self.owner.strange(trial)
+        if reason:
+            raise Strange(reason)
         folder = Path(self.get_trial_dir(trial.trial_id))
         request = self.owner.trial_request(trial)
         result = process.run(folder, request, lambda: self._stopped(trial.trial_id))
@@ -59,15 +82,16 @@ class Tuner(BaseTuner):
         if result["status"] == "failed":
             raise keras_tuner.errors.FailedTrialError(result["reason"])
         told = {name: result[name] for name in (*OBJECTIVES, "epochs", "seconds")}
-        return {**told, "memory_mb": process.resident_mb()}
+        told["memory_mb"] = process.resident_mb()
+        return {name: value for name, value in told.items() if math.isfinite(value)}
 
     def _stopped(self, trial_id):
         self.owner.tick()
         try:
             return self.oracle.get_trial(trial_id).status == "STOPPED"
         except Exception as error:
-            if self._is_worker():  # grpc's: not the trial's fault
-                raise ChiefGone(str(error.code() if hasattr(error, "code") else error)) from None
+            if self._is_worker():  # not the trial's fault
+                raise ChiefGone(said(error)) from None
             raise
 
 
