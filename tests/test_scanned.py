@@ -1,5 +1,6 @@
 """Epochs as compiled programs, on JAX: they are the epochs of Keras' `fit`."""
 
+import json
 import subprocess
 import sys
 
@@ -7,7 +8,15 @@ import pytest
 
 from cifar_lab import data, ladder, training
 from cifar_lab.data import synthetic
-from support import ROOT, command_env
+from support import (
+    ROOT,
+    assert_refused,
+    command_env,
+    run,
+    run_here,
+    run_json,
+    write_fashion,
+)
 
 # Python code: two trainers of one recipe, by Keras' `fit` and scanned
 BEGINNING = """
@@ -216,3 +225,116 @@ assert sum("undone" in line for line in lines) == 1, lines
 @pytest.mark.slow  # half a minute of compilation; the guard itself is in test_callbacks.py
 def test_callbacks_of_a_users_own_watch_scanned_epochs_too(tmp_path):
     run_on_jax(BEGINNING + PLAIN + WATCHED, tmp_path)
+
+
+# --- all epochs as one program ----------------------------------------------------------------
+
+WHOLE = """
+from cifar_lab.training.one_program import OneProgram
+
+def assert_same_training(recipe, settles=True):
+    ours = Trainer(recipe, settles=settles, scanned=True, steps_per_execution=2)
+    before = ours.values()
+    whole = OneProgram(ours)
+    whole.compile()
+    assert all((a == b).all() for a, b in zip(before, ours.values(), strict=True))
+    assert whole.run() is ours.history and ours.done
+    fits = Trainer(recipe, settles=settles, scanned=False)
+    for row in ours.history:
+        theirs = fits.run_epoch()
+        assert row["epoch"] == theirs["epoch"] and row["seconds"] > 0
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
+            np.testing.assert_allclose(row[name], theirs[name], rtol=1e-5, err_msg=name)
+    ends = zip(ours.bare_network().get_weights(), fits.bare_network().get_weights(), strict=True)
+    for a, b in ends:
+        np.testing.assert_allclose(a, b, atol=1e-4 * max(1e-3, abs(b).max()))
+    assert ours.chosen_epoch()["epoch"] == fits.chosen_epoch()["epoch"]
+    return ours
+"""
+
+
+def test_a_training_as_one_program(tmp_path):
+    """It is that of `fit`: augmented, of the best epoch, with a rest of a batch, unsettled too."""
+    run_on_jax(
+        BEGINNING
+        + WHOLE
+        + """
+recipe = recipe_of("cifar10-88", epochs=2, batch_size=32, keep="best",
+    builder_options={"filters": [4], "dropout": [0.3], "convolutions": 1})
+ours = assert_same_training(recipe, settles=False)
+assert ours.kept is not None
+""",
+        tmp_path,
+    )
+
+
+@pytest.mark.slow
+def test_phases_as_one_program(tmp_path):
+    """Smaller images first, Muon, a sharpness-aware end."""
+    run_on_jax(
+        BEGINNING
+        + WHOLE
+        + """
+recipe = recipe_of("cifar10-94", epochs=4, batch_size=16, sharpness_share=0.3,
+    builder_options={"widths": [4, 8, 8], "convolutions": 2, "residual": False})
+ours = assert_same_training(recipe)
+assert [(p.side, p.sharpness_aware) for p in ours.plan.phases] == [
+    (20, False), (24, False), (None, False), (None, True)]
+""",
+        tmp_path,
+    )
+
+
+@pytest.mark.parametrize(
+    "rung, fields, words",
+    [
+        ("cifar10-96", {}, "swa_share asks for work between epochs"),
+        ("cifar10-90", {"patience": 2, "keep": "best", "small_images": []}, "patience asks"),
+        ("cifar10-88", {"augmentation": {"mixup_alpha": 0.4}}, "augmentation asks"),
+        ("cifar10-88", {"augmentation_engine": "ImageDataGenerator"}, "augmentation_engine asks"),
+    ],
+)
+def test_what_cannot_be_one_program(rung, fields, words, monkeypatch):
+    from cifar_lab import backend
+    from cifar_lab import recipe as recipes
+    from cifar_lab.errors import InputError
+    from cifar_lab.training import one_program
+
+    recipe = recipes.changed(ladder.get(rung).recipe, fields, "test")
+    with pytest.raises(InputError, match="`one_program`: needs KERAS_BACKEND=jax"):
+        one_program.refuse(recipe)
+    monkeypatch.setattr(backend, "is_jax", lambda: True)
+    with pytest.raises(InputError, match=words):
+        one_program.refuse(recipe)
+    one_program.refuse(ladder.get("cifar10-94").recipe)
+
+
+def test_the_command_refuses_one_program_without_jax(tmp_path):
+    done = run_here(
+        *("train.py", "cifar10-90", "--data", "synthetic", "--limit", 50, "--one-program"),
+        *("--output", tmp_path / "out"),
+    )
+    assert_refused(done, "--one-program: needs KERAS_BACKEND=jax", output=tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_the_command_trains_one_program(tmp_path):
+    """Its bundle is that of the training epoch by epoch; a finished one is finished."""
+    args = (
+        "train.py",
+        "fashion-mnist-mlp",
+        "--data-dir",
+        write_fashion(tmp_path / "fashion-mnist").parent,
+    )
+    args += ("--epochs", 2)
+    env = {"KERAS_BACKEND": "jax"}
+    one = run_json(*args, "--output", tmp_path / "one", "--one-program", **env)
+    two = run_json(*args, "--output", tmp_path / "two", **env)
+    cards = [json.loads((tmp_path / name / "card.json").read_text()) for name in ("one", "two")]
+    assert [card.get("one_program") for card in cards] == [True, None]
+    assert one["test_accuracy"] == two["test_accuracy"]
+    assert one["val_accuracy"] == pytest.approx(two["val_accuracy"])
+    again = run_json(*args, "--output", tmp_path / "one", "--one-program", "--resume", **env)
+    assert again["test_accuracy"] == one["test_accuracy"]
+    refused = run(*args, "--output", tmp_path / "x", "--one-program", "--tensorboard", "b", **env)
+    assert_refused(refused, "--tensorboard", "--one-program")

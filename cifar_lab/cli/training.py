@@ -157,6 +157,12 @@ def _parser() -> common.Parser:
     )
     add("--save-weights", action="store_true", help="leave model.weights.h5 in the bundle too")
     add(
+        "--one-program",
+        action="store_true",
+        help="JAX: compile all epochs as one program, for trainings of seconds on a GPU: nothing "
+        "is told or kept before its end",
+    )
+    add(
         "--freeze",
         type=_layers,
         metavar="N|features",
@@ -441,6 +447,7 @@ def _train(
                 notice=notice,
                 command=common.command_line("train.py", argv),
                 save_weights=args.save_weights,
+                one_program=args.one_program,
             )
     except InputError as error:
         if str(error).startswith("tensorboard"):  # the library does not know the flag

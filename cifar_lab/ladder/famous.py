@@ -70,7 +70,7 @@ GOOGLENET = _recipe(
 # As published for CIFAR-10, and their plain twins.
 RESNET20 = _recipe("resnet", {"blocks": 3}, 0.91, "ResNet-20: residual blocks (He et al. 2016)")
 RESNET32 = _recipe(
-    "resnet", {"blocks": 5}, 0.5, "ResNet-32: five residual blocks a stage instead of three"
+    "resnet", {"blocks": 5}, 0.9, "ResNet-32: five residual blocks a stage instead of three"
 )
 RESNET56 = _recipe(
     "resnet", {"blocks": 9}, 0.91, "ResNet-56: nine residual blocks a stage instead of three"

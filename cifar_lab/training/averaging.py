@@ -29,11 +29,11 @@ FEW_STEPS = 50
 def settling_steps(network: keras.Model) -> float:
     """Steps that batch normalisation's moving statistics need to follow the weights: twice the time
     in which the old ones fade to 1 / e, at least FEW_STEPS; 0 for a network without it."""
-    momenta = [layer.momentum for layer in _norms(network)]
+    momenta = [layer.momentum for layer in learning_norms(network)]
     return max([FEW_STEPS, *(2 / (1 - m + 1e-9) for m in momenta)]) if momenta else 0
 
 
-def _norms(network: keras.Model) -> list:
+def learning_norms(network: keras.Model) -> list:
     """Its batch normalisation, as far as it learns: a frozen one keeps its statistics."""
     norms = [x for x in network.layers if isinstance(x, layers.BatchNormalization)]
     return [layer for layer in norms if layer.trainable]
@@ -67,7 +67,7 @@ def settling_size(trainer: Trainer) -> int:
 
 def compile_renewals(trainer: Trainer, phase: Phase) -> None:
     """Compile what takes statistics anew in a phase, where its epochs are scanned."""
-    plan, norms = trainer.plan, _norms(trainer.network)
+    plan, norms = trainer.plan, learning_norms(trainer.network)
     means = (plan.sets_after(epoch + 1) > 1 for epoch, p in enumerate(plan.phases) if p == phase)
     sizes = set() if trainer.settles else {settling_size(trainer)}
     sizes |= {plan.recipe.batch_size} if any(means) else set()
@@ -79,7 +79,7 @@ def compile_renewals(trainer: Trainer, phase: Phase) -> None:
 def renew_statistics(trainer: Trainer, epoch: int, indices: np.ndarray, batch_size: int) -> None:
     """Give batch normalisation the mean over these images' batches, whole ones, as its moving
     statistics, at the size of an epoch's images. indices: int32 (N,) of train images."""
-    norms, size = _norms(trainer.network), min(batch_size, len(indices))
+    norms, size = learning_norms(trainer.network), min(batch_size, len(indices))
     if norms and trainer.scanned:
         trainer.scanned[trainer.phase_of(epoch)].renew(norms, indices, size)
         return

@@ -19,6 +19,8 @@ from ..errors import InputError, reason
 from ..terminal import doing
 from . import generated, progress, saving, state, transfer
 from .guarded import Guarded
+from .one_program import OneProgram
+from .one_program import refuse as refuse_one_program
 from .plan import Plan
 from .progress import Interrupt
 from .trainer import Trainer
@@ -42,6 +44,7 @@ def train(
     csv_log: str | Path | None = None,
     test: bool = True,
     save_weights: bool = False,
+    one_program: bool = False,
 ) -> tuple[dict, bool]:
     """Train a recipe on a data set and leave a bundle.
 
@@ -68,6 +71,8 @@ def train(
             figures.
         save_weights: whether the bundle also gets model.weights.h5, for `model.load_weights`; also
             one that was finished before.
+        one_program: JAX: compile all epochs together, see `one_program`. Nothing is told of them
+            before the end, and no state is kept.
 
     Returns:
         (card, finished_before): the card as a dict, and whether the bundle was there already.
@@ -81,9 +86,13 @@ def train(
     log = history.Log(csv_log) if csv_log is not None else None
     if limit is not None:
         dataset = limited(dataset, limit, seed)
-    plan = Plan.of(recipe, dataset, seed)
+    if one_program:
+        _refuse_watchers(recipe, tensorboard, watching)
+    plan = Plan.of(recipe, dataset, seed, scanned=one_program or None)
     bundle_data.check_start(recipe, dataset, notice)
     identity = _identity(plan, rung, limit)
+    if one_program:
+        identity["one_program"] = True
     run = _Run(plan, output, command, notice, test, save_weights, identity, log)
     bundles.prepare(output, bytes_needed=0)
     with bundles.locked(output):
@@ -156,7 +165,10 @@ class _Run:
             self.identity["callbacks"] = sorted(labels)
             callbacks = [*callbacks, *(Guarded(c, n, trainer, self.notice) for n, c in watching)]
         try:
-            self._epochs(trainer, callbacks, fresh=not earlier)
+            if "one_program" in self.identity:
+                self._together(trainer)
+            else:
+                self._epochs(trainer, callbacks, fresh=not earlier)
             network = trainer.bare_network()
             facts = saving.Facts(
                 self.identity, self.command, self.test, self.notice, self.save_weights
@@ -171,6 +183,21 @@ class _Run:
             ) from None
         self.state_path.unlink(missing_ok=True)
         return card
+
+    def _together(self, trainer: Trainer) -> None:
+        """All epochs as one program."""
+        whole = OneProgram(trainer)
+        with doing(self.notice, "compiling"):
+            whole.compile()
+        self.notice(f"compiled in {trainer.compile_seconds:.1f} s")
+        with doing(self.notice, "training, until the end of all epochs"):
+            rows = whole.run()
+        self.notice(
+            f"{len(rows)} epochs in {sum(row['seconds'] for row in rows):.1f} s  "
+            f"val_accuracy {trainer.chosen_epoch()['val_accuracy']:.4f}"
+        )
+        if self.log:
+            self.log_epochs(lambda: self.log.begin(history.as_csv(trainer.history)))
 
     def _epochs(self, trainer: Trainer, callbacks: list, fresh: bool) -> None:
         with Interrupt() as interrupt:
@@ -249,6 +276,16 @@ class _Run:
             f"backend {keras.backend.backend()}, device {plan.device}, precision "
             f"{plan.precision}, seed {plan.seed}"
         )
+
+
+def _refuse_watchers(recipe: recipes.Recipe, tensorboard: str | None, watching: Sequence) -> None:
+    """InputError where epochs that are one program would have to be told of one by one."""
+    refuse_one_program(recipe)
+    for name, given in (("tensorboard", tensorboard), ("callback", watching)):
+        if given:
+            raise InputError(
+                f"`{name}`: is told of each epoch, of which `one_program` knows at the end alone"
+            )
 
 
 def _identity(plan: Plan, rung: str, limit: int | None) -> dict:

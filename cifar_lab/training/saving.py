@@ -18,6 +18,8 @@ from ..errors import InputError, reason
 from ..report import figures
 from .trainer import Trainer
 
+# Of a run's identity, in the card where the run had them
+OPTIONAL = ("network", "start_sha256", "callbacks", "one_program")
 MOST_PICTURES = 20_000  # of a folder whose card has a digest of each
 
 
@@ -107,7 +109,7 @@ def _card(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) ->
         "commit": run.get("commit"),
         "clean": run.get("clean"),
         "alone": False,  # nobody checked; a benchmark that does says so
-        **{key: run[key] for key in ("network", "start_sha256", "callbacks") if key in run},
+        **{key: run[key] for key in OPTIONAL if key in run},
         "data": {
             "name": dataset.name,
             "limit": run["limit"],
