@@ -1,4 +1,4 @@
-"""Fixtures: small data sets in real layouts, and a network that the real command trained."""
+"""Fixtures: small data sets in real layouts, and a network that train.py trained."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
 import browser as browsers  # noqa: E402
-from support import run, write_fashion  # noqa: E402
+from support import run_here, write_fashion  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -38,10 +38,10 @@ def fashion(tmp_path):
 
 @pytest.fixture(scope="session")
 def fashion_bundle(tmp_path_factory):
-    """(folder, data dir) of a network trained by the real command."""
+    """(folder, data dir) of a network that train.py trained."""
     root = tmp_path_factory.mktemp("bundle")
     write_fashion(root / "data" / "fashion-mnist")
-    done = run(
+    done = run_here(
         "train.py",
         "fashion-mnist-92",
         "--data-dir",
