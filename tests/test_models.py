@@ -22,9 +22,9 @@ from cifar_lab.models import (
     resnet,
     vgg,
 )
-from cifar_lab.models.inception import GOOGLENET
 from cifar_lab.models.searchable import Choice, Number
 from cifar_lab.training import fused
+from support import FEW
 
 # {case: (builder, options)}: every builder as it is, and what else has figures below
 CASES = {name: (getattr(models, name), {}) for name in models.__all__}
@@ -35,18 +35,6 @@ CASES["resnet_wide"] = (
     resnet,
     {"blocks": 1, "wide": 2, "preactivation": True, "projection": True},
 )
-# {builder: options} of networks of the same kinds of layers, which take a fraction of the time to
-# build and to compile
-FEW = {
-    "edge": {"stem": 16, "widths": (16, 32), "blocks": (1, 2)},
-    "inception": {"width": 0.25, "modules": [stage[:1] for stage in GOOGLENET[:2]]},
-    "resnet": {"blocks": 1, "widths": (8, 16, 32)},
-    "nin": {"widths": ((48, 32, 24), (48, 48, 48), (48, 48))},
-    "alexnet": {"widths": (16, 16, 24, 24, 16), "hidden": (64,)},
-    "airbench": {"widths": (16, 32)},
-    "vgg": {"filters": (16, 32), "dropout": 0.0},
-    "cifar10_cnn": {"filters": (8, 8, 8), "hidden_units": 64},
-}
 # {builder: (rate, steps)} of those learnt by heart at other settings: without normalisation 0.002
 # is too high a rate, and with it 0.01 is none
 BY_HEART = {

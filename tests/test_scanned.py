@@ -7,7 +7,7 @@ import pytest
 
 from cifar_lab import data, ladder, training
 from cifar_lab.data import synthetic
-from support import ROOT, command_env
+from support import COMPILED_QUICKLY, ROOT, command_env
 
 # Python code: two trainers of one recipe, by Keras' `fit` and scanned
 BEGINNING = """
@@ -65,6 +65,7 @@ def run_on_jax(code, folder):
         text=True,
         env=command_env(
             KERAS_BACKEND="jax",
+            XLA_FLAGS=COMPILED_QUICKLY,
             PYTHONPATH=ROOT,
             JAX_COMPILATION_CACHE_DIR="cache",
             JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0,

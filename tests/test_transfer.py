@@ -17,7 +17,7 @@ from cifar_lab.errors import InputError
 from cifar_lab.ladder import LADDER
 from cifar_lab.recipe import Augmentation, Recipe
 from cifar_lab.training import losses
-from support import assert_refused, run, run_here, run_json
+from support import assert_refused, run_here, run_json
 
 TINY = Recipe(
     data="x",
@@ -395,7 +395,7 @@ def test_flags_make_the_recipe(folder, base):
     ],
 )
 def test_wrong_flags_are_one_line(flags, words, folder):
-    assert_refused(run("train.py", "cifar10-79", "--data", folder, *flags), *words)
+    assert_refused(run_here("train.py", "cifar10-79", "--data", folder, *flags), *words)
 
 
 def test_a_folder_is_trained_in_the_recommended_way(folder):
