@@ -1,5 +1,6 @@
-"""Fixtures: small data sets in real layouts, and a network that the real command trained."""
+"""Fixtures: small data sets in real layouts, and a network that train.py trained."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
 import browser as browsers  # noqa: E402
-from support import run, write_fashion  # noqa: E402
+from support import run_here, write_fashion  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -38,10 +39,10 @@ def fashion(tmp_path):
 
 @pytest.fixture(scope="session")
 def fashion_bundle(tmp_path_factory):
-    """(folder, data dir) of a network trained by the real command."""
+    """(folder, data dir) of a network that train.py trained."""
     root = tmp_path_factory.mktemp("bundle")
     write_fashion(root / "data" / "fashion-mnist")
-    done = run(
+    done = run_here(
         "train.py",
         "fashion-mnist-92",
         "--data-dir",
@@ -117,14 +118,27 @@ def browser(tmp_path_factory):
     started.driver.quit()
 
 
+def pytest_collection_finish(session):
+    """What was imported stays: collecting garbage need not go through it again."""
+    gc.collect()
+    gc.freeze()
+
+
+# Files whose fixtures train for seconds: each in one process, which then has them once
+TOGETHER = {f"tests/test_{name}.py" for name in ("comparison", "explaining", "export", "public")}
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """All tests of lessons in one process: they share what the lessons found (support.outcome_of).
-    The others go where there is room, one by one."""
+    Those of TOGETHER in one a file. The others go where there is room, one by one."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneProcessForLessons(LoadScopeScheduling):
+    class OneProcessForSome(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return "lessons" if nodeid.startswith("tests/test_lessons") else nodeid
+            if nodeid.startswith("tests/test_lessons"):
+                return "lessons"
+            file = nodeid.partition("::")[0]
+            return file if file in TOGETHER else nodeid
 
-    return OneProcessForLessons(config, log)
+    return OneProcessForSome(config, log)

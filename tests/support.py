@@ -17,8 +17,24 @@ import numpy as np
 import pytest
 
 from cifar_lab import cli, lessons
+from cifar_lab.models.inception import GOOGLENET
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# {builder: options} of networks of the same kinds of layers, which take a fraction of the time to
+# build and to compile
+FEW = {
+    "edge": {"stem": 16, "widths": (16, 32), "blocks": (1, 2)},
+    "inception": {"width": 0.25, "modules": [stage[:1] for stage in GOOGLENET[:2]]},
+    "resnet": {"blocks": 1, "widths": (8, 16, 32)},
+    "nin": {"widths": ((48, 32, 24), (48, 48, 48), (48, 48))},
+    "alexnet": {"widths": (16, 16, 24, 24, 16), "hidden": (64,)},
+    "airbench": {"widths": (16, 32)},
+    "vgg": {"filters": (16, 32), "dropout": 0.0},
+    "cifar10_cnn": {"filters": (8, 8, 8), "hidden_units": 64},
+}
+# XLA_FLAGS of commands on JAX: they compile in half the time
+COMPILED_QUICKLY = "--xla_backend_optimization_level=0"
 
 # Python code: from here on TensorFlow is not installed
 WITHOUT_TENSORFLOW = """

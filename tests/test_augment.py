@@ -11,7 +11,7 @@ import pytest
 from cifar_lab import ladder
 from cifar_lab import recipe as recipes
 from cifar_lab.training import augment
-from support import ROOT, command_env
+from support import COMPILED_QUICKLY, ROOT, command_env
 
 SHAPES = [(32, 32, 3), (28, 28, 1), (20, 31, 3)]
 SEED = 7
@@ -302,7 +302,7 @@ def test_the_same_parameters_give_the_same_pixels_on_jax():
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env=command_env(KERAS_BACKEND="jax"),
+        env=command_env(KERAS_BACKEND="jax", XLA_FLAGS=COMPILED_QUICKLY),
         capture_output=True,
         text=True,
     )

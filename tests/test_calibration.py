@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -12,7 +10,7 @@ import pytest
 from cifar_lab import bundle_data, bundles, calibration, data, evaluation, inference
 from cifar_lab.errors import InputError
 from cifar_lab.exporting.folding import folded
-from support import ROOT, assert_refused, command_env, run_here, run_json
+from support import FEW, ROOT, assert_refused, run_here, run_json
 
 
 def softmax(logits):
@@ -206,7 +204,8 @@ def test_every_builder_folds_without_another_layer():
 
     for name in models.__all__:
         grey = name == "fashion_mnist_cnn"
-        model = getattr(models, name)((28, 28, 1) if grey else (32, 32, 3), 10)
+        shape = (28, 28, 1) if grey else (32, 32, 3)
+        model = getattr(models, name)(shape, 10, **FEW.get(name, {}))
         found = folded(model, 0.5)
         assert found is not None and len(found.layers) == len(model.layers), name
 
@@ -226,14 +225,7 @@ def test_means_of_a_convolutions_maps_are_folded_into_the_convolution():
 
 
 def calibrate(*args):
-    return subprocess.run(
-        [sys.executable, "-m", "cifar_lab", "calibrate", *map(str, args)],
-        cwd=ROOT,
-        env=command_env(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_here("main", "calibrate", *args)
 
 
 def test_a_training_calibrates_and_a_classifier_uses_it(fashion_bundle):

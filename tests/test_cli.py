@@ -100,14 +100,18 @@ def test_flags_are_not_abbreviated(tmp_path):
     assert_refused(done, "unrecognized arguments: --outp", output=tmp_path / "out")
 
 
-def test_a_backend_named_in_keras_own_settings_is_no_error(tmp_path):
+def test_keras_starts_without_what_no_command_needs(tmp_path):
+    """What it was kept from can be imported afterwards. A backend named in Keras' own settings is
+    no error."""
     (tmp_path / ".keras").mkdir()
     (tmp_path / ".keras" / "keras.json").write_text(
         '{"backend": "jax", "floatx": "float32", "image_data_format": "channels_last"}'
     )
     code = (
-        "from cifar_lab import backend; backend.start(); import keras\n"
-        "assert keras.backend.backend() == 'tensorflow'"
+        "import sys; from cifar_lab import backend; backend.start(); import keras\n"
+        "assert keras.backend.backend() == 'tensorflow'\n"
+        "assert not {'jax', 'sklearn', 'matplotlib'} & set(sys.modules), 'imported'\n"
+        "import matplotlib.pyplot; assert backend.device()[1]"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -115,19 +119,6 @@ def test_a_backend_named_in_keras_own_settings_is_no_error(tmp_path):
         env=command_env(HOME=tmp_path, KERAS_HOME=tmp_path / ".keras"),
         capture_output=True,
         text=True,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_keras_starts_without_what_no_command_needs():
-    """And what it was kept from can be imported afterwards."""
-    code = (
-        "import sys; from cifar_lab import backend; backend.start(); import keras\n"
-        "assert not {'jax', 'sklearn', 'matplotlib'} & set(sys.modules), 'imported'\n"
-        "import matplotlib.pyplot; assert backend.device()[1]"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=command_env(), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
 
@@ -181,7 +172,7 @@ def test_train_and_evaluate_json(fashion, tmp_path):
         "--output",
         out,
     )
-    result = run_json("train.py", *args)
+    result = run_json("train.py", *args, here=True)
     assert result["bundle"] == str(out)
     assert {"seconds", "compile_seconds", "val_accuracy", "test_accuracy"} <= set(result)
     card = json.loads((out / "card.json").read_text())
@@ -247,7 +238,7 @@ def test_default_output_of_a_departed_run_is_not_the_rungs_place(fashion, tmp_pa
 
 def test_tensorboard_logs(fashion, tmp_path):
     pytest.importorskip("tensorboard")
-    done = run(
+    done = run_here(
         "train.py",
         "fashion-mnist-92",
         "--data-dir",
@@ -266,7 +257,8 @@ def test_tensorboard_logs(fashion, tmp_path):
 def test_a_folder_of_ones_own(photos, tmp_path):
     """Three classes of photos: trained, tested on the part kept apart, and on another folder."""
     out = tmp_path / "out"
-    result = run_json("train.py", "cifar10-74", "--data", photos, "--epochs", 12, "--output", out)
+    args = ("--data", photos, "--epochs", 12, "--output", out)
+    result = run_json("train.py", "cifar10-74", *args, here=True)
     assert result["test_accuracy"] >= 0.8
     card = json.loads((out / "card.json").read_text())
     assert card["classes"] == ["b", "g", "r"] and "fifth" in card["data"]["note"]

@@ -16,7 +16,7 @@ from cifar_lab.errors import InputError
 from cifar_lab.explaining import gradient, places
 from cifar_lab.explaining.graph import Graph
 from cifar_lab.exporting import FORMATS
-from support import ROOT, command_env
+from support import COMPILED_QUICKLY, ROOT, command_env
 
 SHAPES = [synthetic.CLASSES.index(name) for name in ("disc", "ring", "cross")]
 PAPER = (70, 90, 110)  # the colour that the embedded set's pictures stand on
@@ -154,7 +154,7 @@ def assert_the_same_on(backend, network, pictures, file):
     done = subprocess.run(
         [sys.executable, "-c", SAVE, str(network), str(file)],
         cwd=ROOT,
-        env=command_env(KERAS_BACKEND=backend),
+        env=command_env(KERAS_BACKEND=backend, XLA_FLAGS=COMPILED_QUICKLY),
         capture_output=True,
         text=True,
     )

@@ -365,9 +365,13 @@ def test_wrong_classes(name, line):
         data.is_folder(name)
 
 
-def test_the_commands_train_and_test_two_classes(tmp_path):
+def test_the_commands_train_and_test_two_classes(tmp_path, monkeypatch):
     bundle = tmp_path / "b"
     still = ",".join(f"{dial}=0" for dial in data.synthetic.DIAL_NAMES)
+    load = data.synthetic.load  # of 10,000, which take seconds to draw
+    monkeypatch.setattr(
+        data.synthetic, "load", lambda train_size=2000, **more: load(train_size, **more)
+    )
     common = ["--data", f"synthetic:{still}", "--limit", 400, "--epochs", 1]
     found = run_json(
         "train.py", "mnist-logistic", *common, "--classes", "star, disc", "--output", bundle,

@@ -11,7 +11,7 @@ from cifar_lab import data, ladder, training
 from cifar_lab import recipe as recipes
 from cifar_lab.recipe import Augmentation
 from cifar_lab.training import losses, mixing
-from support import ROOT, command_env
+from support import COMPILED_QUICKLY, ROOT, command_env
 from test_augment import as_array, images
 from test_colours import COLOURS, EVERYTHING
 
@@ -290,7 +290,7 @@ def test_other_backends(backend, tmp_path):
         cwd=ROOT / "tests",
         env=command_env(
             KERAS_BACKEND=backend,
-            XLA_FLAGS="--xla_backend_optimization_level=0",  # compiles in half the time
+            XLA_FLAGS=COMPILED_QUICKLY,
             JAX_COMPILATION_CACHE_DIR=tmp_path / "cache",
             JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0,
         ),

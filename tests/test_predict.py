@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from cifar_lab import data
-from support import ROOT, assert_refused, command_env, run
+from support import ROOT, assert_refused, command_env, run, run_here
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (the edge extra)")
 
@@ -196,10 +196,14 @@ def test_a_bundle_and_its_model_file(fashion_bundle, tmp_path):
     images = data.load("fashion-mnist", str(root)).test_images[:3]
     for i, image in enumerate(images):
         Image.fromarray(image[..., 0]).save(tmp_path / f"{i}.png")
-    of_bundle = predict_json(folder, tmp_path)
-    assert [r["top"] for r in of_bundle] == [
-        r["top"] for r in predict_json(folder / "model.keras", tmp_path)
-    ]
+    of_bundle, of_file = (
+        [
+            json.loads(line)
+            for line in run_here("predict.py", name, tmp_path, "--json").stdout.splitlines()
+        ]
+        for name in (folder, folder / "model.keras")
+    )
+    assert [r["top"] for r in of_bundle] == [r["top"] for r in of_file]
     assert (
         len(of_bundle) == 3
         and of_bundle[0]["class"] in json.loads((folder / "card.json").read_text())["classes"]

@@ -13,7 +13,7 @@ import pytest
 import cifar_lab
 from cifar_lab import bundles, data, networks, paths
 from cifar_lab.errors import InputError
-from support import ROOT, assert_refused, command_env, copy_checkout, run, run_json
+from support import ROOT, assert_refused, command_env, copy_checkout, run_here, run_json
 
 
 def python(code, cwd, **env):
@@ -116,7 +116,13 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("api") / "first"
     lines = []
     card = cifar_lab.train(
-        "cifar10-90", "synthetic", limit=300, epochs=2, output=folder, seed=3, notice=lines.append
+        "cifar10-lenet5",
+        "synthetic",
+        limit=300,
+        epochs=2,
+        output=folder,
+        seed=3,
+        notice=lines.append,
     )
     assert lines[-1].startswith("epoch   2/2")
     return card, folder
@@ -142,7 +148,7 @@ def test_train_evaluate_and_load(trained, embedded):
     best = network.classify(dataset.test_images[:5], top=2)
     assert len(best) == 5 and all(len(b) == 2 and b[0][1] >= b[1][1] for b in best)
     with pytest.raises(InputError, match="holds a trained bundle already; `overwrite` replaces it"):
-        cifar_lab.train("cifar10-90", "synthetic", limit=300, epochs=2, output=folder)
+        cifar_lab.train("cifar10-lenet5", "synthetic", limit=300, epochs=2, output=folder)
 
 
 def test_a_committed_rungs_name_is_enough(photos):
@@ -320,9 +326,9 @@ def test_a_recipe_of_ones_own_from_folder_to_int8_without_its_file(nets, photos,
     card = json.loads((out / "card.json").read_text())
     assert card["rung"] == result["rung"] == "small_recipe"
     assert card["recipe"]["builder"] == "my_nets.py:small" and card["recipe"]["epochs"] == 4
-    assert run_json(*request, "--resume")["finished_before"]
+    assert run_json(*request, "--resume", here=True)["finished_before"]
     nets.write_text(NETS.replace("2 * width", "3 * width"))
-    assert_refused(run(*request, "--resume"), "--resume with other settings: network was")
+    assert_refused(run_here(*request, "--resume"), "--resume with other settings: network was")
     nets.unlink()
     assert run_json("evaluate.py", out, here=True)["accuracy"] == card["test_accuracy"]
     exported = run_json("export.py", out, "--format", "litert-int8", here=True)
@@ -396,7 +402,7 @@ def test_what_a_file_does_wrong_is_one_line(name, words, nets, tmp_path):
 @pytest.mark.parametrize("name", ["raises", "sizes"])
 def test_it_is_refused_before_any_training_by_every_command(name, nets, tmp_path):
     out, own = tmp_path / "out", f"my_nets.py:{name}"
-    done = run("train.py", own, "--data", "synthetic", "--output", out, cwd=nets.parent)
+    done = run_here("train.py", own, "--data", "synthetic", "--output", out, cwd=nets.parent)
     assert_refused(done, f"my_nets.py:{name}", output=out)
     if name == "sizes":  # every command takes the name, and finds no bundle of it
         for command, *more in (
@@ -404,7 +410,7 @@ def test_it_is_refused_before_any_training_by_every_command(name, nets, tmp_path
             ["predict.py", "x.png"],
             ["export.py", "--format", "onnx"],
         ):
-            assert_refused(run(command, own, *more, cwd=nets.parent), "train it first")
+            assert_refused(run_here(command, own, *more, cwd=nets.parent), "train it first")
 
 
 def test_a_file_named_like_a_standard_module_beside_ones_own_does_no_harm(nets, tmp_path):

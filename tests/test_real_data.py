@@ -69,7 +69,9 @@ def test_a_short_training_learns(real_data, tmp_path):
         3,
         "--output",
         tmp_path / "out",
-        CIFAR_LAB_DATA=real_data,
+        "--data-dir",
+        real_data,
+        here=True,
     )
     assert 0.70 < result["test_accuracy"] < 0.86
 

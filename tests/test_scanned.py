@@ -9,6 +9,7 @@ import pytest
 from cifar_lab import data, ladder, training
 from cifar_lab.data import synthetic
 from support import (
+    COMPILED_QUICKLY,
     ROOT,
     assert_refused,
     command_env,
@@ -74,6 +75,7 @@ def run_on_jax(code, folder):
         text=True,
         env=command_env(
             KERAS_BACKEND="jax",
+            XLA_FLAGS=COMPILED_QUICKLY,
             PYTHONPATH=ROOT,
             JAX_COMPILATION_CACHE_DIR="cache",
             JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0,

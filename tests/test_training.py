@@ -21,7 +21,7 @@ from cifar_lab.errors import InputError
 from cifar_lab.training import averaging, sharpness
 from cifar_lab.training import state as state_file
 from cifar_lab.training.trainer import DatasetLookup
-from support import ROOT, WITHOUT_TENSORFLOW, command_env, run
+from support import COMPILED_QUICKLY, ROOT, WITHOUT_TENSORFLOW, command_env, run, run_here
 
 
 def Trainer(recipe, dataset, seed):
@@ -40,6 +40,11 @@ def small(**fields):
     return recipes.changed(
         RECIPE, {"epochs": 3, "batch_size": 32, "schedule": "constant", **fields}, "test"
     )
+
+
+# Networks that take a fraction of the time to compile, for what hangs on no layer of the rung's
+LINEAR = {"builder": "linear", "builder_options": {}}
+DROPPING = {"builder": "mlp", "builder_options": {"hidden_units": [8], "dropout": 0.3}}
 
 
 def test_lookup_returns_the_images_of_the_indices():
@@ -94,14 +99,18 @@ def test_one_step_golden_value():
 
 
 def test_cosine_schedule_ends_at_zero(dataset):
-    trainer = Trainer(small(schedule="cosine", epochs=2), dataset, 0)
+    trainer = Trainer(small(schedule="cosine", epochs=2, **LINEAR), dataset, 0)
     assert float(trainer.model.optimizer.learning_rate) == pytest.approx(0.001)
     rows = [trainer.run_epoch() for _ in range(2)]
     assert rows[0]["learning_rate"] == pytest.approx(0.0005, rel=0.02)
     assert rows[1]["learning_rate"] == pytest.approx(0.0, abs=1e-7)
 
 
-SMALL = {"builder": "airbench", "builder_options": {"widths": [8, 16]}, "keep": "last"}
+SMALL = {
+    "builder": "airbench",
+    "builder_options": {"widths": [8], "convolutions": 1},
+    "keep": "last",
+}
 
 
 def test_small_images_come_first_and_share_everything(dataset):
@@ -286,8 +295,8 @@ def test_taking_the_mean_changes_nothing_of_the_training(dataset, monkeypatch):
         sharpness_radius=0.02,
         **{
             **AVERAGED,
-            "builder": "vgg",
-            "builder_options": {"filters": [4], "convolutions": 1, "dropout": [0.3]},
+            "builder": "mlp",
+            "builder_options": {"hidden_units": [8], "dropout": 0.3, "batch_normalization": True},
         },
     )
 
@@ -353,7 +362,11 @@ def test_what_is_over_is_not_compiled_again(dataset):
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"small_images": [[0.5, 14]], **SMALL}, {"sharpness_radius": 0.02, "epochs": 5, **SMALL}],
+    [
+        DROPPING,
+        {"small_images": [[0.5, 14]], **SMALL},
+        {"sharpness_radius": 0.02, "epochs": 5, **SMALL},
+    ],
 )
 def test_compiling_changes_nothing(dataset, fields):
     trainer = Trainer(small(**fields), dataset, 0)
@@ -366,7 +379,7 @@ def test_compiling_changes_nothing(dataset, fields):
 
 def test_same_seed_same_weights_other_seed_others(dataset):
     def weights(seed):
-        trainer = Trainer(small(), dataset, seed)
+        trainer = Trainer(small(**DROPPING), dataset, seed)
         trainer.run_epoch()
         return trainer.network.get_weights()
 
@@ -378,7 +391,7 @@ def test_same_seed_same_weights_other_seed_others(dataset):
 @pytest.mark.parametrize(
     "rung, fields",
     [
-        ("fashion-mnist-92", {}),
+        ("fashion-mnist-92", {"builder_options": {"filters": [4, 4], "hidden_units": 8}}),
         pytest.param("cifar10-88", {}, marks=pytest.mark.slow),
         pytest.param(
             "cifar10-90",
@@ -493,7 +506,9 @@ def test_of_equal_epochs_with_few_images_the_one_of_the_lowest_loss_is_the_best(
 
 def test_keep_best_saves_the_best_epoch(dataset, tmp_path):
     output = tmp_path / "out"
-    card, _ = training.train(small(epochs=5, keep="best"), dataset, output, rung="test")
+    card, _ = training.train(
+        small(epochs=5, keep="best", learning_rate=0.02, **LINEAR), dataset, output, rung="test"
+    )
     rows = (output / "history.csv").read_text().splitlines()[1:]
     val = [(float(r.split(",")[4]), -float(r.split(",")[3])) for r in rows]
     assert card["epoch"] == val.index(max(val)) + 1 and card["val_accuracy"] == max(val)[0]
@@ -522,7 +537,9 @@ def test_learns_and_the_bundle_is_whole(dataset, tmp_path):
 def test_training_finishes_without_matplotlib(dataset, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     lines = []
-    training.train(small(epochs=1), dataset, tmp_path / "out", rung="test", notice=lines.append)
+    training.train(
+        small(epochs=1, **LINEAR), dataset, tmp_path / "out", rung="test", notice=lines.append
+    )
     assert not (tmp_path / "out" / "learning_curve.png").exists()
     assert any("matplotlib is not installed" in line for line in lines)
 
@@ -539,7 +556,7 @@ def test_resume_refuses_other_settings(dataset, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         training.train(
-            small(),
+            small(**LINEAR),
             dataset,
             tmp_path / "out",
             rung="test",
@@ -547,34 +564,36 @@ def test_resume_refuses_other_settings(dataset, tmp_path):
         )
     again = dict(rung="test", resume=True)
     with pytest.raises(InputError, match="unfinished run is there"):
-        training.train(small(), dataset, tmp_path / "out", rung="test")
+        training.train(small(**LINEAR), dataset, tmp_path / "out", rung="test")
     with pytest.raises(InputError, match="batch_size was 32, is now 64"):
-        training.train(small(batch_size=64), dataset, tmp_path / "out", **again)
+        training.train(small(batch_size=64, **LINEAR), dataset, tmp_path / "out", **again)
     with pytest.raises(InputError, match="seed was 0, is now 1"):
-        training.train(small(), dataset, tmp_path / "out", seed=1, **again)
+        training.train(small(**LINEAR), dataset, tmp_path / "out", seed=1, **again)
     with pytest.raises(InputError, match="limit was None, is now 100"):
-        training.train(small(), dataset, tmp_path / "out", limit=100, **again)
+        training.train(small(**LINEAR), dataset, tmp_path / "out", limit=100, **again)
     state = bundles.state_path(tmp_path / "out")
     whole = state.read_bytes()
     state.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="damaged state file"):
-        training.train(small(), dataset, tmp_path / "out", **again)
+        training.train(small(**LINEAR), dataset, tmp_path / "out", **again)
     damaged = bytearray(whole)
     damaged[len(whole) // 2] ^= 1
     state.write_bytes(damaged)
     with pytest.raises(InputError, match="damaged state file"):
-        training.train(small(), dataset, tmp_path / "out", **again)
+        training.train(small(**LINEAR), dataset, tmp_path / "out", **again)
     state.write_bytes(whole)
-    card, before = training.train(small(), dataset, tmp_path / "out", **again)
+    card, before = training.train(small(**LINEAR), dataset, tmp_path / "out", **again)
     assert not before and card["epoch"] >= 1
-    assert training.train(small(), dataset, tmp_path / "out", **again)[1]  # finished: reported
+    assert training.train(small(**LINEAR), dataset, tmp_path / "out", **again)[
+        1
+    ]  # finished: reported
     with pytest.raises(InputError, match="`resume` with another recipe: epochs was 3, is now 4"):
-        training.train(small(epochs=4), dataset, tmp_path / "out", **again)
+        training.train(small(epochs=4, **LINEAR), dataset, tmp_path / "out", **again)
 
 
 def test_a_stopped_overwriting_run_goes_on_and_replaces_the_old_bundle(dataset, tmp_path):
     output = tmp_path / "out"
-    old, _ = training.train(small(epochs=1), dataset, output, rung="test")
+    old, _ = training.train(small(epochs=1, **LINEAR), dataset, output, rung="test")
 
     def stop(epoch, logs=None):
         if epoch == 1:
@@ -582,7 +601,7 @@ def test_a_stopped_overwriting_run_goes_on_and_replaces_the_old_bundle(dataset, 
 
     with pytest.raises(KeyboardInterrupt):
         training.train(
-            small(),
+            small(**LINEAR),
             dataset,
             output,
             rung="test",
@@ -592,13 +611,19 @@ def test_a_stopped_overwriting_run_goes_on_and_replaces_the_old_bundle(dataset, 
     assert bundles.read_card(output) == old  # still whole
     lines = []
     card, before = training.train(
-        small(), dataset, output, rung="test", overwrite=True, resume=True, notice=lines.append
+        small(**LINEAR),
+        dataset,
+        output,
+        rung="test",
+        overwrite=True,
+        resume=True,
+        notice=lines.append,
     )
     assert not before and "resuming after epoch 1 of 3" in lines
     assert bundles.read_card(output) == card and card["recipe"]["epochs"] == 3
     # other settings: --resume alone refuses, with --overwrite it starts over
     assert not training.train(
-        small(epochs=2), dataset, output, rung="test", overwrite=True, resume=True
+        small(epochs=2, **LINEAR), dataset, output, rung="test", overwrite=True, resume=True
     )[1]
 
 
@@ -607,7 +632,7 @@ def test_killed_between_the_bundle_and_the_end(dataset, tmp_path):
     state = bundles.state_path(output)
     kept = []
     training.train(
-        small(epochs=1),
+        small(epochs=1, **LINEAR),
         dataset,
         output,
         rung="test",
@@ -618,7 +643,9 @@ def test_killed_between_the_bundle_and_the_end(dataset, tmp_path):
         ],
     )
     state.write_bytes(kept[0])
-    card, before = training.train(small(epochs=1), dataset, output, rung="test", resume=True)
+    card, before = training.train(
+        small(epochs=1, **LINEAR), dataset, output, rung="test", resume=True
+    )
     assert before and not state.exists()
 
 
@@ -626,7 +653,7 @@ def test_builtin_callbacks_see_one_training(dataset, tmp_path):
     begun = []
     stopper = keras.callbacks.EarlyStopping("val_loss", patience=0, min_delta=10)
     training.train(
-        small(epochs=6),
+        small(epochs=6, **LINEAR),
         dataset,
         tmp_path / "out",
         rung="test",
@@ -663,8 +690,9 @@ def test_cpu_precision_needs_a_processor_that_has_it(dataset, monkeypatch):
 def test_augmented_images_are_trained_on_and_plain_ones_validated(dataset):
     """A cutout larger than the image leaves nothing: the loss cannot fall below chance, and
     validation sees images."""
-    trainer = Trainer(small(augmentation={"cutout_size": 200}), dataset, 0)
-    plain = Trainer(small(), dataset, 0)
+    fast = {"learning_rate": 0.02, **LINEAR}
+    trainer = Trainer(small(augmentation={"cutout_size": 200}, **fast), dataset, 0)
+    plain = Trainer(small(**fast), dataset, 0)
     for _ in range(4):
         blind, seeing = trainer.run_epoch(), plain.run_epoch()
     assert blind["loss"] > 2.0 and seeing["loss"] < 1.5
@@ -679,7 +707,14 @@ def test_augmented_images_are_trained_on_and_plain_ones_validated(dataset):
 def test_mixed_precision_is_saved_as_float32(dataset, tmp_path, monkeypatch):
     """What a GPU would do, with its words but on the CPU."""
     monkeypatch.setattr(backend, "device", lambda: ("GPU", "GPU: none really"))
-    trainer = Trainer(small(gpu_precision="mixed_bfloat16"), dataset, 0)
+    trainer = Trainer(
+        small(
+            gpu_precision="mixed_bfloat16",
+            builder_options={"filters": [4, 4], "hidden_units": 8},
+        ),
+        dataset,
+        0,
+    )
     assert trainer.network.get_layer("conv1").compute_dtype == "bfloat16"
     assert trainer.network.get_layer("output").compute_dtype == "float32"
     trainer.run_epoch()
@@ -698,8 +733,8 @@ def test_mixed_precision_is_saved_as_float32(dataset, tmp_path, monkeypatch):
 
 def test_float16_trains_with_a_scaled_loss(dataset, monkeypatch):
     monkeypatch.setattr(backend, "device", lambda: ("GPU", "GPU: none really"))
-    trainer = Trainer(small(gpu_precision="mixed_float16"), dataset, 0)
-    assert trainer.network.get_layer("conv1").compute_dtype == "float16"
+    trainer = Trainer(small(gpu_precision="mixed_float16", **DROPPING), dataset, 0)
+    assert trainer.network.get_layer("hidden1").compute_dtype == "float16"
     assert isinstance(trainer.model.optimizer, keras.optimizers.LossScaleOptimizer)
     before = trainer.values()
     assert math.isfinite(trainer.run_epoch()["loss"])
@@ -711,10 +746,9 @@ def test_float16_trains_with_a_scaled_loss(dataset, monkeypatch):
 # --- kills ---
 
 
-def train_command(output, data_dir, *more):
+def training_of(output, data_dir, *more):
+    """Arguments of train.py."""
     return [
-        sys.executable,
-        str(ROOT / "train.py"),
         "fashion-mnist-92",
         "--data-dir",
         str(data_dir),
@@ -740,17 +774,13 @@ def kill_campaign(tmp_path, data_dir, kills, rng):
     Each kill comes after the epochs began, so that most fall inside an epoch or a save; a process
     that was faster does not count.
     """
-    subprocess.run(
-        train_command(tmp_path / "whole", data_dir),
-        env=command_env(),
-        check=True,
-        capture_output=True,
-    )
+    whole = run_here("train.py", *training_of(tmp_path / "whole", data_dir))
+    assert whole.returncode == 0, whole.stderr
     done, output = 0, tmp_path / "killed"
     state = bundles.state_path(output)
     while done < kills:
         process = subprocess.Popen(
-            train_command(output, data_dir, "--resume"),
+            [sys.executable, ROOT / "train.py", *training_of(output, data_dir, "--resume")],
             env=command_env(),
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -771,12 +801,7 @@ def kill_campaign(tmp_path, data_dir, kills, rng):
             bundles.load(output)
             shutil.rmtree(output)
             state.unlink(missing_ok=True)
-    last = subprocess.run(
-        train_command(output, data_dir, "--resume"),
-        env=command_env(),
-        capture_output=True,
-        text=True,
-    )
+    last = run_here("train.py", *training_of(output, data_dir, "--resume"))
     assert last.returncode == 0, last.stderr
     return weights_of(tmp_path / "whole"), weights_of(output)
 
@@ -797,7 +822,7 @@ def test_killed_twenty_times(tmp_path, fashion):
     assert_equal_outcomes(*kill_campaign(tmp_path, fashion, 20, random.Random(1)))
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.2])
+@pytest.mark.parametrize("moment", [pytest.param(0.0, marks=pytest.mark.slow), 0.2])
 def test_ctrl_c_keeps_the_state_and_exits_130(tmp_path, fashion, moment):
     output = tmp_path / "out"
     process = subprocess.Popen(
@@ -919,6 +944,6 @@ def test_another_backend_needs_no_tensorflow(tmp_path, fashion):
             str(tmp_path / "out"),
         ],
         cwd=ROOT,
-        env=command_env(KERAS_BACKEND="jax"),
+        env=command_env(KERAS_BACKEND="jax", XLA_FLAGS=COMPILED_QUICKLY),
         check=True,
     )

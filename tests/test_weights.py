@@ -116,7 +116,9 @@ def test_a_file_of_another_backend(backend, tmp_path):
 @pytest.mark.parametrize(
     "rung",
     [
-        pytest.param(rung, marks=pytest.mark.slow) if entry.parameters > 3e6 else rung
+        pytest.param(rung, marks=pytest.mark.slow)
+        if entry.parameters > 3e6 or rung in ("cifar10-resnet56", "cifar10-plain20")  # resnet20's
+        else rung
         for rung, entry in LADDER.items()
     ],
 )
