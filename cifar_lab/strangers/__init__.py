@@ -1,0 +1,39 @@
+"""Network files that strangers wrote: what is looked at before a runtime sees one, and the process
+that it is then opened and run in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MOST_BYTES = 2 << 30  # of a file
+
+
+def check(kind: str, content: bytes | Path) -> None:
+    """ValueError, with the reason, where a runtime is not to see a file. Takes milliseconds, and
+    imports no runtime.
+
+    Args:
+        kind: ".tflite", ".onnx", ".keras"; other kinds have readers of our own, which check.
+        content: of the file; of ".keras" also its path.
+    """
+    if kind == ".tflite":
+        from . import tflite as format
+    elif kind == ".onnx":
+        from . import onnx as format
+    elif kind == ".keras":
+        from . import keras as format
+    else:
+        return
+    try:
+        format.check(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read(path: Path) -> bytes:
+    """Content of a file. OSError; ValueError where it has more than MOST_BYTES."""
+    with open(path, "rb") as file:
+        content = file.read(MOST_BYTES + 1) if path.stat().st_size <= MOST_BYTES else None
+    if content is None or len(content) > MOST_BYTES:
+        raise ValueError(f"has more than {MOST_BYTES:,} bytes")
+    return content
