@@ -398,7 +398,8 @@ def _card_of(path, content):
 #
 # Each is made with the path, the content of the file and the number of threads, and raises what it
 # likes. Each has input_shape, outputs, dtype (of its input), fixed (its batch, or None) and step
-# (of an integer output, or 0). Called with uint8 images, as many as a fixed batch holds, it gives floats.
+# (of an integer output, or 0). Called with uint8 images, as many as a fixed batch holds, it gives
+# floats.
 
 
 class _LiteRT:

@@ -5,7 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from . import keras, onnx, tflite
+
 MOST_BYTES = 2 << 30  # of a file
+
+_CHECKS = {".tflite": tflite.check, ".onnx": onnx.check}
 
 
 def check(kind: str, content: bytes | Path) -> None:
@@ -16,16 +20,11 @@ def check(kind: str, content: bytes | Path) -> None:
         kind: ".tflite", ".onnx", ".keras"; other kinds have readers of our own, which check.
         content: of the file; of ".keras" also its path.
     """
-    if kind == ".tflite":
-        from . import tflite as format
-    elif kind == ".onnx":
-        from . import onnx as format
-    elif kind == ".keras":
-        from . import keras as format
-    else:
-        return
     try:
-        format.check(content)
+        if kind == ".keras":
+            keras.check(content)
+        elif kind in _CHECKS and isinstance(content, bytes):
+            _CHECKS[kind](content)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -54,9 +54,7 @@ def main() -> None:
         network = _opened(kind, path, content, told["threads"])
         found = {
             "input_shape": [n if isinstance(n, int) else str(n) for n in network.input_shape],
-            "outputs": network.outputs
-            if isinstance(network.outputs, int)
-            else str(network.outputs),
+            "outputs": n if isinstance(n := network.outputs, int) else str(n),
             "dtype": network.dtype,
             "fixed": network.fixed,
             "step": float(network.step),
@@ -99,7 +97,7 @@ def _start(kind: str) -> None:
 def _opened(kind: str, path: Path, content: bytes, threads: int | None) -> Any:
     from .. import inference
 
-    network = inference.RUNTIMES[kind](path, content, threads)
+    network: Any = inference.RUNTIMES[kind](path, content, threads)
     if kind == ".keras":
         from . import keras
 

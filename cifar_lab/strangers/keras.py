@@ -23,9 +23,7 @@ REFUSED = ("Lambda", "__lambda__", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchM
            "FeatureSpace", "MelSpectrogram", "STFTSpectrogram")  # fmt: skip
 _LAYERS = ("keras.layers", "keras.src.layers", "keras.src.models", "keras.models")
 _MOST = {
-    **dict.fromkeys(
-        ("units", "filters", "output_dim", "input_dim", "depth_multiplier"), MOST_UNITS
-    ),
+    **dict.fromkeys(("units", "filters", "output_dim", "depth_multiplier"), MOST_UNITS),
     **dict.fromkeys(
         (
             "kernel_size",
@@ -50,9 +48,8 @@ def check(content: bytes | Path) -> None:
     content: of the file, or its path.
     """
     try:
-        with zipfile.ZipFile(
-            content if isinstance(content, Path) else io.BytesIO(content)
-        ) as archive:
+        file = content if isinstance(content, Path) else io.BytesIO(content)
+        with zipfile.ZipFile(file) as archive:
             config = _config(archive)
     except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, RuntimeError) as error:
         raise ValueError(f"it is damaged, or no .keras file: {error}") from None

@@ -67,8 +67,9 @@ class Contained:
         )
         self.close = weakref.finalize(self, _end, self.child)
         size, content = len(content), b"" if kind == ".keras" else content
-        told = {"kind": kind, "path": str(path.absolute()), "size": size, "bytes": len(content),
-                "threads": threads, "open_seconds": OPEN_SECONDS, "run_seconds": RUN_SECONDS}  # fmt: skip
+        told = {"kind": kind, "path": str(path.absolute()), "threads": threads,
+                "size": size, "bytes": len(content),
+                "open_seconds": OPEN_SECONDS, "run_seconds": RUN_SECONDS}  # fmt: skip
         self._ask(told, b"", START_SECONDS, "start")
         found = self._ask({}, content, OPEN_SECONDS, "open it")
         self.input_shape = tuple(found["input_shape"])
