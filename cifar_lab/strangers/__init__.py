@@ -3,6 +3,7 @@ that it is then opened and run in."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from . import keras, onnx, tflite
@@ -32,7 +33,6 @@ def check(kind: str, content: bytes | Path) -> None:
 def read(path: Path) -> bytes:
     """Content of a file. OSError; ValueError where it has more than MOST_BYTES."""
     with open(path, "rb") as file:
-        content = file.read(MOST_BYTES + 1) if path.stat().st_size <= MOST_BYTES else None
-    if content is None or len(content) > MOST_BYTES:
-        raise ValueError(f"has more than {MOST_BYTES:,} bytes")
-    return content
+        if os.fstat(file.fileno()).st_size > MOST_BYTES:
+            raise ValueError(f"has more than {MOST_BYTES:,} bytes")
+        return file.read()

@@ -19,9 +19,9 @@ MOST_DIMENSIONS = 8
 OPERATIONS = frozenset(
     # arithmetic and activations
     "Abs Add Ceil Celu Clip Cos Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual "
-    "HardSigmoid HardSwish LeakyRelu Less LessOrEqual Log LogSoftmax Max Mean Min Mish Mod Mul Neg Not Or And "
-    "PRelu Pow Reciprocal Relu Round Selu Sigmoid Sign Sin Softmax Softplus Softsign Sqrt Sub Sum "
-    "Swish Tanh ThresholdedRelu Where Xor "
+    "HardSigmoid HardSwish LeakyRelu Less LessOrEqual Log LogSoftmax Max Mean Min Mish Mod Mul "
+    "Neg Not Or And PRelu Pow Reciprocal Relu Round Selu Sigmoid Sign Sin Softmax Softplus "
+    "Softsign Sqrt Sub Sum Swish Tanh ThresholdedRelu Where Xor "
     # layers
     "AveragePool BatchNormalization Conv ConvTranspose Dropout Gemm GlobalAveragePool GlobalLpPool "
     "GlobalMaxPool GroupNormalization InstanceNormalization LRN LayerNormalization LpNormalization "
@@ -77,6 +77,7 @@ class _Message:
         while at < len(content):
             key, at = _varint(content, at)
             number, wire = key >> 3, key & 7
+            value: int | memoryview
             if wire == 0:
                 value, at = _varint(content, at)
             elif wire in (1, 5):

@@ -30,6 +30,19 @@ MOST_BYTES_OF_ANSWER = 1 << 16
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
+def start() -> subprocess.Popen:
+    """The process, which waits for its first question."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", f"{__package__}.child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=_PACKAGE,  # where no file of the user's lies
+        env=_environment(),
+        start_new_session=True,  # Ctrl-C is for this process, which then ends that one
+    )
+
+
 class Ended(Exception):
     """The process is no more, or was ended. The message says how."""
 
@@ -56,15 +69,7 @@ class Contained:
     ) -> None:
         self.path, self.needs, self.lock = path, needs, threading.Lock()
         self.dead = ""
-        self.child = subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{__package__}.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=_PACKAGE,  # where no file of the user's lies
-            env=_environment(),
-            start_new_session=True,  # Ctrl-C is for this process, which then ends that one
-        )
+        self.child = start()
         self.close = weakref.finalize(self, _end, self.child)
         size, content = len(content), b"" if kind == ".keras" else content
         told = {"kind": kind, "path": str(path.absolute()), "threads": threads,
