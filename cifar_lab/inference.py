@@ -410,7 +410,7 @@ class _LiteRT:
         self.source = _only(self.interpreter.get_input_details(), "inputs", path)
         self.sink = _only(self.interpreter.get_output_details(), "outputs", path)
         batch, *shape = (int(n) for n in self.source["shape_signature"])
-        self.input_shape, self.outputs = tuple(shape), int(_row(self.sink["shape"], path))
+        self.input_shape, self.outputs = tuple(shape), _row(self.sink["shape"].tolist(), path)
         self.dtype = np.dtype(self.source["dtype"]).name
         self.pixels = _pixel_values(self.source)
         self.step = (

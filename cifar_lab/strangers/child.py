@@ -23,6 +23,7 @@ from ..errors import InputError, reason
 MEMORY = 1 << 30  # of address space beyond what the runtime takes, and four times the file
 MOST_VALUES = 1 << 21  # of the pictures that are run at once: 682 of 32 x 32, 13 of 224 x 224
 MOST_CHARACTERS = 2_000  # of a message
+_NO_MEMORY = ("bad_alloc", "bfc_arena", "Failed to allocate memory", "OOM when allocating")
 
 _MODULES = {".tflite": "ai_edge_litert.interpreter", ".onnx": "onnxruntime"}
 
@@ -118,8 +119,8 @@ def _run(network: Any, images: np.ndarray) -> np.ndarray:
 def _in_words(error: Exception) -> dict[str, str]:
     if isinstance(error, InputError):
         return {"refused": str(error)[:MOST_CHARACTERS]}
-    if isinstance(error, MemoryError) or "bad_alloc" in str(error):
-        return {"error": "it takes more memory than a stranger's file may"}
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+        return {"error": f"it takes more memory than {MEMORY >> 20:,} MB and 4 times its own size"}
     return {"error": reason(error)[:MOST_CHARACTERS]}
 
 
