@@ -21,6 +21,7 @@ Importing the package imports neither Keras nor TensorFlow.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from .inference import Classifier
     from .ladder import LADDER, Rung
     from .recipe import Augmentation, Recipe
+
+# ONNX Runtime sends Microsoft what it runs on, and keeps a device's id in the user's cache, unless
+# this is set before anything imports it: us, tf2onnx, or a process of ours (docs/security.md).
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.3.0"
 __all__ = [

@@ -162,10 +162,15 @@ def load(folder):
         )
     import keras
 
+    from . import strangers
+
     try:
+        strangers.check(".keras", path)
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises nearly anything on an archive that is not a model
         raise InputError(f"{path}: Keras cannot load it ({reason(error)[:200]})") from None
+    if not isinstance(model, keras.Model) or len(model.outputs or ()) != 1:
+        raise InputError(f"{path}: holds no model with one output")
     if model.output_shape[-1] != len(card["classes"]):
         raise InputError(
             f"{folder}: the model has {model.output_shape[-1]} outputs, the card "

@@ -5,18 +5,22 @@ A `.tflite` file needs ai-edge-litert, an `.onnx` file onnxruntime, a `.keras` f
 file or a page (`.html`) nothing but numpy; each is imported when a file of its kind is opened, and
 nothing else is: what a device that never trains has to hold is this package, numpy and at most one
 runtime.
+
+A `.tflite`, `.onnx` or `.keras` file without a card of ours is a stranger's: it is opened and run
+in a process of its own (`strangers`, docs/security.md).
 """
 
 import hashlib
 import importlib.util
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import blas, calibration, pixels
+from . import blas, calibration, pixels, strangers
 from .backend import quiet_stderr
 from .errors import InputError, reason
 
@@ -29,6 +33,10 @@ NEEDS = {
 }  # of each kind of file
 
 EXPORTS = (".tflite", ".onnx", ".npz", ".html")
+MOST_PIXELS = 1_024  # of a picture's side, as a network takes it
+MOST_OUTPUTS = 100_000
+MOST_BYTES_OF_BATCH = 1 << 28  # of a fixed batch of pictures
+CONTAINED = (".tflite", ".onnx", ".keras")  # a stranger's; the others have readers of our own
 PROBABILITY_TOLERANCE = 1e-2  # of a probability's bounds and a row's sum: what 16 bits allow
 
 
@@ -79,6 +87,9 @@ class Classifier:
             for themselves.
         model, card: a keras.Model that has the file's weights, and what a card would say of it
             (see `with_weights`); the file is then not read.
+        contained: whether the file is opened and run in a process of its own, with limits of time
+            and memory; None: where it is of a kind that another's runtime opens and has no card.
+            False is for files that you trust: it spares the process.
 
     Attributes: path; kind (".tflite", ...); input_shape, (height, width, channels); classes, tuple
     of str; card, dict, {} where there is none; dtype of the file's own input, "float32", "int8",
@@ -87,23 +98,28 @@ class Classifier:
 
     Raises:
         InputError: no such file, another kind, damaged or not its card's, no image classifier, or
-            its runtime is missing.
+            its runtime is missing; a stranger's that asks for too much, or ends its process.
     """
 
-    def __init__(self, path, threads=None, *, model=None, card=None):
+    def __init__(self, path, threads=None, *, model=None, card=None, contained=None):
         self.path = Path(path)
         self.kind = self.path.suffix.lower() if model is None else ".keras"
         if self.kind not in NEEDS:
             raise InputError(f"{path}: must end in {', '.join(NEEDS)}")
         try:
-            content = self.path.read_bytes() if model is None else b""
-        except OSError as error:
+            content = strangers.read(self.path) if model is None else b""
+        except (OSError, ValueError) as error:
             raise InputError(f"{path}: cannot be read ({reason(error)})") from None
         self.card = _card_of(self.path, content) if model is None else card or {}
-        opened: Any = _RUNTIMES[self.kind]
+        if contained is None:
+            contained = model is None and not self.card
+        self.contained = contained and self.kind in CONTAINED
+        self._model = None
         try:
+            if model is None:
+                strangers.check(self.kind, content)
             with quiet_stderr():
-                self._network = opened(self.path, content if model is None else model, threads)
+                self._network: Any = self._opened(content if model is None else model, threads)
         except ModuleNotFoundError as error:
             raise InputError(
                 f"{path}: needs {NEEDS[self.kind]}, and {error.name} is not installed (pip install "
@@ -117,34 +133,66 @@ class Classifier:
             ) from None
         if self.kind == ".html":
             self.card = self.card or self._network.card
-        self.input_shape, outputs, self.dtype = (
-            self._network.input_shape,
-            self._network.outputs,
-            self._network.dtype,
-        )
-        if not (
-            len(self.input_shape) == 3
-            and self.input_shape[2] in (1, 3)
-            and all(isinstance(n, int) and n > 0 for n in (*self.input_shape, outputs))
-        ):
-            raise InputError(
-                f"{path}: is not an image classifier: takes {self.input_shape}, gives {outputs}"
-            )
-        if outputs < 2:
-            raise InputError(
-                f"{path}: has one output, where a probability for each class is needed (two "
-                "classes: two outputs and a softmax)"
-            )
+        self._check_ends()
+        outputs = self._network.outputs
         self.classes = tuple(self.card.get("classes") or map(str, range(outputs)))
         if len(self.classes) != outputs:
             raise InputError(f"{path}: has {outputs} outputs, its card {len(self.classes)} classes")
         is_bundle = self.path.name == "model.keras"
         self.temperature = temperature_of(self.card) if is_bundle else 1.0
 
+    def _opened(self, content, threads):
+        """The network in its runtime, here or in a process of its own."""
+        if not self.contained:
+            return RUNTIMES[self.kind](self.path, content, threads)
+        from .strangers.process import Contained
+
+        _require_runtime(self.kind)
+        return Contained(self.path, self.kind, content, threads, NEEDS[self.kind])
+
+    def _check_ends(self):
+        """InputError where the network takes or gives what no image classifier does."""
+        network, path = self._network, self.path
+        self.input_shape, self.dtype = network.input_shape, network.dtype
+        shape, outputs = self.input_shape, network.outputs
+        if not (
+            len(shape) == 3
+            and shape[2] in (1, 3)
+            and all(isinstance(n, int) and n > 0 for n in (*shape, outputs))
+        ):
+            raise InputError(f"{path}: is not an image classifier: takes {shape}, gives {outputs}")
+        if outputs < 2:
+            raise InputError(
+                f"{path}: has one output, where a probability for each class is needed (two "
+                "classes: two outputs and a softmax)"
+            )
+        if max(shape) > MOST_PIXELS or outputs > MOST_OUTPUTS:
+            raise InputError(
+                f"{path}: takes {shape}, gives {outputs:,}: may take {MOST_PIXELS:,} pixels a side "
+                f"and give {MOST_OUTPUTS:,} probabilities"
+            )
+        fixed = network.fixed
+        if fixed is not None and not 1 <= fixed <= MOST_BYTES_OF_BATCH // math.prod(shape):
+            raise InputError(
+                f"{path}: takes {fixed:,} pictures at once, may take "
+                f"{MOST_BYTES_OF_BATCH // math.prod(shape):,}"
+            )
+
     @property
     def keras_model(self):
-        """The keras.Model of a `.keras` file, None of others."""
-        return getattr(self._network, "model", None)
+        """The keras.Model of a `.keras` file, None of others.
+
+        Of a stranger's file it is made here, in this process, after another has opened it. Raises
+        InputError where it is not what it was then.
+        """
+        if self.kind != ".keras" or not self.contained:
+            return getattr(self._network, "model", None)
+        if self._model is None:
+            inside = Classifier(self.path, contained=False)
+            if (inside.input_shape, inside.classes) != (self.input_shape, self.classes):
+                raise InputError(f"{self.path}: was changed while it was looked at")
+            self._model = inside.keras_model
+        return self._model
 
     def probabilities(self, images, batch_size=64, calibrated=True):
         """Probabilities of each class, float32 (N, classes), in the order of the images.
@@ -185,6 +233,8 @@ class Classifier:
         try:
             with quiet_stderr():
                 found = np.asarray(self._network(images), np.float32)
+        except InputError:
+            raise
         except Exception as error:  # each runtime has its own
             raise InputError(
                 f"{self.path}: cannot be run by {NEEDS[self.kind]} ({reason(error)[:200]})"
@@ -195,8 +245,8 @@ class Classifier:
 
     @property
     def model(self):
-        """The keras.Model of a `.keras` file; None for the other kinds."""
-        return getattr(self._network, "model", None)
+        """As `keras_model`."""
+        return self.keras_model
 
     def threshold(self, precision):
         """The confidence from which on answers are right as often as `precision`, from the card.
@@ -346,8 +396,10 @@ def _card_of(path, content):
 
 # --- the runtimes ---
 #
-# Each has input_shape, outputs, dtype (of its input), fixed (its batch, or None) and step (of an
-# integer output, or 0). Called with uint8 images, as many as a fixed batch holds, it gives floats.
+# Each is made with the path, the content of the file and the number of threads, and raises what it
+# likes. Each has input_shape, outputs, dtype (of its input), fixed (its batch, or None) and step
+# (of an integer output, or 0). Called with uint8 images, as many as a fixed batch holds, it gives
+# floats.
 
 
 class _LiteRT:
@@ -358,7 +410,7 @@ class _LiteRT:
         self.source = _only(self.interpreter.get_input_details(), "inputs", path)
         self.sink = _only(self.interpreter.get_output_details(), "outputs", path)
         batch, *shape = (int(n) for n in self.source["shape_signature"])
-        self.input_shape, self.outputs = tuple(shape), int(self.sink["shape"][-1])
+        self.input_shape, self.outputs = tuple(shape), _row(self.sink["shape"].tolist(), path)
         self.dtype = np.dtype(self.source["dtype"]).name
         self.pixels = _pixel_values(self.source)
         self.step = (
@@ -410,6 +462,24 @@ def _only(ends, kind, path):
     return ends[0]
 
 
+def _row(shape, path):
+    """How many values an output of (pictures, values) has for each, or an InputError."""
+    if isinstance(shape, dict) or len(shape) != 2:
+        found = "several arrays" if isinstance(shape, dict) else f"an array of {tuple(shape)}"
+        raise InputError(
+            f"{path}: gives {found}, where a probability for each image and class is needed, "
+            "(images, classes)"
+        )
+    return shape[-1]
+
+
+def _require_runtime(kind):
+    """ModuleNotFoundError where the runtime of a kind of file is not installed."""
+    name = NEEDS[kind].replace("-", "_")
+    if importlib.util.find_spec(name) is None:
+        raise ModuleNotFoundError(name=name)
+
+
 class _Onnx:
     """Takes (N, height, width, channels), or (N, channels, height, width) as PyTorch writes it, in
     every type that holds 0-255."""
@@ -424,8 +494,9 @@ class _Onnx:
     step = 0.0
 
     def __init__(self, path, content, threads):
-        import onnxruntime
+        import onnxruntime  # its telemetry is off: see the package's __init__
 
+        onnxruntime.disable_telemetry_events()  # of one that was imported before this package
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is an exception as well
         if threads:
@@ -447,7 +518,8 @@ class _Onnx:
         batch, *shape = source.shape
         self.channels_first = len(shape) == 3 and shape[2] not in (1, 3) and shape[0] in (1, 3)
         self.input_shape = tuple(shape[1:] + shape[:1] if self.channels_first else shape)
-        self.outputs, self.fixed = sink.shape[-1], batch if isinstance(batch, int) else None
+        self.outputs = _row(sink.shape, path)
+        self.fixed = batch if isinstance(batch, int) else None
 
     def __call__(self, images):
         if self.channels_first:
@@ -498,8 +570,7 @@ class _Keras:
     def __init__(self, path, content, threads):
         from . import backend
 
-        if importlib.util.find_spec("keras") is None:
-            raise ModuleNotFoundError(name="keras")
+        _require_runtime(".keras")
         backend.start()
         import keras
 
@@ -507,10 +578,12 @@ class _Keras:
             self.model = content
         else:
             self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        if not isinstance(self.model, keras.Model) or not self.model.built:
+            raise InputError(f"{path}: is not a model that is built: {type(self.model).__name__}")
         _only(self.model.inputs, "inputs", path)
         _only(self.model.outputs, "outputs", path)
         self.fixed, *shape = self.model.input_shape
-        self.input_shape, self.outputs = tuple(shape), self.model.output_shape[-1]
+        self.input_shape, self.outputs = tuple(shape), _row(self.model.output_shape, path)
 
     def __call__(self, images):
         import keras
@@ -518,4 +591,4 @@ class _Keras:
         return keras.ops.convert_to_numpy(self.model(images.astype(np.float32), training=False))
 
 
-_RUNTIMES = {".tflite": _LiteRT, ".onnx": _Onnx, ".npz": _Numpy, ".html": _Page, ".keras": _Keras}
+RUNTIMES = {".tflite": _LiteRT, ".onnx": _Onnx, ".npz": _Numpy, ".html": _Page, ".keras": _Keras}

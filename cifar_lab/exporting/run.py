@@ -84,7 +84,7 @@ def export(
         path = Path(scratch) / output.name
         with doing(notice, f"writing {output.name}"):
             _write(format, network, path, calibration, card)
-        classifier = inference.Classifier(path)
+        classifier = inference.Classifier(path, contained=False)  # written here
         images, labels = dataset.test_images, dataset.test_labels
         with doing(notice, f"testing {output.name} on {len(images):,} images"):
             measured = compare(model, classifier, images, labels, temperature)
