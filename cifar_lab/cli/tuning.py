@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import image_data_generator, paths
+from .. import backend, image_data_generator, paths
 from ..errors import InputError
 from . import common
 from .common import OK
@@ -33,6 +32,7 @@ def run(argv: list[str]) -> int:
     from .. import networks
     from ..searching import request as requests
 
+    backend.require_training()
     label, recipe = networks.resolve(args.rung)
     image_data_generator.refuse_missing(recipe)
     ranges = _ranges(args, recipe)
@@ -274,8 +274,10 @@ def _summary(search: Search, args: argparse.Namespace, argv: list[str]) -> dict[
         if args.chief:
             return search.run_as_chief(*args.chief)
         if args.workers:
+            from ..searching import process
+
             words = _without(argv, "--workers", "--json", "--overwrite")
-            own = [sys.executable, "-m", "cifar_lab", "tune", *words]
+            own = [*process.PYTHON, "cifar_lab", "tune", *words]
             return search.run_as_chief("127.0.0.1", 0, args.workers, own)
         return search.run()
     except KeyboardInterrupt:
