@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import callbacks as by_name
 from . import data as data_sets
-from . import history, image_data_generator, paths, pixels
+from . import history, image_data_generator, paths, pixels, terminal
 from .data import Dataset
 from .errors import InputError
 
@@ -24,7 +23,7 @@ Notice = Callable[[str], Any]
 
 
 def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    terminal.say(line)
 
 
 def _silent(line: str) -> None:

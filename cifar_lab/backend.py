@@ -1,36 +1,155 @@
-"""What Keras runs on: backend, device, versions."""
+"""What Keras runs on: backend, device, versions.
+
+What decides results is said by the recipe and the command alone: Keras starts with the same
+settings whatever `keras.json` and the environment say (docs/environment.md).
+"""
 
 import contextlib
+import json
 import os
 import platform
+import shutil
+import subprocess
 import sys
+import tempfile
 
 from .errors import InputError, reason
+
+#: What Keras trains on. Keras' others compute forward alone.
+TRAIN = ("tensorflow", "jax", "torch")
+#: What Keras is told, whatever keras.json says. `backend` is KERAS_BACKEND's.
+SETTINGS = {"image_data_format": "channels_last", "floatx": "float32", "epsilon": 1e-7}
+#: Variables that would decide results in silence, as far as they are read when Keras or JAX starts.
+DECIDING = (
+    *("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED"),
+    *("JAX_ENABLE_X64", "JAX_DEFAULT_DTYPE_BITS", "JAX_NUMPY_DTYPE_PROMOTION"),
+    *("JAX_NUMPY_RANK_PROMOTION", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_DEFAULT_PRNG_IMPL"),
+    *("JAX_THREEFRY_PARTITIONABLE", "JAX_RANDOM_SEED_OFFSET", "JAX_DISABLE_JIT"),
+    *("JAX_DEBUG_NANS", "JAX_DEBUG_INFS", "JAX_ENABLE_CHECKS", "JAX_CHECK_TRACER_LEAKS"),
+)
+#: Variables whose unknown flags end the process that starts TensorFlow or JAX.
+_FATAL = ("XLA_FLAGS", "TF_XLA_FLAGS")
 
 
 def start():
     """Import Keras and find the devices, without the lines that TensorFlow's C++ writes on stderr
-    meanwhile.
+    meanwhile; a fatal one is shown.
 
-    Raises InputError where KERAS_BACKEND names a backend that is not installed.
+    Raises InputError where the environment names a backend or a device that is not there, or flags
+    that XLA does not know.
     """
-    name = os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever ~/.keras/keras.json says
+    # whatever ~/.keras/keras.json says; an empty one counts as none
+    name = os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX: GPU memory as needed
+    if "keras" not in sys.modules:
+        _try_flags()
     try:
-        with quiet_stderr():
-            with _spared("matplotlib", "sklearn", *(["jax"] if name == "tensorflow" else [])):
-                import keras  # noqa: F401
+        with _fatal_shown():
+            with (
+                _spared("matplotlib", "sklearn", *(["jax"] if name == "tensorflow" else [])),
+                _undecided(),
+            ):
+                import keras
             device()
-    except (ImportError, ValueError) as error:
-        raise InputError(
-            f"KERAS_BACKEND {name}: Keras does not start on it ({reason(error)[:200]})"
-        ) from None
+    except Exception as error:  # a backend raises nearly anything
+        why = reason(error) if str(error) else "a device or a library that it needs is not there"
+        raise InputError(_does_not_start(name, why)) from None
+    _settle(keras)
     use_gpu_memory_as_needed()
     import logging
 
     logging.getLogger("tensorflow").setLevel(
         "ERROR"
     )  # several training graphs in one process are meant
+
+
+def _does_not_start(name, why):
+    told = {k: os.environ[k] for k in (*_FATAL, "JAX_PLATFORMS") if os.environ.get(k)}
+    others = "".join(f", {key} {value[:60]}" for key, value in told.items())
+    return f"KERAS_BACKEND {name}{others}: Keras does not start on it ({why[:200]})"
+
+
+def require_training():
+    """InputError where KERAS_BACKEND names what Keras does not train on. Starts nothing."""
+    name = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if "keras" in sys.modules:
+        name = sys.modules["keras"].backend.backend()
+    if name not in TRAIN:
+        raise InputError(f"KERAS_BACKEND: must be one of {', '.join(TRAIN)}, received {name!r}")
+
+
+def _settle(keras):
+    """Bring Keras' settings, which a program that imported it before may have changed, to ours."""
+    for setting, value in SETTINGS.items():
+        if getattr(keras.config, setting)() != value:
+            getattr(keras.config, f"set_{setting}")(value)
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+
+
+@contextlib.contextmanager
+def _undecided():
+    """Within, Keras and JAX find no keras.json and no variable of DECIDING. Keras writes no
+    keras.json either: a command that only predicts writes nothing."""
+    if "keras" in sys.modules:
+        yield
+        return
+    given = {key: os.environ.pop(key) for key in DECIDING if key in os.environ}
+    home = os.environ.get("KERAS_HOME")
+    os.environ["KERAS_HOME"] = os.devnull  # no folder: nothing is read from or written to it
+    try:
+        yield
+    finally:
+        del os.environ["KERAS_HOME"]
+        os.environ.update(given if home is None else {**given, "KERAS_HOME": home})
+        config = sys.modules.get("keras.src.backend.config")
+        if config is not None:  # where keras.datasets and keras.applications keep downloads
+            config._KERAS_DIR = keras_home()
+
+
+def keras_home():
+    """Keras' folder: KERAS_HOME, else .keras in the home folder, or in that of temporary files
+    where the home cannot be written."""
+    if os.environ.get("KERAS_HOME"):
+        return os.environ["KERAS_HOME"]
+    base = os.path.expanduser("~")
+    return os.path.join(base if os.access(base, os.W_OK) else tempfile.gettempdir(), ".keras")
+
+
+@contextlib.contextmanager
+def downloads(kind):
+    """Keras' folder, where it downloads to within; what came is removed again where that fails.
+
+    kind: of downloads, the folder in it: "datasets" or "models".
+    """
+    folder = os.path.join(keras_home(), kind)
+    os.makedirs(folder, exist_ok=True)  # else Keras takes one that is cleared at the next start
+    before = set(os.listdir(folder))
+    try:
+        yield
+    except BaseException:
+        for name in set(os.listdir(folder)) - before:
+            path = os.path.join(folder, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                os.unlink(path)
+        raise
+
+
+def ignored():
+    """Lines on what the environment says and nobody heeds, because it would decide results."""
+    why = "not heeded; the recipe and the command decide results"
+    names = [name for name in DECIDING if os.environ.get(name)]
+    if names:
+        yield f"{', '.join(names)}: {why}"
+    path = os.path.join(keras_home(), "keras.json")
+    with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
+        with open(path, encoding="utf-8") as file:
+            said = json.loads(file.read(1 << 16))
+        other = [name for name, value in SETTINGS.items() if said.get(name, value) != value]
+        if other:
+            yield f"{path}: {', '.join(other)} {why}"
 
 
 @contextlib.contextmanager
@@ -47,18 +166,103 @@ def _spared(*names):
             del sys.modules[name]
 
 
+# --- what libraries say ---
+
+
 @contextlib.contextmanager
 def quiet_stderr():
     """Nothing on stderr within, what C++ libraries print there included."""
-    sys.stderr.flush()
-    saved = os.dup(2)
+    with open(os.devnull, "w") as nowhere, _stderr_into(nowhere.fileno()):
+        yield
+
+
+@contextlib.contextmanager
+def _stderr_into(number):
+    """What is written to stderr within goes to another file descriptor."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):  # a full disk, or closed
+            sys.stderr.flush()
     try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        saved = os.dup(2)
+    except OSError:  # closed: nobody would see it
+        yield
+        return
+    try:
+        os.dup2(number, 2)
         yield
     finally:
         os.dup2(saved, 2)
         os.close(saved)
+
+
+# Waits for a line; where none comes, because the process that should write it is gone, tells what
+# that one's libraries said last, but for their notes (I, W, E) and what follows a stack's top.
+_KEEPER = r"""
+read -r line ||
+    grep -v -e "^[IWE][0-9]" -e "^ *@ " -e "^\*\*\*" -e "^WARNING: All" "$1" | head -n 3 >&2
+rm -f "$1"
+"""
+
+
+@contextlib.contextmanager
+def _fatal_shown():
+    """As quiet_stderr; where a library ends the process within, its last words are shown.
+
+    A library's fatal error calls abort or _exit, after which nobody is left here to tell, so a
+    shell waits beside; where there is none, or no place for a file, nothing is held back.
+    """
+    try:
+        said = tempfile.NamedTemporaryFile(prefix="cifar_lab-", suffix=".stderr", delete=False)
+    except OSError:
+        yield
+        return
+    with said:
+        try:
+            keeper = subprocess.Popen(
+                ["/bin/sh", "-c", _KEEPER, "sh", said.name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+            )
+        except OSError:
+            os.unlink(said.name)
+            yield
+            return
+        try:
+            with _stderr_into(said.fileno()):
+                yield
+        finally:
+            keeper.communicate(b"alive\n")
+
+
+_TRIALS = {  # what reads the flags
+    "jax": "import jax; jax.devices()",
+    "tensorflow": """
+import tensorflow as tf
+tf.config.list_physical_devices()
+tf.function(lambda x: x + 1, jit_compile=True)(tf.constant(1.0))
+""",
+}
+
+
+def _try_flags():
+    """InputError where XLA does not know the flags of the environment, tried in another process."""
+    if not any(os.environ.get(name) for name in _FATAL):
+        return
+    name = os.environ["KERAS_BACKEND"]
+    if name == "torch":
+        return
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _TRIALS["jax" if name == "jax" else "tensorflow"]],
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        errors="replace",
+    )
+    lines = [line for line in done.stderr.splitlines() if "nknown flag" in line]
+    if done.returncode and lines:
+        told = lines[-1].rpartition("] ")[2]
+        raise InputError(_does_not_start(name, told))
 
 
 def device():

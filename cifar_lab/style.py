@@ -7,7 +7,9 @@ in per cent. A rung has one colour, whatever the picture. matplotlib is imported
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -45,14 +47,33 @@ PHASES = {
 }
 
 
+def import_matplotlib() -> Any:
+    """The module, imported whatever MPLBACKEND says: a name that this matplotlib does not know,
+    such as a notebook's, is an error there. It stays the choice of who opens windows.
+
+    Raises ImportError where matplotlib is not installed.
+    """
+    if "matplotlib" in sys.modules:
+        return sys.modules["matplotlib"]
+    named = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if named is not None:
+            os.environ["MPLBACKEND"] = named
+    if named:
+        with contextlib.suppress(ValueError):
+            matplotlib.rcParams["backend"] = named
+    return matplotlib
+
+
 @contextlib.contextmanager
 def style() -> Iterator[None]:
     """matplotlib's settings of all pictures within a `with`, whatever a user's own are.
 
     Raises ImportError where matplotlib is not installed.
     """
-    import matplotlib
-
+    matplotlib = import_matplotlib()
     ours = {"figure.dpi": DPI, "savefig.dpi": DPI, "grid.alpha": 0.3}
     with matplotlib.rc_context():
         known = {k: v for k, v in matplotlib.rcParamsDefault.items() if "backend" not in k}
@@ -62,6 +83,7 @@ def style() -> Iterator[None]:
 
 def figure(height: float, width: float = WIDTH) -> Any:
     """An empty matplotlib Figure of so many inches, whose parts find their places by themselves."""
+    import_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -71,17 +93,23 @@ def figure(height: float, width: float = WIDTH) -> Any:
 
 
 def save(drawn: Any, path: str | os.PathLike, colours: int = 0) -> None:
-    """Write a Figure into a PNG file, equal ones into equal bytes.
+    """Write a Figure into a PNG file, whole or not at all, equal ones into equal bytes.
 
     colours: that the file has at most: lines and letters need few, which takes a quarter of the
         bytes; 0 for all.
     """
-    drawn.savefig(path, metadata={"Software": None})
+    from . import bundles
+
+    content = io.BytesIO()
+    drawn.savefig(content, format="png", metadata={"Software": None})
     if colours:
         from PIL import Image
 
-        with Image.open(path) as image:
-            image.convert("RGB").quantize(colours).save(path, optimize=True)
+        with Image.open(content) as image:
+            few = image.convert("RGB").quantize(colours)
+        content = io.BytesIO()
+        few.save(content, "png", optimize=True)
+    bundles.write_file(path, lambda file: file.write(content.getvalue()))
 
 
 def colour(rung: str) -> str:

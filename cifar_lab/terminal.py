@@ -38,7 +38,7 @@ class Notice:
             self.live = self._live
 
     def __call__(self, line: str) -> None:
-        print(f"{ERASE if self._terminal else ''}{line}", file=sys.stderr, flush=True)
+        say(f"{ERASE if self._terminal else ''}{line}")
 
     @property
     def columns(self) -> int:
@@ -48,7 +48,14 @@ class Notice:
     def _live(self, line: str) -> None:
         # the last column stays free: some terminals wrap when it is written to
         shown = fitted(line, self.columns - 1)
-        print(f"{ERASE}{shown}\r", end="", file=sys.stderr, flush=True)
+        say(f"{ERASE}{shown}\r", end="")
+
+
+def say(line: str, end: str = "\n") -> None:
+    """A line on stderr, at once; none where it cannot be written: it is only a line."""
+    if sys.stderr is not None:  # closed: print would take stdout instead
+        with contextlib.suppress(OSError, ValueError):
+            print(line, end=end, file=sys.stderr, flush=True)
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -70,7 +77,8 @@ def columns_of(stream: TextIO) -> int:
 def clear(stream: TextIO) -> None:
     """Take a moving line away that an interruption or an error left."""
     if is_terminal(stream):
-        print(ERASE, end="", file=stream, flush=True)
+        with contextlib.suppress(OSError, ValueError):
+            print(ERASE, end="", file=stream, flush=True)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +17,7 @@ from typing import Any, NoReturn
 from .. import paths, terminal
 from ..errors import InputError, reason
 from ..terminal import Notice
+from . import streams
 
 OK, WRONG, INTERRUPTED = 0, 2, 130
 # Arguments that the library names in its errors, in backquotes; each is a flag of some command
@@ -55,20 +57,23 @@ def guarded(prog: str, command: Callable[[Any], int], argv: Any) -> int:
         The exit code: the command's, WRONG, or INTERRUPTED.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up lines
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a file's name may hold what the encoding has not
-            stream.reconfigure(errors="backslashreplace")
+    if any("error" in option for option in sys.warnoptions):  # a library's is nobody's error here
+        warnings.simplefilter("ignore")
+    streams.secure()
     try:
         paths.require_installed()
-        return command(argv)
+        code = command(argv)
+        failed = streams.failure()
+        if failed:
+            return _wrong(prog, f"the output: cannot be written ({reason(failed)})")
+        return code
     except InputError as error:
         return _wrong(prog, as_flags(" ".join(str(error).split())))
     except KeyboardInterrupt as interrupt:
         terminal.clear(sys.stderr)
-        print(f"\n{prog}: interrupted{''.join(map(str, interrupt.args))}", file=sys.stderr)
+        terminal.say(f"\n{prog}: interrupted{''.join(map(str, interrupt.args))}")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # a reader of our output that is not a standard stream's went away
         return OK
     except OSError as error:  # a path that no system call takes, a disk that goes away
         where = f"{error.filename}: " if error.filename else ""
@@ -86,7 +91,7 @@ def _flag(found: re.Match) -> str:
 
 def _wrong(prog: str, line: str) -> int:
     terminal.clear(sys.stderr)
-    print(f"{prog}: error: {line}", file=sys.stderr)
+    terminal.say(f"{prog}: error: {line}")
     return WRONG
 
 
@@ -238,6 +243,8 @@ def start_keras(notice: Notice) -> None:
 
     with terminal.doing(notice, "starting Keras"):
         backend.start()
+    for line in backend.ignored():
+        notice(line)
 
 
 def read_json(path: str | os.PathLike) -> Any:

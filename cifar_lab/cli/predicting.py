@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from .. import terminal
 from ..data.names import shown
 from ..errors import InputError
 from ..terminal import doing
@@ -215,7 +216,7 @@ def _print_error(file: str, error: InputError, request: Request) -> None:
     if request.as_json:
         print(json.dumps({"file": file, "error": str(error)}), flush=True)
     else:
-        print(f"predict.py: error: {error}", file=sys.stderr, flush=True)
+        terminal.say(f"predict.py: error: {error}")
 
 
 def _print_json(

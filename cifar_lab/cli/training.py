@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import callbacks, history, image_data_generator, paths
+from .. import backend, callbacks, history, image_data_generator, paths
 from ..errors import InputError
 from . import common
 from .common import OK
@@ -82,6 +82,8 @@ def run(argv: list[str]) -> int:
 
         raise InputError(f"RUNG: must be FILE.py:NAME or one of {', '.join(LADDER)}, received none")
     common.refuse_empty(args.output, "folder")
+    if not args.show:
+        backend.require_training()
     request = _request(args)
     if args.show:
         return _show(request, args.as_json)
@@ -529,7 +531,7 @@ def _list(as_json: bool) -> int:
 
 
 def _show(request: Request, as_json: bool) -> int:
-    from .. import backend, networks
+    from .. import networks
 
     count = common.num_classes(request.data)
     backend.start()

@@ -6,11 +6,10 @@ import argparse
 import ipaddress
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import image_data_generator, paths
+from .. import backend, image_data_generator, paths
 from ..errors import InputError, reason
 from ..searching.signing import LEAST_SECRET, MOST_SECRET, SECRET
 from . import common
@@ -36,6 +35,7 @@ def run(argv: list[str]) -> int:
     from .. import networks
     from ..searching import request as requests
 
+    backend.require_training()
     label, recipe = networks.resolve(args.rung)
     image_data_generator.refuse_missing(recipe)
     ranges = _ranges(args, recipe)
@@ -332,8 +332,10 @@ def _summary(
         if args.chief:
             return search.run_as_chief(*args.chief, secret=secret)
         if args.workers:
+            from ..searching import process
+
             words = _without(argv, "--workers", "--json", "--overwrite")
-            own = [sys.executable, "-m", "cifar_lab", "tune", *words]
+            own = [*process.PYTHON, "cifar_lab", "tune", *words]
             return search.run_as_chief("127.0.0.1", 0, args.workers, own)
         return search.run()
     except KeyboardInterrupt:

@@ -287,6 +287,8 @@ def _given_root(data_dir: str | os.PathLike | None) -> tuple[Path | None, str]:
 def _load_published(
     name: str, data_dir: str | os.PathLike | None, notice: Callable[[str], None]
 ) -> Dataset:
+    from .. import backend
+
     published = PUBLISHED[name]
     root, named = _given_root(data_dir)
     if root:
@@ -298,7 +300,7 @@ def _load_published(
                 "`data` synthetic needs no data)"
             )
         return found
-    cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
+    cache = Path(backend.keras_home()) / "datasets"
     try:
         found = published.find(name, cache) if cache.is_dir() else None
     except Incomplete:  # an earlier download was interrupted
@@ -328,7 +330,7 @@ def _download(name: str, notice: Callable[[str], None]) -> Dataset:
     )
     try:
         module = getattr(keras.datasets, published.keras_name or name.replace("-", "_"))
-        with contextlib.redirect_stdout(sys.stderr):  # Keras' progress bar
+        with contextlib.redirect_stdout(sys.stderr), backend.downloads("datasets"):  # a bar
             (x, y), (x_test, y_test) = module.load_data(**published.keras_options)
     except Exception as error:  # whatever the network, the server or the archive did
         raise InputError(

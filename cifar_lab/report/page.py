@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__, bundles
+from .. import __version__, bundles, style
 from ..errors import InputError, reason
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -209,6 +209,7 @@ def chart(
         caption: below it.
         width, height: inches of 72 CSS pixels, at most; narrower pages scale it.
     """
+    style.import_matplotlib()
     from matplotlib.figure import Figure
 
     with chart_style():
@@ -222,7 +223,7 @@ def chart(
 @contextlib.contextmanager
 def chart_style() -> Iterator[None]:
     """matplotlib's settings while a chart of a page is drawn."""
-    import matplotlib
+    matplotlib = style.import_matplotlib()
     from cycler import cycler
 
     inked = ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")

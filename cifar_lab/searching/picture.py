@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from .. import style
+from ..report import figures
 from . import space, table
 
 
@@ -26,12 +27,11 @@ class Point:
 def draw(search):
     """A panel a hyperparameter: each trial's value against its number, coloured by its score, an
     accuracy in per cent; the rounds' ranges in grey. Nothing is drawn before a trial has
-    completed."""
-    with style.style():
-        _draw(search)
+    completed; what goes wrong is a line."""
+    figures.attempt(search.notice, _draw, search.folder / "search.png", search)
 
 
-def _draw(search):
+def _draw(path, search):
     points = [
         Point(
             int(t.trial_id),
@@ -47,7 +47,7 @@ def _draw(search):
     figure = style.figure(1 + 2.2 * len(ranges))
     up = request.direction == "max"
     panels(figure, ranges, points, table.rounds_of(search), request.objective, up)
-    style.save(figure, search.folder / "search.png")
+    style.save(figure, path)
 
 
 def panels(

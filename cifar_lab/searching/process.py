@@ -11,6 +11,12 @@ import time
 from .. import bundles, paths
 from . import trial as trial_process
 
+#: Runs a module of this package in a process: -P, so that no file of the working folder, such as a
+#: random.py, stands in for a module of Python's.
+PYTHON = (sys.executable, "-P", "-m")
+#: Variables that would make KerasTuner the worker of another chief.
+CHIEFS = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID")
+
 
 def run(folder, request, stopped):
     """A trial's result, or None where it had to stop before its end (it keeps what it has).
@@ -49,7 +55,7 @@ def run(folder, request, stopped):
 def _run_child(folder, stopped):
     """How a trial's process ended, in words; None where it was told to."""
     told = False
-    command = [sys.executable, "-m", trial_process.__name__, str(folder), str(os.getpid())]
+    command = [*PYTHON, trial_process.__name__, str(folder), str(os.getpid())]
     with open(folder / "log.txt", "ab") as log:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=child_env()
@@ -85,7 +91,15 @@ def child_env(**changes):
     words = (str(paths.CHECKOUT or ""), os.environ.get("PYTHONPATH", ""))
     path = os.pathsep.join(word for word in words if word)
     changed = {k: str(v) for k, v in changes.items()}
-    return {**os.environ, **({"PYTHONPATH": path} if path else {}), **changed}
+    own = {name: value for name, value in os.environ.items() if name not in CHIEFS}
+    return {**own, **({"PYTHONPATH": path} if path else {}), **changed}
+
+
+def worker_env(host, port, name):
+    """What makes a process the worker `name` of the chief at an address, which is reached directly
+    whatever http_proxy says: {variable: value}."""
+    own = dict(zip(CHIEFS, (host, str(port), name), strict=True))
+    return {**own, "no_grpc_proxy": host}
 
 
 def resident_mb():

@@ -46,6 +46,9 @@ class Search:
         command="",
         worker=False,
     ):
+        backend.require_training()
+        for name in process.CHIEFS:  # who is whose worker is said by the command alone
+            os.environ.pop(name, None)
         self.request, self.folder, self.data_dir = request, Path(folder), data_dir
         self.notice, self.command, self.worker = notice, command, worker
         _, self.recipe = networks.resolve(request.rung)
@@ -157,9 +160,7 @@ class Search:
         Raises:
             InputError: it does not answer, refuses this worker, or searches for something else.
         """
-        os.environ.update(
-            KERASTUNER_ORACLE_IP=host, KERASTUNER_ORACLE_PORT=str(port), KERASTUNER_TUNER_ID=name
-        )
+        os.environ.update(process.worker_env(host, port, name))
         import grpc
         from keras_tuner.src.distribute import oracle_client
 

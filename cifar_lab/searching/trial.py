@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-from .. import adjusting, backend, bundles, data, networks
+from .. import adjusting, backend, bundles, data, networks, terminal
 from .. import recipe as recipes
 from ..errors import InputError, reason
 from ..report import results
@@ -86,7 +86,7 @@ def _train(folder, request):
         overwrite=True,
         test=False,
         callbacks=watch,
-        notice=lambda line: print(line, file=sys.stderr, flush=True),
+        notice=terminal.say,
     )
     rows = results.read_history(output)
     chosen = rows[card["epoch"] - 1]

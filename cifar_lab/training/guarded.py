@@ -32,10 +32,19 @@ class Guarded(keras.callbacks.Callback):
         label: what lines call it.
         trainer: the Trainer that it watches.
         notice: called with lines for the user.
+        compared: whether what it writes to the network is looked for; not needed of our own.
     """
 
-    def __init__(self, callback: keras.callbacks.Callback, label: str, trainer: Trainer, notice):
+    def __init__(
+        self,
+        callback: keras.callbacks.Callback,
+        label: str,
+        trainer: Trainer,
+        notice,
+        compared: bool = True,
+    ):
         super().__init__()
+        self._compared = compared
         self.callback, self.label, self.trainer, self.notice = callback, label, trainer, notice
         self.async_safe = getattr(callback, "async_safe", False)
         self._said: set[str] = set()
@@ -60,7 +69,7 @@ class Guarded(keras.callbacks.Callback):
             own = [dict(a) if isinstance(a, dict) else a for a in args]
             if logs is not None:
                 own.append(dict(logs))
-            with self._undoing(name in _EPOCHS):
+            with self._undoing(self._compared and name in _EPOCHS):
                 self._call(name, *own)
 
         return hook

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from .. import __version__, bundle_data, bundles, history, networks, provenance
+from .. import __version__, backend, bundle_data, bundles, history, networks, provenance
 from .. import recipe as recipes
 from ..data import Dataset, limited
 from ..errors import InputError, reason
@@ -80,6 +80,7 @@ def train(
     Raises:
         InputError: the request, the data or the disk does not allow it.
     """
+    backend.require_training()
     output = Path(output)
     if csv_log is not None:
         history.check_log(csv_log, resume, overwrite)
@@ -106,8 +107,8 @@ def train(
             if log:
                 run.log_epochs(lambda: log.begin((output / "history.csv").read_text()))
             return card, True
-        board = [progress.tensorboard(tensorboard)] if tensorboard else []
-        return run.go(earlier, [*board, *callbacks], watching), False
+        board = progress.tensorboard(tensorboard) if tensorboard else None
+        return run.go(earlier, callbacks, watching, board), False
 
 
 @dataclass
@@ -147,8 +148,11 @@ class _Run:
                 raise
             return None, None
 
-    def go(self, earlier: dict | None, callbacks: list, watching: Sequence = ()) -> dict:
-        """Train from the start, or from where the earlier run was: the card."""
+    def go(
+        self, earlier: dict | None, callbacks: Sequence, watching: Sequence = (), board: Any = None
+    ) -> dict:
+        """Train from the start, or from where the earlier run was: the card. board: TensorBoard's
+        callback."""
         plan, recipe = self.plan, self.plan.recipe
         with doing(self.notice, "building the network"):
             trainer = Trainer(plan)
@@ -160,6 +164,9 @@ class _Run:
             self.notice(f"resuming after epoch {len(trainer.history)} of {recipe.epochs}")
         else:
             self.identity = {**self.identity, "started": _now(), **provenance.source()}
+        if board:
+            board = Guarded(board, "TensorBoard", trainer, self.notice, compared=False)
+            callbacks = [board, *callbacks]
         if watching:
             labels = {*self.identity.get("callbacks", ()), *(label for label, _ in watching)}
             self.identity["callbacks"] = sorted(labels)

@@ -124,7 +124,11 @@ def _begin_from_application(network: keras.Model, recipe: Recipe, name: str, fil
     options = {k: v for k, v in recipe.builder_options.items() if k not in ("network", "dropout")}
     try:
         # Keras tells of its download on stdout
-        with contextlib.redirect_stdout(sys.stderr), backend.quiet_stderr():
+        with (
+            contextlib.redirect_stdout(sys.stderr),
+            backend.quiet_stderr(),
+            backend.downloads("models"),
+        ):
             trained = keras_applications.features(
                 name, recipe.input_shape, file or "imagenet", options
             )
