@@ -33,6 +33,10 @@ FEW = {
     "vgg": {"filters": (16, 32), "dropout": 0.0},
     "cifar10_cnn": {"filters": (8, 8, 8), "hidden_units": 64},
 }
+# Fields, and flags, of the network of cifar10-74 with a hundredth of its weights
+FIELDS_74 = {"builder_options": {"filters": [4, 4, 8], "hidden_units": 16}, "start": ""}
+SMALL_74 = [word for k, v in FIELDS_74.items() for word in ("--set", f"{k}={json.dumps(v)}")]
+
 # XLA_FLAGS of commands on JAX: they compile in half the time
 COMPILED_QUICKLY = "--xla_backend_optimization_level=0"
 

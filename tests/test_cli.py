@@ -18,6 +18,7 @@ from PIL import Image
 from cifar_lab import bundles, cli, data, ladder
 from support import (
     ROOT,
+    SMALL_74,
     assert_refused,
     bomb_header,
     command_env,
@@ -257,7 +258,7 @@ def test_tensorboard_logs(fashion, tmp_path):
 def test_a_folder_of_ones_own(photos, tmp_path):
     """Three classes of photos: trained, tested on the part kept apart, and on another folder."""
     out = tmp_path / "out"
-    args = ("--data", photos, "--epochs", 12, "--output", out)
+    args = ("--data", photos, "--epochs", 12, "--learning-rate", 0.01, "--output", out, *SMALL_74)
     result = run_json("train.py", "cifar10-74", *args, here=True)
     assert result["test_accuracy"] >= 0.8
     card = json.loads((out / "card.json").read_text())

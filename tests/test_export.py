@@ -15,7 +15,7 @@ import cifar_lab
 from cifar_lab import bundles, calibration, cli, data, inference
 from cifar_lab.errors import InputError
 from cifar_lab.exporting import FORMATS, export, is_export_of, litert
-from support import ROOT, assert_refused, run_here, run_json
+from support import FIELDS_74, ROOT, SMALL_74, assert_refused, run_here, run_json
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (the edge extra)")
 
@@ -259,7 +259,7 @@ def test_an_export_goes_beside_the_model_and_is_replaced_by_its_like_alone(
 def test_from_a_folder_of_photos_to_an_edge_file(photos, tmp_path):
     """Three classes of one's own: trained, exported to int8, tested, predicted by the runtime."""
     out, file = tmp_path / "out", tmp_path / "photos.int8.tflite"
-    more = ("--epochs", 12, "--learning-rate", 0.01, "--output", out, *SMALL)
+    more = ("--epochs", 12, "--learning-rate", 0.01, "--output", out, *SMALL_74)
     run_json("train.py", "cifar10-74", "--data", photos, *more, here=True)
     card = run_json("export.py", out, "--format", "litert-int8", "--output", file, here=True)
     assert (
@@ -274,11 +274,6 @@ def test_from_a_folder_of_photos_to_an_edge_file(photos, tmp_path):
     assert np.mean([Path(a["file"]).parent.name == a["class"] for a in answers]) >= 0.8
 
 
-# the network of cifar10-74 with a hundredth of its weights
-FIELDS = {"builder_options": {"filters": [4, 4, 8], "hidden_units": 16}, "start": ""}
-SMALL = [word for k, v in FIELDS.items() for word in ("--set", f"{k}={json.dumps(v)}")]
-
-
 @pytest.fixture(scope="module")
 def of_a_folder(tmp_path_factory):
     """(folder of pictures without a split, bundle trained on it, its card)."""
@@ -289,7 +284,7 @@ def of_a_folder(tmp_path_factory):
         for i in range(size):  # noise: what was trained on is known better than what was not
             pixels = rng.integers(0, 256, (20, 24, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(root / "photos" / label / f"{i}.png")
-    args = ("--data", root / "photos", "--epochs", 3, "--output", root / "out", *SMALL)
+    args = ("--data", root / "photos", "--epochs", 3, "--output", root / "out", *SMALL_74)
     run_json("train.py", "cifar10-74", *args, here=True)
     return root / "photos", root / "out", json.loads((root / "out" / "card.json").read_text())
 
@@ -368,7 +363,7 @@ def test_what_a_training_skipped_is_skipped_again(of_a_folder, is_split, tmp_pat
                 (photos / name / f"{i}.png").rename(root / "test" / name / f"{i}.png")
         (root / "test" / "fork" / "3.png").write_bytes(b"")
     (photos / "cup" / "7.png").write_bytes(b"")
-    options = {"epochs": 1, "fields": FIELDS, "output": tmp_path / "out", "notice": None}
+    options = {"epochs": 1, "fields": FIELDS_74, "output": tmp_path / "out", "notice": None}
     with pytest.raises(cifar_lab.InputError, match="7.png: is not an image"):
         cifar_lab.train("cifar10-74", root, **options)
     card = cifar_lab.train("cifar10-74", root, skip_damaged=True, **options)

@@ -269,7 +269,14 @@ def of_any_size(input_shape, num_classes):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"sharpness_radius": 0.05, "sharpness_share": 0.5, "swa_share": 0.5, "swa_epochs": 1},
+        {
+            "sharpness_radius": 0.05,
+            "sharpness_share": 0.5,
+            "swa_share": 0.5,
+            "swa_epochs": 1,
+            "builder": "mlp",
+            "builder_options": {"hidden_units": [8], "dropout": 0.3, "batch_normalization": True},
+        },
         pytest.param(
             {"small_images": [[0.5, 16]], "builder": of_any_size, "builder_options": {}},
             marks=pytest.mark.slow,

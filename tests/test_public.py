@@ -317,7 +317,9 @@ def nets(tmp_path):
     return file
 
 
-def test_a_recipe_of_ones_own_from_folder_to_int8_without_its_file(nets, photos, tmp_path):
+def test_a_recipe_of_ones_own_from_folder_to_int8_without_its_file(
+    nets, photos, tmp_path, monkeypatch
+):
     """Layers without names, in bfloat16 where the processor has it; then the file is deleted."""
     pytest.importorskip("ai_edge_litert")
     out = tmp_path / "out"
@@ -328,8 +330,10 @@ def test_a_recipe_of_ones_own_from_folder_to_int8_without_its_file(nets, photos,
     assert card["recipe"]["builder"] == "my_nets.py:small" and card["recipe"]["epochs"] == 4
     assert run_json(*request, "--resume", here=True)["finished_before"]
     nets.write_text(NETS.replace("2 * width", "3 * width"))
+    monkeypatch.setattr(networks, "_loaded", {})  # as a new process has it
     assert_refused(run_here(*request, "--resume"), "--resume with other settings: network was")
     nets.unlink()
+    networks._loaded.clear()
     assert run_json("evaluate.py", out, here=True)["accuracy"] == card["test_accuracy"]
     exported = run_json("export.py", out, "--format", "litert-int8", here=True)
     assert exported["images"] == 6

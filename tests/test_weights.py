@@ -22,7 +22,7 @@ from support import assert_refused, command_env, run_here, run_json
 TINY = Recipe(
     data="synthetic",
     builder="airbench",
-    builder_options={"widths": [4, 8], "activation": "relu"},
+    builder_options={"widths": [4, 8], "convolutions": 1, "activation": "relu"},
     epochs=1,
     batch_size=64,
     keep="last",
