@@ -93,7 +93,7 @@ OPERATIONS = {
     "HARD_SWISH": (117, 91, 1, 1),
     "BATCH_MATMUL": (126, 101, 2, 2),
     "BROADCAST_TO": (130, 104, 2, 2),
-    "GELU": (150, 115, 1, 1),
+    "GELU": (150, 116, 1, 1),
     "RELU_0_TO_1": (152, 0, 1, 1),
 }
 _NAMES = {row[0]: name for name, row in OPERATIONS.items()}
