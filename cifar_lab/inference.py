@@ -218,6 +218,8 @@ class Classifier:
         if images.ndim == 3:
             return self.probabilities(images[None], 1, calibrated)[0]
         size = self._network.fixed or batch_size
+        if self.contained:  # a question holds several of its batches
+            size *= max(1, batch_size // size)
         parts = [self._run(images[i : i + size]) for i in range(0, len(images), size)]
         found = np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
         if calibrated and self.temperature != 1:
@@ -225,11 +227,11 @@ class Classifier:
         return found
 
     def _run(self, images):
-        """float32 (N, classes) of at most as many images as a fixed batch holds, which is filled
-        up."""
-        count, fixed = len(images), self._network.fixed
-        if fixed and count < fixed:
-            images = np.concatenate([images, np.zeros((fixed - count, *self.input_shape), "uint8")])
+        """float32 (N, classes) of as many images as are run at once; a fixed batch is filled up."""
+        count = len(images)
+        missing = -count % (self._network.fixed or 1)
+        if missing:
+            images = np.concatenate([images, np.zeros((missing, *self.input_shape), "uint8")])
         try:
             with quiet_stderr():
                 found = np.asarray(self._network(images), np.float32)

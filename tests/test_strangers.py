@@ -20,7 +20,7 @@ from PIL import Image
 from campaigns import models as campaign
 from cifar_lab import inference, strangers
 from cifar_lab.errors import InputError
-from cifar_lab.strangers import process
+from cifar_lab.strangers import process, tflite
 from support import ROOT, assert_refused, command_env, run
 
 pytest.importorskip("ai_edge_litert")
@@ -132,6 +132,24 @@ def test_what_is_right_is_let_through(tmp_path):
             network = inference.Classifier(tmp_path / f"m{kind}", contained=contained)
             images = np.zeros((3, *network.input_shape), np.uint8)
             assert network.probabilities(images).shape == (3, 3)
+
+
+def test_operations_have_the_numbers_of_the_format():
+    from ai_edge_litert import schema_py_generated as schema
+
+    shared = {
+        **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"), "Reducer"),
+        **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), "Pool2D"),
+        **dict.fromkeys(("MAXIMUM", "MINIMUM"), "MaximumMinimum"),
+        "L2_NORMALIZATION": "L2Norm",
+        "BATCH_MATMUL": "BatchMatMul",
+        "PADV2": "PadV2",
+    }
+    for name, (code, options, *_) in tflite.OPERATIONS.items():
+        assert getattr(schema.BuiltinOperator, name) == code
+        words = "".join(word.capitalize() for word in name.split("_")).replace("2d", "2D")
+        wanted = f"{shared.get(name, words)}Options"
+        assert options == getattr(schema.BuiltinOptions, wanted, 0), name
 
 
 # --- .onnx ---

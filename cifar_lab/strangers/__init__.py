@@ -3,14 +3,13 @@ that it is then opened and run in."""
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
-from . import keras, onnx, tflite
-
 MOST_BYTES = 2 << 30  # of a file
 
-_CHECKS = {".tflite": tflite.check, ".onnx": onnx.check}
+_KINDS = (".tflite", ".onnx", ".keras")  # each has a file here
 
 
 def check(kind: str, content: bytes | Path) -> None:
@@ -21,11 +20,10 @@ def check(kind: str, content: bytes | Path) -> None:
         kind: ".tflite", ".onnx", ".keras"; other kinds have readers of our own, which check.
         content: of the file; of ".keras" also its path.
     """
+    if kind not in _KINDS:
+        return
     try:
-        if kind == ".keras":
-            keras.check(content)
-        elif kind in _CHECKS and isinstance(content, bytes):
-            _CHECKS[kind](content)
+        importlib.import_module(f".{kind[1:]}", __name__).check(content)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -8,6 +8,7 @@ write. What it sends back is read as numbers of a length that is known before, a
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import struct
@@ -79,28 +80,35 @@ class Contained:
         found = self._ask({}, content, OPEN_SECONDS, "open it")
         self.input_shape = tuple(found["input_shape"])
         self.outputs, self.dtype = found["outputs"], found["dtype"]
-        self.fixed, self.step = found["fixed"], found["step"]
+        self.fixed, self.step = found["fixed"], float(found["step"])
+        if not (self.fixed is None or isinstance(self.fixed, int)):
+            raise InputError(f"{path}: its process gave no answer")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """float32 (N, outputs) of uint8 (N, height, width, channels)."""
         images = np.ascontiguousarray(images)
-        size = len(images) * self.outputs * 4
+        wanted = len(images), self.outputs
         with self.lock:
-            found = self._ask({"images": len(images)}, images.data, RUN_SECONDS, "run it")
-            shape = tuple(found["shape"])
-            if shape != (len(images), self.outputs):
-                raise InputError(
-                    f"{self.path}: gives an array of {shape}, where a probability for each image "
-                    f"and class is needed, {(len(images), self.outputs)}"
-                )
-            content = self._within(RUN_SECONDS, "run it", lambda: self._read(size))
-        return np.frombuffer(content, np.float32).reshape(shape)
+            found = self._ask({"images": len(images)}, images.data, RUN_SECONDS, "run it", wanted)
+        if "values" not in found:
+            raise InputError(
+                f"{self.path}: gives an array of {tuple(found['shape'])}, where a probability for "
+                f"each image and class is needed, {wanted}"
+            )
+        return np.frombuffer(found["values"], np.float32).reshape(wanted)
 
     # --- one question, one answer ---
 
     def _ask(
-        self, question: dict[str, Any], content: Any, seconds: float, what: str
+        self,
+        question: dict[str, Any],
+        content: Any,
+        seconds: float,
+        what: str,
+        wanted: tuple[int, ...] = (),
     ) -> dict[str, Any]:
+        """The answer; wanted: the shape of an array of float32 that may follow it as "values"."""
+
         def exchange() -> dict[str, Any]:
             assert self.child.stdin is not None
             text = json.dumps(question).encode()
@@ -110,7 +118,10 @@ class Contained:
             (size,) = struct.unpack("<I", self._read(4))
             if size > MOST_BYTES_OF_ANSWER:
                 raise Ended("its process gave no answer")
-            return json.loads(self._read(size))
+            answer = json.loads(self._read(size))
+            if wanted and answer.get("shape") == list(wanted):
+                answer["values"] = self._read(4 * math.prod(wanted))
+            return answer
 
         answer = self._within(seconds, what, exchange)
         if "missing" in answer:
@@ -130,11 +141,11 @@ class Contained:
         """do(), or an InputError where the process ends meanwhile, or has to be ended."""
         if self.dead:
             raise InputError(self.dead)
-        late = threading.Event()
+        late, child = threading.Event(), self.child
 
-        def end() -> None:
+        def end() -> None:  # without self: its thread must not keep the network alive
             late.set()
-            self.child.kill()
+            child.kill()
 
         clock = threading.Timer(seconds, end)
         clock.daemon = True
@@ -143,13 +154,13 @@ class Contained:
             return do()
         except (Ended, OSError, ValueError, struct.error):
             clock.cancel()
-            _end(self.child)
+            _end(child)
             why = f"it took longer than {seconds:g} s" if late.is_set() else self._end_in_words()
             self.dead = f"{self.path}: {self.needs} could not {what}: {why}"
             raise InputError(self.dead) from None
         except BaseException:  # Ctrl-C in the middle of an answer
             self.dead = f"{self.path}: was interrupted"
-            _end(self.child)
+            _end(child)
             raise
         finally:
             clock.cancel()

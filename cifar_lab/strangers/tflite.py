@@ -77,10 +77,12 @@ OPERATIONS = {
     "RSQRT": (76, 0, 1, 1),
     "SHAPE": (77, 55, 1, 1),
     "POW": (78, 56, 2, 2),
+    "REDUCE_PROD": (81, 27, 2, 2),
     "REDUCE_MAX": (82, 27, 2, 2),
     "PACK": (83, 59, 1, _ANY),
     "REDUCE_MIN": (89, 27, 2, 2),
     "SQUARE": (92, 66, 1, 1),
+    "FILL": (94, 68, 2, 2),
     "RESIZE_NEAREST_NEIGHBOR": (97, 74, 2, 2),
     "LEAKY_RELU": (98, 75, 1, 1),
     "SQUARED_DIFFERENCE": (99, 76, 2, 2),
@@ -90,7 +92,8 @@ OPERATIONS = {
     "QUANTIZE": (114, 89, 1, 1),
     "HARD_SWISH": (117, 91, 1, 1),
     "BATCH_MATMUL": (126, 101, 2, 2),
-    "GELU": (150, 115, 1, 1),
+    "BROADCAST_TO": (130, 104, 2, 2),
+    "GELU": (150, 116, 1, 1),
     "RELU_0_TO_1": (152, 0, 1, 1),
 }
 _NAMES = {row[0]: name for name, row in OPERATIONS.items()}
@@ -345,7 +348,7 @@ def _operation(table: _Table) -> str:
     code = max(table.number(3, "i"), table.number(0, "b"))
     table.text(1)
     if code not in _NAMES:
-        kind = "an operation of its own" if code == 32 else f"operation {code}"
+        kind = "an operation of its own" if code == 32 else f"operation {code} of the format"
         raise ValueError(f"it has {kind}, which is not allowed")
     return _NAMES[code]
 

@@ -19,6 +19,7 @@ import io
 import json
 import os
 import random
+import re
 import resource
 import sys
 import tempfile
@@ -411,7 +412,7 @@ def main(argv=None):
                     log.write(json.dumps(rows[-1]) + "\n")
     counts = Counter(row["outcome"] for row in rows)
     kinds = Counter(row["kind"] for row in rows)
-    ended = [row["words"] for row in rows if "could not" in row["words"]]
+    ended = [row["words"] for row in rows if re.search(r"could not (start|open|run)", row["words"])]
     largest = max(Forked.largest, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
     table = {
         "inputs": len(rows),
@@ -419,7 +420,7 @@ def main(argv=None):
         **{name: counts[name] for name in ("line", "accepted", "traceback", "hang")},
         "crash": 0,  # this line would not have been written
         "contained": len(ended),
-        "of_them_late": sum("took" in words for words in ended),
+        "of_them_late": sum(" it took " in words for words in ended),
         "largest_mb": round(largest / 1e6),
     }
     print(json.dumps(table))
