@@ -14,7 +14,7 @@ import sys
 import pytest
 from PIL import Image
 
-from support import ROOT, command_env, run, run_json
+from support import ROOT, command_env, run_json
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
@@ -160,6 +160,21 @@ def test_python_and_json_in_pages_can_be_read(page):
 # --- generated tables ----------------------------------------------------------------------------
 
 
+def runs_in(folder, script, *args):
+    """What a program prints, run in a folder; in this process, which has imported Keras."""
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.chdir(folder)
+        patch.syspath_prepend(str((ROOT / script).parent))
+        patch.delenv("CIFAR_LAB_DATA", raising=False)
+        patch.setattr(sys, "argv", [script, *map(str, args)])
+        try:
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, end.code
+    return out.getvalue()
+
+
 def generated():
     for page in PAGES:
         for name, command, table in GENERATED.findall(page.read_text(encoding="utf-8")):
@@ -170,9 +185,9 @@ def generated():
 @pytest.mark.parametrize("command, table", generated())
 def test_tables_are_those_of_the_results(command, table):
     _, script, *args = shlex.split(command)
-    done = run(script, *args)
-    assert done.returncode == 0, done.stderr
-    assert table in done.stdout, f"run {command} and put what it prints between the marks"
+    assert table in runs_in(ROOT, script, *args), (
+        f"run {command} and put what it prints between the marks"
+    )
 
 
 def test_which_tables_are_generated():
@@ -198,17 +213,6 @@ def test_which_tables_are_generated():
 
 
 # --- examples ------------------------------------------------------------------------------------
-
-
-def runs_in(folder, script, *args):
-    """What an example prints, run in a folder; in this process, which has imported Keras."""
-    out = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
-        patch.chdir(folder)
-        patch.delenv("CIFAR_LAB_DATA", raising=False)
-        patch.setattr(sys, "argv", [script, *map(str, args)])
-        runpy.run_path(str(ROOT / script), run_name="__main__")
-    return out.getvalue()
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=name_of)

@@ -921,7 +921,8 @@ def test_wrong_request(kind, small_data, tmp_path):
         args = [*args, "--data-dir", small_data]
     if "--output" not in args:
         args = [*args, "--output", "new"]
-    done = run("tune.py", *args, cwd=tmp_path)
+    run_it = run if kind == "unknown rung" else run_here  # one in a process of its own
+    done = run_it("tune.py", *args, cwd=tmp_path)
     assert (
         done.returncode == 2
         and words in done.stderr
