@@ -347,7 +347,7 @@ def export(
     if format not in exporting.FORMATS:
         known = ", ".join(exporting.FORMATS)
         raise InputError(f"format: must be one of {known}, received {format!r}")
-    folder = bundles.find(rung_or_bundle)
+    folder = bundles.find(rung_or_bundle, writes=True)
     card = bundles.read_card(folder)
     default = folder / exporting.FORMATS[format].file
     if folder.parent == paths.PACKAGED:  # not among the installed files

@@ -6,11 +6,13 @@ learning_curve.png. This module imports no Keras but to load a model.
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
 import re
 import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -33,23 +35,28 @@ CARD_KEYS = (
 _OURS = (
     "model.*",
     ".model.*.partial",
+    ".model.*.lock",
     "card.json",
     "*.card.json",
     "history.csv",
     "learning_curve.png",
 )
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _OWN = re.compile(r".+\.py(:(?P<name>\w+))?")
 
 
-def find(name: str | Path) -> Path:
+def find(name: str | Path, writes: bool = False) -> Path:
     """The folder of a bundle, from a rung's name, a path (of the folder, or of its model.keras), or
     the "FILE.py:NAME" that it was trained as.
+
+    writes: whether something will be written to it: then what a kill left half replaced is put
+        back. Otherwise nothing is touched, and the earlier bundle is found where the kill left it.
 
     Raises InputError where there is none.
     """
     name = str(name)
     if name in ladder.LADDER:
-        return _of_rung(name)
+        return _of_rung(name, writes)
     if not name:
         raise InputError(f"'': must be a rung ({_rungs()}) or the folder of a bundle")
     own = _OWN.fullmatch(name)
@@ -58,7 +65,7 @@ def find(name: str | Path) -> Path:
     folder = Path(os.path.abspath(name))
     if folder.name == "model.keras":
         folder = folder.parent
-    _recover_unless_in_use(folder)
+    folder = _present(folder, writes)
     if name.endswith(".weights.h5"):
         raise InputError(
             f"{name}: is a weights file, which names no network: give it as `weights`, with a rung "
@@ -75,11 +82,11 @@ def _rungs() -> str:
     return ", ".join(ladder.LADDER)
 
 
-def _of_rung(name: str) -> Path:
+def _of_rung(name: str, writes: bool) -> Path:
     candidates = [paths.home() / "saved_models" / name]
     candidates += [paths.PACKAGED / name] if paths.PACKAGED else []
-    for folder in candidates:
-        _recover_unless_in_use(folder)
+    for candidate in candidates:
+        folder = _present(candidate, writes)
         if folder.is_dir():
             return folder
     where, how = candidates[0].parent, f"{paths.command('train')} {name}"
@@ -222,7 +229,7 @@ def recover(folder):
     """Put the earlier bundle back where a killed process left it between two renames. Call with the
     lock held."""
     folder, previous = Path(folder), _beside(folder, "previous")
-    if previous.is_dir():
+    if previous.is_dir() and not previous.is_symlink():
         with contextlib.suppress(OSError):  # a folder that cannot be written: nothing to mend there
             if folder.is_dir():
                 shutil.rmtree(previous)
@@ -230,10 +237,16 @@ def recover(folder):
                 previous.rename(folder)
 
 
-def _recover_unless_in_use(folder):
-    if not os.path.isdir(folder) and os.path.isdir(_beside(folder, "previous")):
-        with contextlib.suppress(InputError, OSError), locked(folder):
-            recover(folder)
+def _present(folder, writes):
+    """The folder of a bundle, or where the earlier one is that a killed process moved aside."""
+    previous = _beside(folder, "previous")
+    if os.path.isdir(folder) or not os.path.isdir(previous) or previous.is_symlink():
+        return folder
+    if not writes:
+        return previous
+    with contextlib.suppress(InputError, OSError), locked(folder):
+        recover(folder)
+    return folder
 
 
 def prepare(folder, bytes_needed):
@@ -254,18 +267,14 @@ def prepare(folder, bytes_needed):
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: is a file; `output` must name a folder")
         strangers = (
-            sorted(p.name for p in folder.iterdir() if not any(p.match(o) for o in _OURS))
-            if folder.is_dir()
-            else []
+            sorted(p.name for p in folder.iterdir() if not _is_ours(p)) if folder.is_dir() else []
         )
         if strangers:
             raise InputError(
                 f"{folder}: holds what is not a bundle's ({', '.join(strangers[:3])}); "
                 "`output` must name a new folder or a bundle"
             )
-        probe = _beside(folder, f"probe-{os.getpid()}")
-        probe.mkdir()
-        probe.rmdir()
+        tempfile.TemporaryFile(dir=folder.parent).close()  # a kill leaves nothing of it
         if folder.is_dir() and not os.access(folder, os.W_OK):
             raise InputError(f"{folder}: cannot be written")
         free = shutil.disk_usage(folder.parent).free
@@ -278,26 +287,80 @@ def prepare(folder, bytes_needed):
         )
 
 
+def _is_ours(path):
+    """Whether a file in a bundle's folder has a name that we give, a temporary one included."""
+    return any(Path(path.name.removesuffix(".tmp")).match(name) for name in _OURS)
+
+
 @contextlib.contextmanager
 def locked(folder):
-    """Hold `folder` for one training at a time; InputError where another process holds it."""
+    """Hold `folder`, or a file, for one process at a time; InputError where another holds it.
+
+    The lock is one of the system's on a file beside it, so that it ends with its process. Whoever
+    is done removes the file, so one that was opened before may be nobody's any more: it counts only
+    if it is still in its place once it is locked.
+    """
+    path = _beside(folder, "lock")
+    while True:
+        if path.is_symlink():
+            raise InputError(f"{path}: is a symbolic link, which no lock is: remove it")
+        file = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o666)
+        try:
+            if not _lock(file):
+                raise InputError(f"{folder}: another process is writing there")
+            if _is_at(path, file):
+                try:
+                    yield
+                finally:
+                    if os.name == "posix":
+                        _remove_file(path)
+                return
+        finally:
+            os.close(file)
+            if os.name != "posix":  # Windows removes no open file; one that is in use stays
+                _remove_file(path)
+
+
+def _is_at(path, file):
+    """Whether an open file is what lies at a path."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file), os.stat(path, follow_symlinks=False))
+    return False
+
+
+def _lock(file):
+    """Lock an open file for this process alone, at once: whether that is so now."""
     try:
         import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    path = _beside(folder, "lock")
-    with open(path, "w") as file:
+    except ImportError:  # Windows
+        import msvcrt
+
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{folder}: another training is writing there") from None
-        except OSError:  # a file system without locks
-            pass
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        pass
+    return True
+
+
+def _remove_file(path):
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def remove(folder):
+    """Remove a folder of ours and all that is in it, or a link in its place, not what it names."""
+    folder = Path(folder)
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write(folder, fill):
@@ -312,7 +375,7 @@ def write(folder, fill):
         _beside(folder, "previous"),
     )
     recover(folder)
-    shutil.rmtree(partial, ignore_errors=True)
+    remove(partial)
     partial.mkdir()
     try:
         result = fill(partial)
@@ -320,31 +383,57 @@ def write(folder, fill):
             sync(file)
         sync(partial)
         if folder.is_dir():
+            remove(previous)
             folder.rename(previous)
         partial.rename(folder)
         sync(folder.parent)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
         recover(folder)
         raise
-    shutil.rmtree(previous, ignore_errors=True)
+    remove(previous)
     return result
 
 
+@contextlib.contextmanager
+def scratch(path):
+    """An empty folder beside what will lie at `path`, removed afterwards, and so are those that
+    killed processes left. Call with the lock held."""
+    path = Path(path)
+    partial = _beside(path, "partial")
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*partial"):
+        remove(left)
+    partial.mkdir()
+    try:
+        yield partial
+    finally:
+        remove(partial)
+
+
 def write_file(path, write_to):
-    """Write a file whole or not at all: `write_to` gets a binary file object."""
+    """Write a file whole or not at all: `write_to` gets a binary file object.
+
+    What lies under the temporary name, of a process that was killed or a link of a stranger's, is
+    removed and not followed. Raises OSError.
+    """
     path = Path(path)
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with open(temporary, "wb") as file:
+        _remove_file(temporary)
+        with open(temporary, "xb") as file:
             write_to(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
         sync(path.parent)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _remove_file(temporary)
         raise
+
+
+def append_to(path):
+    """Open a file of ours at its end, in bytes, and where it is a link not at all (OSError)."""
+    return open(path, "ab", opener=lambda name, flags: os.open(name, flags | _NO_LINK, 0o666))
 
 
 def pack(path):

@@ -8,6 +8,7 @@ import textwrap
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cifar_lab import backend, style, terminal
 from cifar_lab.cli import streams
@@ -28,7 +29,7 @@ def small(input_shape, num_classes):
     x = layers.Flatten()(x)
     return keras.Model(inputs, layers.Dense(num_classes, activation="softmax")(x))
 """
-TRAIN = ("--data", "synthetic", "--limit", 60, "--epochs", 2, "--set", "batch_size=16")
+TRAIN = ("--epochs", 2, "--set", "batch_size=16")
 HOSTILE = {
     "MPLBACKEND": "module://a_notebook.backend_inline",
     "KERAS_MAX_EPOCHS": "1",
@@ -67,7 +68,14 @@ def through_shell(redirections, script, *args, cwd):
 def nets(tmp_path_factory):
     file = tmp_path_factory.mktemp("nets") / "nets.py"
     file.write_text(NETWORK)
-    return f"{file}:small"
+    rng = np.random.default_rng(0)
+    for label in "ab":
+        folder = file.parent / "photos" / label
+        folder.mkdir(parents=True)
+        for i in range(20):
+            pixels = rng.integers(0, 256, (32, 32, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+    return f"{file}:small", "--data", file.parent / "photos"
 
 
 def weights_of(bundle):
@@ -83,7 +91,7 @@ def test_a_hostile_environment_changes_no_result(nets, tmp_path):
     """The plain run has no standard stream, the other everything that people have around."""
     plain = tmp_path / "plain"
     code, _ = through_shell(
-        "<&- >&- 2>&-", "train.py", nets, *TRAIN, "--output", plain, cwd=tmp_path
+        "<&- >&- 2>&-", "train.py", *nets, *TRAIN, "--output", plain, cwd=tmp_path
     )
     assert code == 0
     home = tmp_path / "keras"
@@ -98,7 +106,7 @@ def test_a_hostile_environment_changes_no_result(nets, tmp_path):
     env = command_env(**HOSTILE, KERAS_HOME=home)
     del env["HOME"]
     out = tmp_path / "out"
-    words = [sys.executable, ROOT / "train.py", nets, *TRAIN, "--output", out]
+    words = [sys.executable, ROOT / "train.py", *nets, *TRAIN, "--output", out]
     done = subprocess.run(
         list(map(str, words)), cwd=place, env=env, capture_output=True, text=True, timeout=200
     )
@@ -192,9 +200,7 @@ def test_what_came_of_a_failed_download_goes(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("script, name", [("train.py", "numpy"), ("tune.py", "nonsense")])
 def test_a_backend_that_trains_nothing(script, name, tmp_path, nets):
-    done = run(
-        script, nets, "--data", "synthetic", "--output", tmp_path / "out", KERAS_BACKEND=name
-    )
+    done = run(script, *nets, "--output", tmp_path / "out", KERAS_BACKEND=name)
     assert_refused(done, "KERAS_BACKEND", "tensorflow, jax, torch", repr(name))
     assert not (tmp_path / "out").exists()
 
@@ -276,7 +282,7 @@ def test_an_error_whose_line_nobody_reads(redirections, tmp_path):
 )
 def test_a_training_whose_lines_nobody_reads(redirections, nets, tmp_path):
     out = tmp_path / "out"
-    code, _ = through_shell(redirections, "train.py", nets, *TRAIN, "--output", out, cwd=tmp_path)
+    code, _ = through_shell(redirections, "train.py", *nets, *TRAIN, "--output", out, cwd=tmp_path)
     assert code == (2 if redirections == ">/dev/full" else 0)
     assert (out / "card.json").is_file() and (out / "learning_curve.png").is_file()
 
@@ -351,7 +357,8 @@ def test_a_picture_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_a_board_that_fails_costs_a_line(tmp_path, monkeypatch):
     import keras
 
-    from cifar_lab import Recipe, data, training
+    from cifar_lab import Recipe, training
+    from cifar_lab.data import Dataset
     from cifar_lab.training import progress
 
     class Board(keras.callbacks.Callback):
@@ -360,14 +367,14 @@ def test_a_board_that_fails_costs_a_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(progress, "tensorboard", lambda folder: Board())
     recipe = Recipe(builder="linear", data="synthetic", input_shape=(8, 8, 1), epochs=2)
-    dataset = data.load("synthetic", None, (8, 8, 1))
+    images, labels = np.zeros((40, 8, 8, 1), np.uint8), np.arange(40) % 2
+    dataset = Dataset("mine", ("a", "b"), images, labels, images, labels)
     lines = []
     card, _ = training.train(
         recipe,
         dataset,
         tmp_path / "out",
         rung="mine",
-        limit=40,
         tensorboard="board",
         test=False,
         notice=lines.append,

@@ -954,6 +954,7 @@ def test_a_picture_of_texts_and_of_what_no_trial_uses(tmp_path):
             request=request,
             oracle=None,
             folder=tmp_path,
+            notice=print,
             used_by=lambda t: space.used(recipe, table.values_of(t)),
         )
     )

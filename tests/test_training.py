@@ -671,7 +671,7 @@ def test_builtin_callbacks_see_one_training(dataset, tmp_path):
 def test_one_training_at_a_time(dataset, tmp_path):
     pytest.importorskip("fcntl")
     with bundles.locked(tmp_path / "out"):
-        with pytest.raises(InputError, match="another training is writing there"):
+        with pytest.raises(InputError, match="another process is writing there"):
             training.train(small(), dataset, tmp_path / "out", rung="test")
 
 

@@ -24,7 +24,7 @@ def run(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     from .. import bundles
 
-    folders = [bundles.find(name) for name in args.bundles]
+    folders = [bundles.find(name, writes=True) for name in args.bundles]
     for folder in folders:  # what is wrong with the data, before Keras takes seconds to start
         bundle_data.chosen(bundles.read_card(folder), None, args.data_dir)
     found = {}

@@ -42,7 +42,7 @@ def run(argv: list[str]) -> int:
     from .. import bundles, exporting
 
     request = Request(**vars(_parser().parse_args(argv)))
-    folder = bundles.find(request.network)
+    folder = bundles.find(request.network, writes=True)
     card = bundles.read_card(folder)
     name = bundle_data.chosen(card, request.data, request.data_dir)
     common.needs("edge", *exporting.FORMATS[request.format].packages)

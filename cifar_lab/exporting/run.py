@@ -1,9 +1,9 @@
 """Write a bundle's network in another format, test it, keep it only if it holds."""
 
+import contextlib
 import os
-import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,42 +77,63 @@ def export(
     calibration = _calibration(dataset, seed) if FORMATS[format].calibrated else None
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}.", suffix=".partial")
-    except OSError as error:
-        raise InputError(f"{output.parent}: cannot be written ({reason(error)})") from None
-    try:
-        path = Path(scratch) / output.name
-        with doing(notice, f"writing {output.name}"):
-            _write(format, network, path, calibration, card)
-        classifier = inference.Classifier(path, contained=False)  # written here
-        images, labels = dataset.test_images, dataset.test_labels
-        with doing(notice, f"testing {output.name} on {len(images):,} images"):
-            measured = compare(model, classifier, images, labels, temperature)
-        require(format, measured)
-        written = export_card(
-            format,
-            classifier,
-            measured,
-            model,
-            card,
-            dataset,
-            calibration,
-            seed,
-            command,
-            temperature,
-        )
-        own_card = inference.card_path(path)
-        bundles.write_json(own_card, written)
-        # the card first: a kill between the two is seen, for the card has a checksum
-        for name in (own_card.name, path.name):
-            bundles.sync(path.with_name(name))
-            os.replace(path.with_name(name), output.with_name(name))
-        bundles.sync(output.parent)
+        with bundles.locked(output), bundles.scratch(output) as scratch:
+            path = scratch / output.name
+            with doing(notice, f"writing {output.name}"), _temporary_in(scratch):
+                _write(format, network, path, calibration, card)
+            classifier = inference.Classifier(path, contained=False)  # written here
+            images, labels = dataset.test_images, dataset.test_labels
+            with doing(notice, f"testing {output.name} on {len(images):,} images"):
+                measured = compare(model, classifier, images, labels, temperature)
+            require(format, measured)
+            written = export_card(
+                format,
+                classifier,
+                measured,
+                model,
+                card,
+                dataset,
+                calibration,
+                seed,
+                command,
+                temperature,
+            )
+            bundles.write_json(inference.card_path(path), written)
+            _put(path, output)
     except OSError as error:
         raise InputError(f"{output}: cannot be written ({reason(error)})") from None
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return written
+
+
+@contextlib.contextmanager
+def _temporary_in(folder: Path) -> Iterator[None]:
+    """Converters' temporary files go into a folder, whose next user removes what a kill left."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+def _put(path: Path, output: Path) -> None:
+    """Move a file and its card to their place. A kill between the two is seen, for the card has a
+    checksum; where the second cannot be moved, the first is moved back."""
+    card, place = inference.card_path(path), inference.card_path(output)
+    before = card.with_name("before")
+    for file in (card, path):
+        bundles.sync(file)
+    with contextlib.suppress(FileNotFoundError):
+        os.link(place, before)
+    os.replace(card, place)
+    try:
+        os.replace(path, output)
+    except OSError:
+        if before.exists():
+            os.replace(before, place)
+        else:
+            place.unlink()
+        raise
+    bundles.sync(output.parent)
 
 
 def _calibration(dataset: data.Dataset, seed: int) -> np.ndarray:
@@ -130,7 +151,7 @@ def _write(
     named = (card,) if FORMATS[name].named else ()
     try:
         FORMATS[name].write(model, path, calibration, *named)
-    except InputError:
+    except (InputError, OSError, MemoryError):  # not the network's fault
         raise
     except ImportError as error:
         raise InputError(f'{name}: {reason(error)[:150]} (pip install "cifar_lab[edge]")') from None

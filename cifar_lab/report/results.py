@@ -74,7 +74,7 @@ def drifted(rung: str, folder: str | os.PathLike | None = None) -> bool:
 def claim(bundle: str | os.PathLike, alone: bool, other_cores: float | None = None) -> None:
     """Write into a bundle's card whether the run had the machine for itself, and how many cores
     others used meanwhile. Only who checked, with provenance.Idle, may say so."""
-    folder = bundles.find(bundle)
+    folder = bundles.find(bundle, writes=True)
     found = {"alone": bool(alone)}
     if other_cores is not None:
         found["other_cores"] = round(other_cores, 3)
@@ -101,7 +101,7 @@ def record(
     Raises:
         InputError: the run departed from its rung's recipe or data.
     """
-    bundle = bundles.find(bundle)
+    bundle = bundles.find(bundle, writes=True)
     card = bundles.read_card(bundle)
     rung = card["rung"]
     recipe = get(rung).recipe

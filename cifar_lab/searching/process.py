@@ -56,7 +56,7 @@ def _run_child(folder, stopped):
     """How a trial's process ended, in words; None where it was told to."""
     told = False
     command = [*PYTHON, trial_process.__name__, str(folder), str(os.getpid())]
-    with open(folder / "log.txt", "ab") as log:
+    with bundles.append_to(folder / "log.txt") as log:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=child_env()
         )

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +104,6 @@ def clear(folder):
     with bundles.locked(folder):
         # whole or not at all: a kill leaves no half of a search
         gone = folder.with_name(f".{folder.name}.previous")
-        shutil.rmtree(gone, ignore_errors=True)
+        bundles.remove(gone)
         folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        bundles.remove(gone)

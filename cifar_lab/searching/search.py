@@ -97,7 +97,7 @@ class Search:
         def start(name, port):
             threads = max(1, backend.cores() // workers)
             words = ["--chief", f"127.0.0.1:{port}", "--worker-id", name]
-            with open(self.folder / f"{name}.log", "ab") as log:
+            with bundles.append_to(self.folder / f"{name}.log") as log:
                 team[name] = subprocess.Popen(
                     [*worker_command, *words, "--end-with-parent", str(os.getpid())],
                     stdout=log,

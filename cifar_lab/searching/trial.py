@@ -8,7 +8,6 @@ goes on where it was when it is run again. It ends when PARENT, the process of t
 import json
 import math
 import os
-import shutil
 import statistics
 import sys
 import threading
@@ -46,7 +45,7 @@ def main(folder, parent):
 
 def clean(folder):
     """Remove the weights and the state of a trial that has ended: a search is for the recipe."""
-    shutil.rmtree(folder / "run", ignore_errors=True)
+    bundles.remove(folder / "run")
     bundles.state_path(folder / "run").unlink(missing_ok=True)
 
 
@@ -90,7 +89,8 @@ def _train(folder, request):
     )
     rows = results.read_history(output)
     chosen = rows[card["epoch"] - 1]
-    shutil.copyfile(output / "history.csv", folder / "history.csv")
+    history = (output / "history.csv").read_bytes()
+    bundles.write_file(folder / "history.csv", lambda file: file.write(history))
     if not math.isfinite(chosen[request["objective"]]):
         raise InputError(f"{request['objective']} is {chosen[request['objective']]}")
     names = ("val_accuracy", "val_loss", "accuracy", "loss")

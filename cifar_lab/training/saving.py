@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +74,8 @@ def add_weights(folder: Path, network: keras.Model) -> None:
     """Leave the plain weights file of a finished bundle's network, whole or not at all. Raises
     InputError."""
     try:
-        with tempfile.TemporaryDirectory() as place:
-            file = Path(place) / weights.FILE
+        with bundles.scratch(folder / weights.FILE) as place:
+            file = place / weights.FILE
             network.save_weights(file)
             bundles.write_file(folder / weights.FILE, lambda out: out.write(file.read_bytes()))
     except OSError as error:
