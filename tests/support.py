@@ -37,6 +37,9 @@ FEW = {
 FIELDS_74 = {"builder_options": {"filters": [4, 4, 8], "hidden_units": 16}, "start": ""}
 SMALL_74 = [word for k, v in FIELDS_74.items() for word in ("--set", f"{k}={json.dumps(v)}")]
 
+# Rungs whose network is that of cifar10-resnet20 with more blocks or without its sums
+DEEP = ("cifar10-plain20", "cifar10-plain56", "cifar10-resnet32", "cifar10-resnet56")
+
 # XLA_FLAGS of commands on JAX: they compile in half the time
 COMPILED_QUICKLY = "--xla_backend_optimization_level=0"
 
@@ -89,6 +92,11 @@ def run_json(script, *args, here=False, **kwargs):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1, done.stdout
     return json.loads(done.stdout)
+
+
+def all_but_the_deep(rungs):
+    """For parametrize: what is the same for networks of more of the same layers is slow."""
+    return [pytest.param(rung, marks=pytest.mark.slow) if rung in DEEP else rung for rung in rungs]
 
 
 def write_idx(path, array):

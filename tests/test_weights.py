@@ -17,7 +17,7 @@ from cifar_lab import bundles, data, networks, training, weights
 from cifar_lab.errors import InputError
 from cifar_lab.ladder import LADDER
 from cifar_lab.recipe import Recipe
-from support import assert_refused, command_env, run_here, run_json
+from support import DEEP, assert_refused, command_env, run_here, run_json
 
 TINY = Recipe(
     data="synthetic",
@@ -117,7 +117,7 @@ def test_a_file_of_another_backend(backend, tmp_path):
     "rung",
     [
         pytest.param(rung, marks=pytest.mark.slow)
-        if entry.parameters > 3e6 or rung in ("cifar10-resnet56", "cifar10-plain20")  # resnet20's
+        if entry.parameters > 3e6 or rung in DEEP
         else rung
         for rung, entry in LADDER.items()
     ],
