@@ -313,12 +313,12 @@ def locked(folder):
                     yield
                 finally:
                     if os.name == "posix":
-                        _remove_file(path)
+                        remove_file(path)
                 return
         finally:
             os.close(file)
             if os.name != "posix":  # Windows removes no open file; one that is in use stays
-                _remove_file(path)
+                remove_file(path)
 
 
 def _is_at(path, file):
@@ -349,7 +349,8 @@ def _lock(file):
     return True
 
 
-def _remove_file(path):
+def remove_file(path):
+    """Remove a file, or a link in its place, if it is there and can be removed."""
     with contextlib.suppress(OSError):
         os.unlink(path)
 
@@ -419,7 +420,7 @@ def write_file(path, write_to):
     path = Path(path)
     temporary = path.with_name(path.name + ".tmp")
     try:
-        _remove_file(temporary)
+        remove_file(temporary)
         with open(temporary, "xb") as file:
             write_to(file)
             file.flush()
@@ -427,7 +428,7 @@ def write_file(path, write_to):
         os.replace(temporary, path)
         sync(path.parent)
     except BaseException:
-        _remove_file(temporary)
+        remove_file(temporary)
         raise
 
 

@@ -361,9 +361,11 @@ def _report(args: argparse.Namespace, folder: Path, summary: dict[str, Any]) -> 
         common.print_json(summary)
         return
     shown = common.shown_path(folder)
+    names = ("trials.csv", "search.json", "search.png")
+    files = ", ".join(name for name in names if (folder / name).is_file())
     print(
         f"{summary['trials']} trials ({summary['failed']} failed, {summary['unfinished']} "
-        f"unfinished) in {summary['seconds']:.0f} s: {shown}/trials.csv, search.json, search.png"
+        f"unfinished) in {summary['seconds']:.0f} s: {shown}/{files}"
     )
     if summary["best"]:
         _print_best(args, shown, dict(summary["best"]))

@@ -34,6 +34,8 @@ def run(folder, request, stopped):
         same = before == json.loads(json.dumps(request))
     except (OSError, ValueError):
         same = False
+    if same and _is_machines(result):
+        bundles.remove_file(result)
     if not same:
         for path in (result, folder / "history.csv", folder / "log.txt"):
             path.unlink(missing_ok=True)
@@ -47,9 +49,17 @@ def run(folder, request, stopped):
             lines = (folder / "log.txt").read_text(errors="replace").strip().splitlines()
             last = f": {lines[-1][:200]}" if lines else ""
             why = f"its process ended {how}{last}"
-            bundles.write_json(result, {"status": "failed", "reason": why})
+            bundles.write_json(result, trial_process.failed(why, machines=True))
     trial_process.clean(folder)
     return json.loads(result.read_text(encoding="utf-8"))
+
+
+def _is_machines(result):
+    """Whether a result is that of a trial that is to be tried again."""
+    try:
+        return bool(json.loads(result.read_text(encoding="utf-8")).get("machines"))
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _run_child(folder, stopped):

@@ -17,6 +17,8 @@ from .signing import SECRET
 
 CHIEF_SECONDS = 60  # that a worker waits for its chief
 MOST_LINES = 20  # about messages that a chief refused
+MOST_IN_A_ROW = 3  # trials that the machine fails before the search ends
+AGAIN = "see to it, and the same command tries again"
 
 
 class Search:
@@ -53,7 +55,7 @@ class Search:
         self.notice, self.command, self.worker = notice, command, worker
         _, self.recipe = networks.resolve(request.rung)
         earlier = None if worker else refuse_changes(folder, request)
-        self.written, self.max_trials = 0.0, max_trials
+        self.written, self.max_trials, self.in_a_row = 0.0, max_trials, 0
         self.before, self.started = (earlier or {}).get("seconds", 0.0), time.time()
         deadline = None
         if max_minutes is not None:
@@ -78,7 +80,7 @@ class Search:
         """Search in this process until a bound is met: the summary, a dict."""
         with self._at_work():
             self.tuner.search()
-        return table.summary(self)
+        return self._outcome()
 
     def run_as_chief(self, host, port, workers=0, worker_command=(), secret=b""):
         """Hand trials to workers until a bound is met: the summary.
@@ -150,7 +152,7 @@ class Search:
                         worker.wait(10)
                     if worker.poll() is None:
                         worker.terminate()
-        return table.summary(self)
+        return self._outcome()
 
     def run_as_worker(self, host, port, name, secret=b""):
         """Take trials from a chief until it says that the search is over.
@@ -187,6 +189,8 @@ class Search:
             raise InputError(f"{chiefs}: {tuners.said(error)}") from None
         except (tuners.ChiefGone, ConnectionError) as error:
             raise InputError(f"{chiefs}: {error}") from None
+        except tuners.MachineFailed as error:
+            raise InputError(str(error)) from None
 
     @contextlib.contextmanager
     def _at_work(self):
@@ -201,10 +205,33 @@ class Search:
             self.write()
             try:
                 yield
-            finally:
-                getattr(self.notice, "live", lambda line: None)("")
-                self.write()
-                picture.draw(self)
+            except BaseException as error:
+                with contextlib.suppress(OSError):
+                    self._end()
+                if isinstance(error, tuners.MachineFailed):
+                    raise InputError(f"{error}; what was tried is kept, {AGAIN}") from None
+                raise
+            self._end()
+
+    def _end(self):
+        """Write what is known when the search ends."""
+        getattr(self.notice, "live", lambda line: None)("")
+        self.write()
+        picture.draw(self)
+
+    def _outcome(self):
+        """The summary. InputError where every trial failed."""
+        summary = table.summary(self)
+        if summary["trials"] == summary["failed"] > 0:
+            last = self.oracle.trials[self.oracle.end_order[-1]]
+            how = (
+                AGAIN if table.is_machines(last) else "other ranges may do, `overwrite` starts over"
+            )
+            raise InputError(
+                f"{self.folder}: every trial failed ({summary['failed']}), the last because: "
+                f"{table.reason_of(self.folder, last)}; {how}"
+            )
+        return summary
 
     # --- trials ---
 
@@ -254,10 +281,17 @@ class Search:
             told = f"{self.request.objective} {trial.score:.4f}"
         else:
             told = f"failed: {table.reason_of(self.folder, trial)}"
+        self.in_a_row = self.in_a_row + 1 if table.is_machines(trial) else 0
         best = self.best()
         top = f"   best {best.score:.4f} (trial {int(best.trial_id)})" if best else ""
         values = "  ".join(f"{k} {space.told(v)}" for k, v in self.used_by(trial).items())
         self.notice(f"{number}  {told}   {values}{top}")
+        if self.in_a_row == MOST_IN_A_ROW:
+            why = table.reason_of(self.folder, trial)
+            raise InputError(
+                f"{self.folder}: {MOST_IN_A_ROW} trials in a row failed for want of disk, memory "
+                f"or a living process, the last because: {why}; {AGAIN}"
+            )
 
     def tick(self):
         """Called again and again while trials run: what a kill would forget is written twice a

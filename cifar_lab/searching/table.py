@@ -11,6 +11,8 @@ from .. import bundles
 from . import space
 
 STATUSES = ("completed", "failed", "unfinished")
+#: How the message of a trial begins that failed for want of disk, memory or a living process.
+MACHINES = "the machine's: "
 
 
 def summary(search):
@@ -93,6 +95,11 @@ def status_of(trial):
     return {"COMPLETED": "completed", "FAILED": "failed"}.get(trial.status, "unfinished")
 
 
+def is_machines(trial):
+    """Whether a trial failed for want of disk, memory or a living process."""
+    return trial.status == "FAILED" and (trial.message or "").startswith(MACHINES)
+
+
 def result_of(folder, trial):
     """What a trial's process left, {} where it is on another machine or unfinished."""
     path = Path(folder) / "trials" / f"trial_{trial.trial_id}" / "result.json"
@@ -105,7 +112,7 @@ def result_of(folder, trial):
 def reason_of(folder, trial):
     """Why a trial failed, in a line."""
     lines = (trial.message or "").strip().splitlines()
-    told = lines[-1] if lines else "failed on its worker, whose log says why"
+    told = lines[-1].removeprefix(MACHINES) if lines else "failed on its worker, whose log says why"
     return result_of(folder, trial).get("reason") or told
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .. import adjusting, backend, bundles, data, networks, terminal
 from .. import recipe as recipes
-from ..errors import InputError, reason
+from ..errors import InputError, is_machines, reason
 from ..report import results
 
 LEAST_PEERS = 5  # trials that the median rule needs
@@ -30,17 +30,32 @@ def main(folder, parent):
     try:
         backend.start()
         result = _train(folder, request)
-    except InputError as error:
-        result = {"status": "failed", "reason": str(error)}
-    except MemoryError:
-        result = {"status": "failed", "reason": "out of memory"}
     except KeyboardInterrupt:  # what was trained is kept
         return 130
     except Exception as error:
-        result = {"status": "failed", "reason": f"{type(error).__name__}: {reason(error)[:300]}"}
-    bundles.write_json(folder / "result.json", result)
+        result = failed(_told(error), is_machines(error))
+        clean(folder)  # it may be what the disk has no room for
+    try:
+        bundles.write_json(folder / "result.json", result)
+    except OSError as error:
+        terminal.say(f"{folder}: no result ({reason(error)})")
+        return 1
     clean(folder)
     return 0
+
+
+def failed(why, machines):
+    """The result of a trial that failed. machines: whether for want of disk or memory, or because
+    its process was ended: it is then tried again when the command runs again."""
+    return {"status": "failed", "reason": why, "machines": machines}
+
+
+def _told(error):
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    return f"{type(error).__name__}: {reason(error)[:300]}"
 
 
 def clean(folder):

@@ -10,9 +10,9 @@ from pathlib import Path
 import keras_tuner
 from keras_tuner.engine.base_tuner import BaseTuner
 
-from ..errors import InputError
+from ..errors import InputError, reason
 from ..terminal import printable
-from . import process
+from . import process, table
 from .request import OBJECTIVES
 
 REFUSALS = ("INVALID_ARGUMENT", "UNAUTHENTICATED", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED")
@@ -28,6 +28,10 @@ class Strange(keras_tuner.errors.FatalError):
 
 class ChiefGone(keras_tuner.errors.FatalError):
     """The chief does not answer."""
+
+
+class MachineFailed(keras_tuner.errors.FatalError):
+    """What the search itself writes cannot be written."""
 
 
 def said(error):
@@ -70,17 +74,28 @@ class Tuner(BaseTuner):
         except Strange as error:
             raise InputError(str(error)) from None
 
+    def _try_run_and_update_trial(self, trial, *args, **kwargs):
+        # KerasTuner's blames the trial for whatever happens, and prints tracebacks
+        try:
+            self._run_and_update_trial(trial, *args, **kwargs)
+            trial.status = "COMPLETED"
+        except keras_tuner.errors.FailedTrialError as error:
+            trial.status, trial.message = "FAILED", str(error)
+        except OSError as error:  # of the search's own files
+            raise MachineFailed(f"{error.filename or trial.trial_id}: {reason(error)}") from None
+
     def run_trial(self, trial, *args, **kwargs):
-        reason = self.owner.strange(trial)
-        if reason:
-            raise Strange(reason)
+        why = self.owner.strange(trial)
+        if why:
+            raise Strange(why)
         folder = Path(self.get_trial_dir(trial.trial_id))
         request = self.owner.trial_request(trial)
         result = process.run(folder, request, lambda: self._stopped(trial.trial_id))
         if result is None:
             raise TimeIsUp
         if result["status"] == "failed":
-            raise keras_tuner.errors.FailedTrialError(result["reason"])
+            blame = table.MACHINES if result.get("machines") else ""
+            raise keras_tuner.errors.FailedTrialError(blame + result["reason"])
         told = {name: result[name] for name in (*OBJECTIVES, "epochs", "seconds")}
         told["memory_mb"] = process.resident_mb()
         return {name: value for name, value in told.items() if math.isfinite(value)}
