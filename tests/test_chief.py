@@ -373,5 +373,5 @@ def test_a_second_chief_of_one_folder(tmp_path, fashion):
     args = ("fashion-mnist-mlp", "--data-dir", fashion, "--output", out, "--max-trials", 1)
     with bundles.locked(out):
         done = run_here("tune.py", *args, "--chief", "127.0.0.1:0")
-    assert_refused(done, "another training is writing there")
+    assert_refused(done, "another process is writing there")
     assert [p.name for p in out.iterdir()] == []
