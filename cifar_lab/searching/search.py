@@ -224,9 +224,9 @@ class Search:
         summary = table.summary(self)
         if summary["trials"] == summary["failed"] > 0:
             last = self.oracle.trials[self.oracle.end_order[-1]]
-            how = (
-                AGAIN if table.is_machines(last) else "other ranges may do, `overwrite` starts over"
-            )
+            how = "other ranges may do, `overwrite` starts over"
+            if table.is_machines(self.folder, last):
+                how = AGAIN
             raise InputError(
                 f"{self.folder}: every trial failed ({summary['failed']}), the last because: "
                 f"{table.reason_of(self.folder, last)}; {how}"
@@ -281,7 +281,7 @@ class Search:
             told = f"{self.request.objective} {trial.score:.4f}"
         else:
             told = f"failed: {table.reason_of(self.folder, trial)}"
-        self.in_a_row = self.in_a_row + 1 if table.is_machines(trial) else 0
+        self.in_a_row = self.in_a_row + 1 if table.is_machines(self.folder, trial) else 0
         best = self.best()
         top = f"   best {best.score:.4f} (trial {int(best.trial_id)})" if best else ""
         values = "  ".join(f"{k} {space.told(v)}" for k, v in self.used_by(trial).items())

@@ -74,9 +74,11 @@ class Surviving:
                 f"{path}: damaged ({type(error).__name__}: {reason(error)[:100]}); "
                 "`overwrite` starts the search over"
             ) from None
-        for trial in filter(table.is_machines, self.trials.values()):  # another time it may do
-            trial.status, trial.message = RUNNING, None
-            self.end_order = [i for i in self.end_order if i != trial.trial_id]
+        folder = Path(self._project_dir).parent
+        for trial in self.trials.values():
+            if table.is_machines(folder, trial):  # another time it may do
+                trial.status, trial.message = RUNNING, None
+                self.end_order = [i for i in self.end_order if i != trial.trial_id]
         self.ongoing_trials = {}  # they are in the queue below
         for trial_id in sorted(self.trials):
             status = self.trials[trial_id].status

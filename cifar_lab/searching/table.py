@@ -11,8 +11,6 @@ from .. import bundles
 from . import space
 
 STATUSES = ("completed", "failed", "unfinished")
-#: How the message of a trial begins that failed for want of disk, memory or a living process.
-MACHINES = "the machine's: "
 
 
 def summary(search):
@@ -95,9 +93,10 @@ def status_of(trial):
     return {"COMPLETED": "completed", "FAILED": "failed"}.get(trial.status, "unfinished")
 
 
-def is_machines(trial):
-    """Whether a trial failed for want of disk, memory or a living process."""
-    return trial.status == "FAILED" and (trial.message or "").startswith(MACHINES)
+def is_machines(folder, trial):
+    """Whether a trial failed for want of disk, memory or a living process, as far as that is known
+    here: of a worker on another machine it is not."""
+    return trial.status == "FAILED" and bool(result_of(folder, trial).get("machines"))
 
 
 def result_of(folder, trial):
@@ -112,7 +111,7 @@ def result_of(folder, trial):
 def reason_of(folder, trial):
     """Why a trial failed, in a line."""
     lines = (trial.message or "").strip().splitlines()
-    told = lines[-1].removeprefix(MACHINES) if lines else "failed on its worker, whose log says why"
+    told = lines[-1] if lines else "failed on its worker, whose log says why"
     return result_of(folder, trial).get("reason") or told
 
 

@@ -12,7 +12,7 @@ from keras_tuner.engine.base_tuner import BaseTuner
 
 from ..errors import InputError, reason
 from ..terminal import printable
-from . import process, table
+from . import process
 from .request import OBJECTIVES
 
 REFUSALS = ("INVALID_ARGUMENT", "UNAUTHENTICATED", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED")
@@ -94,8 +94,7 @@ class Tuner(BaseTuner):
         if result is None:
             raise TimeIsUp
         if result["status"] == "failed":
-            blame = table.MACHINES if result.get("machines") else ""
-            raise keras_tuner.errors.FailedTrialError(blame + result["reason"])
+            raise keras_tuner.errors.FailedTrialError(result["reason"])
         told = {name: result[name] for name in (*OBJECTIVES, "epochs", "seconds")}
         told["memory_mb"] = process.resident_mb()
         return {name: value for name, value in told.items() if math.isfinite(value)}
