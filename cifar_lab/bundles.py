@@ -384,7 +384,8 @@ def write(folder, fill):
             sync(file)
         sync(partial)
         if folder.is_dir():
-            remove(previous)
+            if previous.is_symlink():  # a stranger's
+                remove(previous)
             folder.rename(previous)
         partial.rename(folder)
         sync(folder.parent)
