@@ -241,7 +241,7 @@ def test_validation_pictures_are_none_of_those_learnt():
     assert not learnt & {row.tobytes() for row in data.val_x}
 
 
-@pytest.mark.parametrize("name", ["split", "overfitting"])
+@pytest.mark.parametrize("name", ["split", pytest.param("overfitting", marks=pytest.mark.slow)])
 def test_on_mnist(name):
     folder = os.environ.get("CIFAR_LAB_DATA")
     if not folder:

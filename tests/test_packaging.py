@@ -87,7 +87,7 @@ def test_an_installed_copy_trains_into_the_working_folder(installed, tmp_path):
         installed,
         tmp_path,
         "train",
-        "fashion-mnist-92",
+        "mnist-softmax",
         "--data",
         "synthetic",
         "--limit",
@@ -96,10 +96,8 @@ def test_an_installed_copy_trains_into_the_working_folder(installed, tmp_path):
         "1",
     )
     assert done.returncode == 0, done.stderr
-    assert (
-        tmp_path / "runs" / "fashion-mnist-92-synthetic-epochs1-limit100" / "card.json"
-    ).is_file()
-    assert "cifar-lab evaluate runs/fashion-mnist-92-synthetic-epochs1-limit100" in done.stdout
+    assert (tmp_path / "runs" / "mnist-softmax-synthetic-epochs1-limit100" / "card.json").is_file()
+    assert "cifar-lab evaluate runs/mnist-softmax-synthetic-epochs1-limit100" in done.stdout
 
 
 def test_an_installed_copy_exports_into_the_working_folder(installed, tmp_path):
