@@ -37,8 +37,15 @@ FEW = {
 FIELDS_74 = {"builder_options": {"filters": [4, 4, 8], "hidden_units": 16}, "start": ""}
 SMALL_74 = [word for k, v in FIELDS_74.items() for word in ("--set", f"{k}={json.dumps(v)}")]
 
-# Rungs whose network is that of cifar10-resnet20 with more blocks or without its sums
-DEEP = ("cifar10-plain20", "cifar10-plain56", "cifar10-resnet32", "cifar10-resnet56")
+# Rungs whose network is that of cifar10-resnet20 with more blocks or without its sums, and the
+# longest of all, whose kinds of layers are all in others
+DEEP = (
+    "cifar10-plain20",
+    "cifar10-plain56",
+    "cifar10-resnet32",
+    "cifar10-resnet56",
+    "cifar10-googlenet",
+)
 
 # XLA_FLAGS of commands on JAX: they compile in half the time
 COMPILED_QUICKLY = "--xla_backend_optimization_level=0"

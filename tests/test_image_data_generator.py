@@ -331,7 +331,13 @@ NORMALISATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", NORMALISATIONS)
+BOTH_OF_TWO = ("samplewise_std, rescaled", "all but zca")  # parts of "all with zca"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n in BOTH_OF_TWO else n for n in NORMALISATIONS],
+)
 def test_the_saved_model_standardises_raw_pixels_as_the_generator_does(name, tmp_path):
     rng, shape = np.random.default_rng(0), (8, 8, 3)
     images = rng.integers(0, 256, (260, *shape)).astype(np.uint8)

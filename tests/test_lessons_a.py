@@ -62,7 +62,11 @@ def test_something_is_known_of_every_lesson_beforehand(name):
 
 
 @pytest.mark.parametrize(
-    "name", [real(name) for name in ("matrices", "learning-rate", "batch-size", "logistic")]
+    "name",
+    [
+        *(real(name) for name in ("matrices", "learning-rate", "logistic")),
+        pytest.param("batch-size", marks=[*real("batch-size").marks, pytest.mark.slow]),
+    ],
 )
 def test_every_figure_is_what_it_should_be_on_real_data(name):
     assert not [n.name for n in outcome(name, "real").numbers if not n.right]

@@ -943,7 +943,7 @@ def test_another_backend_needs_no_tensorflow(tmp_path, fashion):
             sys.executable,
             "-c",
             code,
-            "fashion-mnist-92",
+            "fashion-mnist-mlp",
             "--data-dir",
             str(fashion),
             "--epochs",
