@@ -2,7 +2,7 @@
 anywhere.
 
     KERAS_BACKEND=jax python benchmarks/peer.py --data-dir DIR --output OUT [--rung cifar10-94]
-    [--seeds 5] [--compile]
+    [--seeds 5] [--compile] [--one-program]
 
 airbench94 (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU") is written here anew in
 PyTorch from the paper: 50,000 train images, 9.9 epochs in batches of 1,024, half precision on a
@@ -10,8 +10,8 @@ GPU, and its test accuracy with and without its six views. Ours is the rung by t
 Each run prints a JSON line: seconds of training (whitening included, test and compilation apart;
 ours also validates after each epoch, theirs never), accuracy; at the end one with medians and the
 ratio ours / theirs of each turn. Before the first turn theirs trains a few steps, with --compile
-once as a whole, so that what is compiled or chosen on first use is not in its times. --epochs and
---limit make it a rehearsal.
+once as a whole, so that what is compiled or chosen on first use is not in its times. With
+--one-program all epochs of ours are one program (JAX). --epochs and --limit make it a rehearsal.
 """
 
 import argparse
@@ -274,6 +274,7 @@ def main(argv):
     )
     parser.add_argument("--seeds", type=cli.whole(1), default=5)
     parser.add_argument("--compile", action="store_true", help="torch.compile for theirs")
+    parser.add_argument("--one-program", action="store_true", help="for ours, on JAX")
     parser.add_argument("--epochs", type=cli.whole(1), help="of both, for a rehearsal")
     parser.add_argument("--limit", type=cli.whole(1), help="train images of both, for a rehearsal")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -323,11 +324,13 @@ def main(argv):
             rung=args.rung,
             seed=seed,
             limit=args.limit,
+            one_program=args.one_program,
             command=cli.command_line("benchmarks/peer.py", argv),
             notice=lambda line: print(line, file=sys.stderr, flush=True),
         )
         our = {
             "engine": args.rung,
+            "one_program": args.one_program,
             **{
                 k: card[k]
                 for k in (
@@ -351,6 +354,7 @@ def main(argv):
             {
                 "n": len(found),
                 "whole": args.epochs is None and args.limit is None,
+                "one_program": args.one_program,
                 "device": card["device"],
                 "ratio_of_seconds": [
                     round(our["seconds"] / their["seconds"], 3) for their, our in found

@@ -160,17 +160,19 @@ def make(rung, mark, path):
         raise InputError(f"{path}: has no whole run of {rung}")
     if len(devices) > 1:
         raise InputError(f"{path}: must be of one machine, received {'; '.join(devices)}")
+    runs.sort(key=lambda run: run["seed"])
+    in_order = [run["seed"] for run in runs] == list(range(len(runs)))
     return {
         "name": rung,
         "mark": mark,
-        "code": f"cifar_lab, commit {', '.join(commits)}",
+        "code": f"cifar_lab, commit {', '.join(commit[:12] for commit in commits)}",
         "command": f"python benchmarks/budget.py {rung} --alone --seed SEED",
         "machine": devices[0].removeprefix("CPU: "),
         "cores": 2,
         "test_views": 1,
-        "seeds": "0, 1, 2 and so on",
+        "seeds": "0, 1, 2 and so on" if in_order else "drawn before the first run",
         "chosen_on": "validation images",
-        "runs": sorted(runs, key=lambda run: run["seed"]),
+        "runs": runs,
     }
 
 

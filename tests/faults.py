@@ -20,6 +20,8 @@ import pytest
 KINDS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "kill": None}
 #: Calls that change a folder, by how many of their arguments are paths.
 CALLS = {"replace": 2, "rename": 2, "link": 2, "mkdir": 1}
+#: Calls that take no room: a disk that is full already does them.
+RENAMES = ("replace", "rename")
 #: Calls that make room: a disk does not refuse them, but a process may be killed before one.
 REMOVALS = ("unlink", "remove", "rmdir")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -35,8 +37,8 @@ class Disk:
     Args:
         folder: whose writes are counted, from 0.
         at: the write that fails; None: none does.
-        kind: a key of KINDS. After ENOSPC the disk stays full, EIO is passing, and after a kill
-            nothing is written any more.
+        kind: a key of KINDS. After ENOSPC the disk stays full and does no more than rename, EIO is
+            passing, and after a kill nothing is written any more.
 
     Attributes: seen, what was counted: (call, name of the file).
     """
@@ -63,7 +65,7 @@ class Disk:
         if here and self.kind == "kill":
             self.dead = True
             raise Killed
-        if here or self.full:
+        if here or (self.full and call not in RENAMES):
             self.full = self.kind == "ENOSPC"
             code = KINDS[self.kind]
             raise OSError(code, os.strerror(code), os.fsdecode(path))

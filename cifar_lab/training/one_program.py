@@ -113,11 +113,13 @@ class OneProgram:
         orders = np.stack([np.asarray(trainer.order(epoch), "int32") for epoch in epochs])
         values = [ops.copy(v.value) for v in self.variables]
         targets, one_hot = map(ops.convert_to_tensor, (trainer.targets, trainer.one_hot))
-        return values, trainer.lookup.images.value, targets, one_hot, orders
+        # passed, not constants, so that another seed's program is found in JAX' cache
+        held_out = np.asarray(trainer.plan.val_indices, "int32")
+        return values, trainer.lookup.images.value, targets, one_hot, orders, held_out
 
     # --- the program ---
 
-    def _whole(self, values, images, targets, one_hot, orders):
+    def _whole(self, values, images, targets, one_hot, orders, held_out):
         import jax
         import jax.numpy as jnp
 
@@ -134,7 +136,7 @@ class OneProgram:
                 values, kept, best = carry
                 epoch, order = given
                 values, told = self._epoch(
-                    scanned, values, epoch, order, (images, targets, one_hot)
+                    scanned, values, epoch, order, (images, targets, one_hot, held_out)
                 )
                 kept, best = self._better(values, kept, best, told)
                 return (values, kept, best), told
@@ -147,7 +149,7 @@ class OneProgram:
 
     def _epoch(self, scanned: Scanned, values, epoch, order, data):
         """(values, {figure: value}) after one epoch and its validation."""
-        images, targets, one_hot = data
+        images, targets, one_hot, held_out = data
         trainer = self.trainer
         *parts, metrics = scanned._train_variables()
         state = [[values[self._place[id(v)]] for v in part] for part in parts]
@@ -167,8 +169,8 @@ class OneProgram:
             return scanned._testing(state, trainable, fixed, images, targets, rows)
 
         trainable, fixed, *_ = state
-        held_out, size = trainer.plan.val_indices, scanned.validation_batch
-        logs, _ = self._steps(test, fresh, np.asarray(held_out, "int32"), size, images, one_hot)
+        size = scanned.validation_batch
+        logs, _ = self._steps(test, fresh, held_out, size, images, one_hot)
         told |= {f"val_{name}": ops.cast(logs[name], "float32") for name in FIGURES[:2]}
         values = list(values)
         for part, after in zip(parts, state, strict=False):

@@ -218,6 +218,9 @@ class _Run:
             watchers = trainer.watchers(self.notice, interrupt, *callbacks)
             watchers.begin()
             while not (trainer.done or trainer.stopped):
+                if not trainer.compiled:
+                    with doing(self.notice, "compiling"):
+                        trainer.compile_step()
                 row = trainer.run_epoch(watchers)
                 trainer.save_state(self.state_path, self.identity)
                 if self.log:

@@ -154,6 +154,7 @@ class Trainer:
         self.history: list[dict] = []
         self.kept: list | None = None
         self.compile_seconds = 0.0
+        self._compiled: set[Phase] = set()
 
     def _train(self, phase: Phase) -> None:
         """Let the layers learn that learn in a phase."""
@@ -269,23 +270,31 @@ class Trainer:
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
 
+    @property
+    def compiled(self) -> bool:
+        """Whether the next epoch finds its steps compiled."""
+        return self.phase_of(len(self.history)) in self._compiled
+
     def compile_step(self) -> None:
-        """Run one short epoch of each kind to come, so that training finds its steps compiled, and
-        put everything back."""
+        """Run one short epoch of the next one's kind, so that it finds its steps compiled, and put
+        everything back. An epoch of another kind compiles its own before it begins: nobody waits
+        for all of them at the start."""
+        if self.compiled:
+            return
         start, before, plan = time.perf_counter(), self.values(), self.plan
         batch, count = plan.recipe.batch_size, len(plan.train_indices)
-        coming = set(plan.phases[len(self.history) :])
-        for phase in reversed([phase for phase in self.models if phase in coming]):
-            if self.scanned:  # a whole epoch's programs; what runs is the last batch, if it is less
-                self._train(phase)
-                self.scanned[phase].compile(plan.train_indices, plan.val_indices)
-                averaging.compile_renewals(self, phase)
-                size = count % batch
-            else:
-                size = min(count, batch + count % batch)
-            self.fit(plan.train_indices[:size], 0, None, phase=phase)
+        phase = self.phase_of(len(self.history))
+        if self.scanned:  # a whole epoch's programs; what runs is the last batch, if it is less
+            self._train(phase)
+            self.scanned[phase].compile(plan.train_indices, plan.val_indices)
+            averaging.compile_renewals(self, phase)
+            size = count % batch
+        else:
+            size = min(count, batch + count % batch)
+        self.fit(plan.train_indices[:size], 0, None, phase=phase)
         self._learning_rate(len(self.history))  # JAX compiles a schedule's dozen operations too
         self.assign(before)
+        self._compiled.add(phase)
         self.compile_seconds += time.perf_counter() - start
 
     def fit(self, order, epoch: int, callbacks, validate: bool = True, phase=None):
@@ -371,6 +380,7 @@ class Trainer:
 
         Raises InputError where training diverged.
         """
+        self.compile_step()
         epoch, start, recipe = len(self.history), time.perf_counter(), self.plan.recipe
         if self.augment:
             self.augment.epoch.assign(epoch)
