@@ -154,7 +154,7 @@ def as_jpeg(images: np.ndarray, quality: int, drawn: None = None) -> np.ndarray:
     def again(picture):
         file = io.BytesIO()
         picture.save(file, "JPEG", quality=quality, subsampling="4:2:0")
-        return Image.open(file)
+        return Image.open(file, formats=["JPEG"])
 
     return _each(again, images)
 

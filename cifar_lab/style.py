@@ -105,7 +105,7 @@ def save(drawn: Any, path: str | os.PathLike, colours: int = 0) -> None:
     if colours:
         from PIL import Image
 
-        with Image.open(content) as image:
+        with Image.open(content, formats=["PNG"]) as image:
             few = image.convert("RGB").quantize(colours)
         content = io.BytesIO()
         few.save(content, "png", optimize=True)

@@ -1,5 +1,6 @@
 """One picture: what is sound is read whatever hangs on it, values are scaled by what they are."""
 
+import ast
 import io
 import os
 import struct
@@ -13,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, PngImagePlugin, features
 
-from cifar_lab import data
+from cifar_lab import data, files
 from cifar_lab.data import pictures
 from cifar_lab.errors import InputError
-from support import ROOT, command_env
+from support import ROOT, bomb_header, command_env
 
 SHAPE = (16, 16, 3)
 
@@ -576,5 +577,107 @@ def test_an_endless_or_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be read .Is a directory"):
         data.read_image(tmp_path, SHAPE)
     if os.path.exists("/dev/zero"):
-        with pytest.raises(InputError, match="has over 256 MB"):
+        with pytest.raises(
+            InputError, match="/dev/zero: cannot be read .is a device, must be a file"
+        ):
             data.read_image("/dev/zero", SHAPE)
+
+    class Endless:
+        def read(self, count):
+            return bytes(min(count, 1 << 24))
+
+    with pytest.raises(InputError, match="stdin: has over 256 MB"):
+        data.read_image(Endless(), SHAPE, "stdin")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="of POSIX")
+def test_a_pipe_is_read_and_a_silent_one_refused(tmp_path, monkeypatch):
+    pipe, raw = tmp_path / "pipe.png", saved(stored(), "PNG")
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(raw))
+    writer.start()
+    assert data.read_image(pipe, SHAPE).shape == SHAPE
+    writer.join()
+    monkeypatch.setattr(files, "PIPE_SECONDS", 0.05)
+    with pytest.raises(InputError, match="pipe.png: cannot be read .is a pipe that nothing came"):
+        data.read_image(pipe, SHAPE)
+
+
+def test_a_sparse_file_is_refused_by_its_size(tmp_path):
+    with open(tmp_path / "x.png", "wb") as file:
+        file.truncate(5 << 30)
+    with pytest.raises(InputError, match="x.png: cannot be read .has 5,368,709,120 bytes, may"):
+        data.read_image(tmp_path / "x.png", SHAPE)
+
+
+# --- what is small and asks for much ---
+
+
+def icon(picture):
+    """An icon whose list says 32 x 32, of what may be another size."""
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 32, 32, 0, 0, 1, 32, len(picture), 22) + picture
+
+
+def tiff_of(*entries):
+    """A TIFF of 8 x 8 grey pixels, packed by deflate, with other entries too: (tag, number)."""
+    values = {256: 8, 257: 8, 258: 8, 259: 8, 262: 1, 277: 1, 273: 8, 279: 8} | dict(entries)
+    body = struct.pack("<H", len(values))
+    for tag, value in sorted(values.items()):
+        count, number = value if isinstance(value, tuple) else (1, value)
+        body += struct.pack("<HHII", tag, 4, count, number)
+    return b"II*\0\x08\0\0\0" + body + bytes(200)
+
+
+def jpeg_of(size, scans):
+    """A JPEG whose last scan is there so often, with another size in its header."""
+    raw = bytearray(saved(stored(), "JPEG", progressive=True))
+    at, last = raw.index(b"\xff\xc2"), raw.rindex(b"\xff\xda")
+    raw[at + 5 : at + 9] = struct.pack(">HH", *size)
+    raw[-2:] = raw[last:-2] * scans + b"\xff\xd9"
+    return bytes(raw)
+
+
+def rle(width, height):
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, 4, 0, 0, 1, 0)
+    return b"BM" + struct.pack("<IHHI", 66, 0, 0, 58) + info + bytes(4) + b"\0\2\xff\xff"
+
+
+GREEDY = {
+    "a picture in an icon": (icon(bomb_header(13_000, 13_000)), "claims over 17 million"),
+    "a bitmap in an icon": (icon(struct.pack("<IiiHH", 40, 1 << 30, 2, 1, 32)), "over 17 million"),
+    "tiles": (tiff_of((322, 40_000), (323, 40_000)), "takes 1.6 GB to decode, may take 1.0 GB"),
+    "offsets": (tiff_of((273, (1 << 24, 8))), "takes 8.4 GB to decode"),
+    "one tag often": (tiff_of((325, (1 << 30, 8))), "takes 536.9 GB to decode"),
+    "a progressive JPEG": (jpeg_of((14_000, 14_000), 1), "takes 1.2 GB to decode"),
+    "scans": (jpeg_of((9_000, 9_000), 200), "is drawn in 2.. passes: refused"),
+    "runs of BMP": (rle(30_000, 3_000), "claims over 17 million"),
+    "a wide BMP": (rle(1 << 27, 1), "claims over 17 million"),
+    "QOI": (b"qoif" + struct.pack(">II", 9_000, 9_000) + b"\3\0" + bytes(99), "over 17 million"),
+    "text": (b"P2 9000 9000 255 1 2 3", "claims over 17 million"),
+    "odd PPM": (b"P5 9000 9000 254 1 2 3", "claims over 17 million"),
+}
+
+
+@pytest.mark.parametrize("kind", GREEDY)
+def test_what_is_small_and_asks_for_much_is_refused(kind):
+    raw, words = GREEDY[kind]
+    refused(raw, words)
+
+
+def test_chunks_without_number_are_not_kept():
+    raw = saved(stored(), "PNG")
+    empty = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    refused(raw[:33] + empty * 300_000 + raw[33:], "damaged")
+    assert read(raw[:33] + empty + raw[33:]).shape == SHAPE
+
+
+def test_every_picture_is_opened_with_a_list_of_formats():
+    """Image.open() alone tries every format of Pillow, of which some start other programs."""
+    opened = []
+    for file in sorted((ROOT / "cifar_lab").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Image.open":
+                opened.append(f"{file.name}:{node.lineno}")
+                assert "formats" in [k.arg for k in node.keywords], opened[-1]
+    assert len(opened) >= 4
+    assert not {"EPS", "PDF", "WMF", "FITS", "HDF5", "GRIB", "BUFR", "MPEG"} & set(pictures.FORMATS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -182,7 +181,7 @@ def _read(file: str, input_shape: tuple[int, int, int]) -> np.ndarray:
         return data.read_image(file, input_shape)
     if sys.stdin is None:
         raise InputError("-: there is no stdin")
-    return data.read_image(io.BytesIO(sys.stdin.buffer.read()), input_shape, "stdin")
+    return data.read_image(sys.stdin.buffer, input_shape, "stdin")
 
 
 # --- telling ---

@@ -8,11 +8,12 @@ EXIF 2.32 (CIPA DC-008), TIFF 6.0, PNG (W3C, third edition), the WebP container 
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 ORIENTATION = 0x0112
 MAX_TEXT = 1 << 20  # bytes of a compressed text that are looked at
+MOST_PARTS = 1 << 18  # of a file; of a longer one the rest is not looked at
 _BROKEN = (struct.error, IndexError, ValueError, OverflowError)  # what damaged numbers raise
 _TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -30,7 +31,10 @@ class Container:
         signed: whether a TIFF says that its samples are signed.
         low, high: the values of black and white that a TIFF's tags name, or None.
         inverted: whether a TIFF says that 0 is white.
-        pixels: of a WebP, whose decoder takes memory before it tells; 0 where unknown.
+        pixels: of a JPEG, WebP, JPEG 2000 or icon, whose decoders may take memory before they tell;
+            0 where unknown. An icon counts as a square.
+        passes: of a JPEG's scans over its pixels.
+        memory: bytes that the decoder takes beside the picture, where that can be much.
     """
 
     data: bytes
@@ -43,6 +47,8 @@ class Container:
     high: float | None = None
     inverted: bool = False
     pixels: int = 0
+    passes: int = 1
+    memory: int = 0
 
 
 def unpack(data: bytes) -> Container:
@@ -57,9 +63,13 @@ def unpack(data: bytes) -> Container:
         try:
             return _tiff(data)
         except _BROKEN:
-            return Container(data, "TIFF")
+            return Container(b"", "TIFF")
     if data[4:12] in (b"ftypavif", b"ftypavis"):
         return _avif(data)
+    if data.startswith(b"\xff\x4f\xff\x51") or data[4:8] == b"jP  ":
+        return Container(data, "JPEG2000", pixels=_jpeg2000_pixels(data))
+    if data.startswith(b"\0\0\1\0"):
+        return Container(data, "ICO", pixels=_largest_side(data) ** 2)
     return Container(data)
 
 
@@ -71,7 +81,9 @@ def _png(data: bytes) -> Container:
     kept: list[bytes | memoryview] = [data[:8]]
     exif, xmp, bits = b"", b"", 0
     view, position = memoryview(data), 8
-    while position + 8 <= len(data):
+    for _ in range(MOST_PARTS):
+        if position + 8 > len(data):
+            break
         length = int.from_bytes(view[position : position + 4], "big")
         kind, start = bytes(view[position + 4 : position + 8]), position + 8
         if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
@@ -116,9 +128,11 @@ def _inflated(data: bytes) -> bytes:
 def _jpeg(data: bytes) -> Container:
     """The segments that decide pixels: all but APP1 to APP13, APP15 and comments."""
     kept: list[bytes | memoryview] = [data[:2]]
-    exif, xmp = b"", b""
+    exif, xmp, pixels, parts, is_progressive = b"", b"", 0, 0, False
     view, position = memoryview(data), 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
+    for _ in range(MOST_PARTS):
+        if position + 4 > len(data) or data[position] != 0xFF:
+            break
         marker = data[position + 1]
         if marker == 0xFF:  # padding
             position += 1
@@ -137,9 +151,22 @@ def _jpeg(data: bytes) -> Container:
                 xmp = bytes(body[29:])
         elif not (0xE2 <= marker <= 0xED or marker in (0xEF, 0xFE)):
             kept.append(view[position : position + 2 + length])
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(body) >= 6:
+            height, width, channels = struct.unpack_from(">HHB", body, 1)
+            pixels, parts = max(pixels, width * height), max(parts, channels)
+            is_progressive |= marker % 4 == 2
         position += 2 + length
     kept.append(view[position:])
-    return Container(b"".join(kept), "JPEG", _orientation(exif, xmp))
+    passes = max(1, data.count(b"\xff\xda", position))
+    return Container(
+        b"".join(kept),
+        "JPEG",
+        _orientation(exif, xmp),
+        pixels=pixels,
+        passes=passes,
+        # what several passes draw is kept whole, two bytes a value
+        memory=2 * parts * pixels if is_progressive or passes > 1 else 0,
+    )
 
 
 def _webp(data: bytes) -> Container:
@@ -147,7 +174,9 @@ def _webp(data: bytes) -> Container:
     kept: list[bytes | memoryview] = []
     exif, xmp = b"", b""
     view, position = memoryview(data), 12
-    while position + 8 <= len(data):
+    for _ in range(MOST_PARTS):
+        if position + 8 > len(data):
+            break
         kind = bytes(view[position : position + 4])
         length = int.from_bytes(view[position + 4 : position + 8], "little")
         end = position + 8 + length + length % 2
@@ -177,6 +206,35 @@ def _webp_pixels(data: bytes) -> int:
     return (width & 0x3FFF) * (height & 0x3FFF)
 
 
+_SIZ = re.compile(rb"\xff\x4f\xff\x51(.{38})", re.DOTALL)
+
+
+def _jpeg2000_pixels(data: bytes) -> int:
+    """Of the largest codestream that the file seems to have; a picture of more than three channels
+    counts as more pixels."""
+    most = 0
+    for found in _SIZ.finditer(data):
+        length, _, x1, y1, x0, y0, *_, channels = struct.unpack(">HHIIIIIIIIH", found[1])
+        if length == 38 + 3 * channels:
+            most = max(most, max(0, x1 - x0) * max(0, y1 - y0) * max(3, channels) // 3)
+    return most
+
+
+def _largest_side(data: bytes) -> int:
+    """Of the pictures in an icon, which are PNG or BMP: what they say themselves, which may be more
+    than the icon's list of them says."""
+    most = 0
+    for i in range(int.from_bytes(data[4:6], "little")):
+        at = int.from_bytes(data[18 + 16 * i : 22 + 16 * i], "little")
+        head = data[at : at + 24]
+        if head.startswith(b"\x89PNG"):
+            sides = struct.unpack(">II", head[16:24].ljust(8, b"\0"))
+        else:
+            sides = struct.unpack("<ii", head[4:12].ljust(8, b"\0"))
+        most = max(most, *map(abs, sides))
+    return most
+
+
 def _avif(data: bytes) -> Container:
     """EXIF and XMP are items of the first box `meta`; how a picture is turned is not in them."""
     head = re.sub(
@@ -199,8 +257,9 @@ _TIFF_TAGS = {
 def _tiff(data: bytes) -> Container:
     """The first page, with only the tags that decide pixels, over its former directory."""
     directory = _Directory(data)
-    kept = [entry for entry in directory.entries() if entry.tag in _TIFF_TAGS]
-    found = {entry.tag: entry for entry in directory.entries()}
+    found = {entry.tag: entry for entry in directory.entries()}  # of one tag the last
+    kept = [entry for entry in found.values() if entry.tag in _TIFF_TAGS]
+    values = sum(entry.count for entry in kept)  # an offset is a part of the picture, 500 bytes
 
     def first(tag, default):
         try:
@@ -228,7 +287,15 @@ def _tiff(data: bytes) -> Container:
         None if high is None else float(low or 0),
         None if high is None else float(high),
         first(262, 1) == 0,
+        memory=500 * values + _tile_bytes(first),
     )
+
+
+def _tile_bytes(first: Callable[[int, int], float]) -> int:
+    """Of a tile, where a TIFF has tiles, or of a strip: each is decoded whole. first: the first
+    value of a tag, or a default."""
+    samples = max(1, first(258, 1) / 8) * first(277, 1)
+    return int(first(322, 0) * first(323, 0) * samples)
 
 
 # --- orientation ----------------------------------------------------------------------------------
@@ -270,12 +337,17 @@ class _Entry:
     raw: bytes
     directory: "_Directory"
 
+    @property
+    def count(self) -> int:
+        """How many values it says that it has."""
+        order, wide = self.directory.order, self.directory.wide
+        return struct.unpack_from(order + ("Q" if wide else "I"), self.raw, 4)[0]
+
     def numbers(self) -> tuple[float, ...]:
         """Its first values, at most eight; an odd type is read as a short, as most are."""
         order, wide = self.directory.order, self.directory.wide
         letters = _TYPES.get(struct.unpack_from(order + "H", self.raw, 2)[0], "H")
-        count = struct.unpack_from(order + ("Q" if wide else "I"), self.raw, 4)[0]
-        count = max(1, min(count, 8))
+        count = max(1, min(self.count, 8))
         value = self.raw[12 if wide else 8 :]
         layout = f"{order}{count}s" if letters == "s" else order + letters * count
         if struct.calcsize(layout) > len(value):

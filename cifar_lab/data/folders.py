@@ -1,6 +1,7 @@
 """A folder of images with one subfolder a class, whole or divided by its owner."""
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import memory
 from ..errors import InputError
 from .dataset import Dataset
 from .layout import (
@@ -199,6 +201,9 @@ def _read(
         notice(
             f"{root}: skipped {counted(len(stray), 'picture')} outside of a class: {names_of_stray}"
         )
+    memory.require(
+        len(files) * math.prod(input_shape), f"{folder}: pictures of {list(input_shape)}"
+    )
     read = read_all(folder, files, input_shape, notice)
     sound = [i for i, result in enumerate(read) if not isinstance(result, str)]
     images = np.empty((len(sound), *input_shape), np.uint8)

@@ -3,8 +3,8 @@
 import functools
 import importlib
 import io
+import math
 import os
-import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
+from .. import files, memory
 from ..errors import InputError, reason
 from . import containers
 from .containers import Container
@@ -39,11 +40,17 @@ FORMATS = {
     "TGA": (".tga", ".icb", ".vda", ".vst"),
 }
 _PLUGINS = "Avif Bmp Gif Ico Jpeg Jpeg2K Mpo Pcx Png Ppm Qoi Tga Tiff WebP".split()  # theirs
-MAX_PIXELS = 178_956_970  # what Pillow refuses as a bomb unless told otherwise
+MAX_PIXELS = 200_000_000  # as many as the cameras of phones have
 # Less where the decoder takes 12 (GIF) to 36 (JPEG 2000) bytes a pixel, so that 1 GB is enough
-MAX_PIXELS_OF = {"GIF": 80_000_000, "WEBP": 60_000_000, "AVIF": 60_000_000, "JPEG2000": 25_000_000}
-MAX_BYTES = 1 << 30  # of a file
-MAX_PIPE = 1 << 28  # of a pipe, whose size nothing tells
+MAX_PIXELS_OF = {
+    **{"GIF": 80_000_000, "WEBP": 60_000_000, "AVIF": 60_000_000, "JPEG2000": 25_000_000},
+    "ICO": 1 << 24,
+}
+MAX_SLOW = 1 << 24  # pixels where the decoder is written in Python: some BMP and PPM, QOI
+MAX_DRAWN = 1 << 33  # pixels of a JPEG, times the passes that draw it
+MAX_MEMORY = 10**9  # bytes beside the picture
+MAX_BYTES = 1 << 29  # of a file
+MAX_PIPE = 1 << 28  # of a pipe, or of another open file, whose size nothing tells
 LARGE = 1 << 24  # pixels from which a picture is shrunk before it is converted, and read alone
 _BAND = 1 << 22  # pixels that are converted at a time
 _TRANSPOSED = {
@@ -83,8 +90,8 @@ def read_image(
         uint8 (height, width, channels), 0-255.
 
     Raises:
-        InputError: the file is no image, damaged, claims over 179 million pixels (of some formats
-            fewer), or holds values whose range nothing tells.
+        InputError: the file is no image, damaged, claims over 200 million pixels (of some formats
+            fewer) or takes over 1 GB to decode, or holds values whose range nothing tells.
     """
     path = os.fsdecode(file) if isinstance(file, (str, bytes, os.PathLike)) else ""
     called = shown(name or path or str(file))
@@ -100,15 +107,15 @@ def read_image(
 
 def read_file(file: str | os.PathLike | BinaryIO) -> bytes:
     """The bytes of a file, which are bounded. Raises OSError, Unreadable."""
-    if not isinstance(file, (str, bytes, os.PathLike)):
-        return file.read()
-    with open(file, "rb") as opened:
-        status = os.fstat(opened.fileno())
-        regular = stat.S_ISREG(status.st_mode)
-        data = b"" if status.st_size > MAX_BYTES else opened.read(-1 if regular else MAX_PIPE + 1)
-    if status.st_size > MAX_BYTES or not regular and len(data) > MAX_PIPE:
-        raise Unreadable(f"has over {(MAX_BYTES if regular else MAX_PIPE) >> 20:,} MB")
-    return data
+    if isinstance(file, (str, bytes, os.PathLike)):
+        return files.read(file, MAX_BYTES, MAX_PIPE)
+    parts, left = [], MAX_PIPE + 1
+    while part := file.read(left):
+        parts.append(part)
+        left -= len(part)
+        if left <= 0:
+            raise Unreadable(f"has over {MAX_PIPE >> 20:,} MB")
+    return b"".join(parts)
 
 
 def decode(data: bytes, input_shape: Sequence[int], ending: str = "") -> np.ndarray:
@@ -129,12 +136,15 @@ def decode(data: bytes, input_shape: Sequence[int], ending: str = "") -> np.ndar
     formats = _formats(bool(ending) and ending.lower() not in FORMATS["TGA"])
     try:
         _check_size(file.pixels, file.kind)
+        _check_work(file)
         with (
             _quiet,
             _alone(file.pixels, file.kind),
             Image.open(io.BytesIO(file.data), formats=formats) as image,
         ):
             _check_size(image.width * image.height, image.format or "")
+            if any(part[0] in Image.DECODERS for part in image.tile):  # written in Python
+                _check_size(image.width * image.height, "", MAX_SLOW)
             turn = file.orientation
             if turn == 1 and image.format == "AVIF":
                 turn = containers.exif_orientation(image.info.get("exif") or b"")
@@ -158,10 +168,20 @@ def decode(data: bytes, input_shape: Sequence[int], ending: str = "") -> np.ndar
         raise Unreadable(f"damaged image ({reason(error)[:150]})") from None
 
 
-def _check_size(pixels: int, kind: str) -> None:
-    limit = MAX_PIXELS_OF.get(kind, MAX_PIXELS)
+def _check_size(pixels: int, kind: str, most: int = MAX_PIXELS) -> None:
+    limit = MAX_PIXELS_OF.get(kind, most)
     if pixels > limit:
         raise _bomb(limit)
+
+
+def _check_work(file: Container) -> None:
+    """Unreadable where the decoder would take much memory or time beside the picture's own."""
+    if file.memory > MAX_MEMORY:
+        raise Unreadable(
+            f"takes {file.memory / 1e9:,.1f} GB to decode, may take {MAX_MEMORY / 1e9:.1f} GB"
+        )
+    if file.pixels * file.passes > MAX_DRAWN:
+        raise Unreadable(f"is drawn in {file.passes:,} passes: refused as a decompression bomb")
 
 
 def _bomb(limit: int) -> Unreadable:
@@ -229,6 +249,7 @@ def fit_images(images: np.ndarray, input_shape: Sequence[int]) -> np.ndarray:
     """
     if images.shape[1:] == tuple(input_shape):
         return images
+    memory.require(len(images) * math.prod(input_shape), f"images of {list(input_shape)}")
     fitted = [
         _to_array(Image.fromarray(i.squeeze(-1) if i.shape[-1] == 1 else i), input_shape)
         for i in images

@@ -92,7 +92,7 @@ def shrink(path: str | os.PathLike, most: int = MOST_BYTES) -> None:
     """Bring a PNG below `most` bytes: fewer colours first, then fewer pixels."""
     from PIL import Image
 
-    with Image.open(path) as opened:
+    with Image.open(path, formats=["PNG"]) as opened:
         image = opened.convert("RGB")
     for colours, scale in (
         (256, 1),
