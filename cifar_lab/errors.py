@@ -7,6 +7,11 @@ _LACKING = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ENOMEM),
     *(errno.EAGAIN, errno.EMFILE, errno.ENFILE),
 )
+# How libraries say that memory ran out, in lower case without spaces
+_NO_MEMORY = (
+    *("resourceexhausted", "outofmemory", "oomwhenallocating", "badalloc"),
+    *("unabletoallocate", "failedtoallocatememory", "cannotallocatememory", "can'tallocate"),
+)
 
 
 class InputError(ValueError):
@@ -19,17 +24,29 @@ def reason(error):
     return " ".join(text.split())
 
 
+def is_memory(error):
+    """Whether an error, or one that it came of, says that something did not fit into memory."""
+    return any(map(_is_memory, _chain(error)))
+
+
 def is_machines(error):
     """Whether an error, or one that it came of, says that the machine lacks disk or memory: nothing
     is wrong with what was asked for, and another time it may do."""
+    return any(getattr(e, "errno", None) in _LACKING or _is_memory(e) for e in _chain(error))
+
+
+def _chain(error):
+    """An error, and those that it came of."""
     seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        if isinstance(error, MemoryError) or getattr(error, "errno", None) in _LACKING:
-            return True
-        # of TensorFlow, JAX and PyTorch
-        text = f"{type(error).__name__} {error}"[:2000].lower().replace("_", "").replace(" ", "")
-        if "resourceexhausted" in text or "outofmemory" in text:
-            return True
+        yield error
         error = error.__cause__ or error.__context__
-    return False
+
+
+def _is_memory(error):
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    # of TensorFlow, JAX and PyTorch, of HDF5 and of C++
+    text = f"{type(error).__name__} {error}"[:2000].lower().replace("_", "").replace(" ", "")
+    return any(words in text for words in _NO_MEMORY)

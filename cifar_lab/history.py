@@ -88,7 +88,7 @@ class Log:
         that who follows the file sees no line twice; a file that holds another run's is replaced.
         """
         found = ""
-        if self.path.is_file():
+        if self.path.is_file() and self.path.stat().st_size <= len(text.encode()):
             found = self.path.read_bytes().decode(errors="replace")
         if found and text.startswith(found):
             self._write("a", text[len(found) :])

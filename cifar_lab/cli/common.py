@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import paths, terminal
-from ..errors import InputError, reason
+from .. import files, paths, terminal
+from ..errors import InputError, is_memory, reason
 from ..terminal import Notice
 from . import streams
 
@@ -78,6 +78,12 @@ def guarded(prog: str, command: Callable[[Any], int], argv: Any) -> int:
     except OSError as error:  # a path that no system call takes, a disk that goes away
         where = f"{error.filename}: " if error.filename else ""
         return _wrong(prog, f"{where[:200]}{reason(error)}")
+    except RecursionError:
+        return _wrong(prog, "something that was given is nested too deeply")
+    except Exception as error:
+        if not is_memory(error):
+            raise
+        return _wrong(prog, f"does not fit into memory ({reason(error)[:200]})")
 
 
 def as_flags(line: str) -> str:
@@ -249,12 +255,7 @@ def start_keras(notice: Notice) -> None:
 
 def read_json(path: str | os.PathLike) -> Any:
     """What a JSON file holds. Raises InputError."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({reason(error)})") from None
-    except ValueError as error:
-        raise InputError(f"{path}: is not JSON ({reason(error)})") from None
+    return files.read_json(path)
 
 
 def print_json(value: Any) -> None:

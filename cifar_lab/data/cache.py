@@ -8,10 +8,10 @@ or of another reader is read or drawn anew.
 import contextlib
 import hashlib
 import json
+import math
 import os
 import sys
 import tempfile
-import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +19,8 @@ from typing import IO, TypeVar, cast
 
 import numpy as np
 import PIL
+
+from .. import arrays, files
 
 READER = 2  # raise it where a picture's pixels come out otherwise than before
 MAX_BYTES = 2 << 30  # of all files in the cache together
@@ -31,8 +33,8 @@ Result = np.ndarray | str
 
 Arrays = TypeVar("Arrays", bound=tuple[np.ndarray, ...])
 # What a file that is none of ours raises, whatever is in it
-_UNREADABLE = (OSError, ValueError, TypeError, AttributeError, KeyError, MemoryError, EOFError,
-               zipfile.BadZipFile)  # fmt: skip
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, RecursionError, MemoryError)
+_MOST_BYTES_OF_LIST = 48 << 20  # of the line that lists the pictures
 
 
 def place() -> Path | None:
@@ -62,17 +64,22 @@ def read(folder: str | os.PathLike, shape: Sequence[int]) -> dict[Stamp, Result]
     try:
         if path is None:
             return {}
-        with open(path, "rb") as file:
-            header = json.loads(file.readline())
-            pixels = np.fromfile(file, np.uint8)
-        if header["key"] != _key(folder, shape) or header["crc"] != zlib.crc32(pixels.data):
+        with files.opened(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            header = json.loads(file.readline(_MOST_BYTES_OF_LIST))
+            if size > MAX_BYTES or header["key"] != _key(folder, shape):
+                return {}
+            stamps = [(str(n), int(s), int(m), int(c)) for n, s, m, c in header["stamps"]]
+            damage = dict(header["damage"])
+            sound = [stamp for stamp in stamps if stamp[0] not in damage]
+            if size - file.tell() != len(sound) * math.prod(shape):
+                return {}
+            pixels = np.frombuffer(file.read(), np.uint8)
+        if header["crc"] != zlib.crc32(pixels.data):
             return {}
-        stamps = [(str(n), int(s), int(m), int(c)) for n, s, m, c in header["stamps"]]
-        damage = header["damage"]
-        sound = [stamp for stamp in stamps if stamp[0] not in damage]
         images = pixels.reshape(len(sound), *shape)
         os.utime(path)  # the oldest go first
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, MemoryError):
+    except _UNREADABLE:
         return {}
     kept: dict[Stamp, Result] = dict(zip(sound, images, strict=True))
     return kept | {stamp: str(damage[stamp[0]]) for stamp in stamps if stamp[0] in damage}
@@ -126,12 +133,12 @@ def drawn(key: str, draw: Callable[[], Arrays], most_bytes: int) -> Arrays:
     root = place()
     path = root / (hashlib.sha256(key.encode()).hexdigest()[:32] + ENDING) if root else None
     with contextlib.suppress(*_UNREADABLE):
-        if path and path.stat().st_size <= most_bytes:
-            with np.load(path, allow_pickle=False) as kept:  # which checks a checksum of each
-                if str(kept["key"]) == key:
-                    arrays = tuple(kept[str(i)] for i in range(len(kept.files) - 1))
-                    os.utime(path)
-                    return cast(Arrays, arrays)
+        if path:
+            kept = arrays.read(path, arrays.Limits(most_bytes, 64))  # checksums are looked at
+            if str(kept["key"]) == key:
+                known = tuple(kept[str(i)] for i in range(len(kept) - 1))
+                os.utime(path)
+                return cast(Arrays, known)
     found = draw()
     if path:
         named = {str(i): array for i, array in enumerate(found)}

@@ -1,12 +1,12 @@
 """CIFAR-10 and CIFAR-100 as published, binary or pickled (https://www.cs.toronto.edu/~kriz/cifar.html)."""
 
-import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError, reason
+from . import pickles
 from .dataset import Dataset, Incomplete, check_classes_present, check_labels, read_bytes
 
 CIFAR10_CLASSES = (
@@ -153,7 +153,8 @@ def _find(published: _Published, name: str, root: Path) -> Dataset | None:
 
 def _read_binary(published: _Published, path: Path, records: int) -> tuple[np.ndarray, np.ndarray]:
     """A file of the binary version: records of label bytes and 3,072 pixel bytes."""
-    raw, size = read_bytes(path), published.label_bytes + PIXEL_BYTES
+    size = published.label_bytes + PIXEL_BYTES
+    raw = read_bytes(path, records * size)
     if len(raw) != records * size:
         raise InputError(
             f"{path}: has {len(raw):,} bytes, must have {records * size:,} ({records:,} records of "
@@ -174,85 +175,26 @@ def _arrays(
 
 def _read_python(published: _Published, path: Path, records: int) -> tuple[np.ndarray, np.ndarray]:
     """A file of the python version: a pickled dict, read without running anything it names."""
+    # a byte of a picture may take two (protocol 2 of Python 3), and each picture may have a name
+    raw = read_bytes(path, records * (2 * PIXEL_BYTES + 300) + (1 << 20))
     try:
-        batch = _ArrayUnpickler(path).load()
+        batch = pickles.load(raw, 16 * records + 10_000)
         batch = {k.decode() if isinstance(k, bytes) else k: v for k, v in batch.items()}
-        data, labels = batch["data"], np.asarray(batch[published.label_key])
-        if isinstance(data, _PickledArray):
-            data = data.array
-        if data.dtype != np.uint8 or data.shape != (records, PIXEL_BYTES):
+        data, labels = batch["data"].array, batch[published.label_key]
+        if data.shape != (records, PIXEL_BYTES):
             raise ValueError(
                 f"'data' must be uint8 ({records}, {PIXEL_BYTES}), is {data.dtype} {data.shape}"
             )
-        if labels.shape != (records,) or labels.dtype.kind not in "iu":
+        if not isinstance(labels, list) or len(labels) != records:
+            raise ValueError(f"{published.label_key!r} must be a list of {records:,} numbers")
+        if not all(type(label) is int for label in labels):
             raise ValueError(f"{published.label_key!r} must be {records:,} whole numbers")
-    except InputError:
-        raise
+        labels = np.array(labels, np.int64)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except Exception as error:  # a damaged pickle raises nearly anything
         raise InputError(
             f"{path}: is not a {published.title} python batch "
             f"({type(error).__name__}: {reason(error)[:150]})"
         ) from None
     return _arrays(published, path, data, labels)
-
-
-class _PickledArray:
-    """Stands in for numpy.ndarray while unpickling; its `array` is read from the state alone."""
-
-    def __setstate__(self, state):
-        _version, shape, dtype, fortran, raw = state
-        if getattr(dtype, "kind", None) != "u1" or not isinstance(raw, bytes):
-            raise ValueError("holds an array that is not uint8")
-        self.array = np.frombuffer(raw, np.uint8).reshape(shape, order="F" if fortran else "C")
-
-
-class _PickledDtype:
-    """Stands in for numpy.dtype."""
-
-    def __init__(self, kind, *_):
-        self.kind = kind.decode() if isinstance(kind, bytes) else kind  # bytes in a Python 2 pickle
-
-    def __setstate__(self, state):
-        pass
-
-
-def _from_buffer(raw, dtype, shape, order):
-    if dtype.kind != "u1":
-        raise ValueError("holds an array that is not uint8")
-    return np.frombuffer(bytes(raw), np.uint8).reshape(shape, order=order)
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads dicts, lists, numbers, strings and uint8 arrays; refuses every other name."""
-
-    _ALLOWED = {
-        "_reconstruct": lambda *_: _PickledArray(),
-        "ndarray": _PickledArray,
-        "dtype": _PickledDtype,
-        "_frombuffer": _from_buffer,
-        "encode": lambda text, _="latin1": text.encode("latin1"),
-    }
-    _MODULES = {
-        "numpy",
-        "numpy.core.multiarray",
-        "numpy._core.multiarray",
-        "numpy.core.numeric",
-        "numpy._core.numeric",
-        "_codecs",
-    }
-
-    def __init__(self, path):
-        self._path = path
-        self._file = open(path, "rb")
-        super().__init__(self._file, encoding="bytes")
-
-    def load(self):
-        with self._file:
-            return super().load()
-
-    def find_class(self, module, name):
-        if module in self._MODULES and name in self._ALLOWED:
-            return self._ALLOWED[name]
-        raise InputError(
-            f"{self._path}: refused, the pickle names {module}.{name}, which no CIFAR batch needs"
-        )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import files
 from ..errors import InputError, reason
 
 
@@ -70,10 +71,12 @@ class Incomplete(InputError):
     """A file of a set is missing."""
 
 
-def read_bytes(path: Path) -> bytes:
-    """The contents of a file; InputError where it cannot be read."""
+def read_bytes(path: Path, most: int) -> bytes:
+    """The contents of a file. InputError where it has more than `most` bytes, or cannot be read."""
     try:
-        return path.read_bytes()
+        return files.read(path, most)
+    except files.TooLarge as error:
+        raise InputError(f"{path}: {error.strerror}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({reason(error)})") from None
 

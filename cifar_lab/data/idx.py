@@ -1,6 +1,6 @@
 """MNIST and Fashion-MNIST: IDX files (format: LeCun, Cortes and Burges), or Keras' mnist.npz."""
 
-import gzip
+import math
 import struct
 import zlib
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import arrays
 from ..errors import InputError, reason
 from .dataset import Dataset, Incomplete, check_classes_present, check_labels, read_bytes
 
@@ -24,6 +25,9 @@ FASHION_MNIST_CLASSES = (
     "Ankle boot",
 )
 MNIST_CLASSES = tuple("0123456789")
+MOST_ITEMS = 500_000  # of a file; EMNIST's digits are 240,000
+_AT_ONCE = 1 << 16  # bytes that are inflated at a time
+_MOST_MEMBERS = 100_000  # of a gzip file
 STEMS = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -88,41 +92,77 @@ def _idx_file(folder: Path, stem: str) -> Path | None:
 
 
 def _read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """An IDX file of unsigned bytes, gzipped or not -> uint8 array of so many dimensions."""
-    raw = read_bytes(path)
-    if raw[:2] == b"\x1f\x8b":
-        try:
-            raw = gzip.decompress(raw)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{path}: damaged gzip file ({reason(error)})") from None
-    if len(raw) < 4 + 4 * dimensions:
+    """An IDX file of unsigned bytes, gzipped or not -> uint8 array of so many dimensions, of the
+    sides of MNIST's. What its header says is looked at before the rest is unpacked."""
+    start = 4 + 4 * dimensions
+    most = start + MOST_ITEMS * (28 * 28 if dimensions == 3 else 1)
+    content = read_bytes(path, most)
+    zipped = content[:2] == b"\x1f\x8b"
+    head = _gunzipped(path, content, start) if zipped else content[:start]
+    if len(head) < start:
         raise InputError(
-            f"{path}: has {len(raw)} bytes, too few for an IDX header: empty or truncated"
+            f"{path}: has {len(head)} bytes, too few for an IDX header: empty or truncated"
         )
-    magic = struct.unpack(">I", raw[:4])[0]
+    magic, *shape = struct.unpack_from(f">{1 + dimensions}I", head)
     expected = 0x0800 + dimensions  # 08: unsigned byte
     if magic != expected:
         raise InputError(
             f"{path}: wrong magic number {magic}, must be {expected} "
             f"(IDX, unsigned bytes, {dimensions}-d)"
         )
-    shape = struct.unpack(f">{dimensions}I", raw[4 : 4 + 4 * dimensions])
-    body = raw[4 + 4 * dimensions :]
-    if len(body) != int(np.prod(shape, dtype=object)):
+    size = math.prod(shape)
+    if shape[0] > MOST_ITEMS or start + size > most:
+        raise InputError(
+            f"{path}: header says {' x '.join(map(str, shape))}, may be {MOST_ITEMS:,} items of "
+            "28 x 28"
+        )
+    raw = _gunzipped(path, content, start + size) if zipped else content
+    if len(raw) != start + size:
+        more = "more than that" if zipped and len(raw) > start + size else f"{len(raw) - start:,}"
         raise InputError(
             f"{path}: header says {' x '.join(map(str, shape))} bytes of data, "
-            f"file has {len(body):,}: truncated or damaged"
+            f"file has {more}: truncated or damaged"
         )
     if 0 in shape:
         raise InputError(f"{path}: holds no items")
-    return np.frombuffer(body, np.uint8).reshape(shape)
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+
+
+def _gunzipped(path: Path, raw: bytes, most: int) -> bytearray:
+    """The first `most` bytes, and one more where there are more, of gzip data of any number of
+    members (RFC 1952), checksums included. InputError where they are damaged."""
+    view, at, members, found = memoryview(raw), 0, 0, bytearray()
+    try:
+        while at < len(view):
+            members += 1
+            if members > _MOST_MEMBERS:
+                raise EOFError(f"has more than {_MOST_MEMBERS:,} parts")
+            member, pending = zlib.decompressobj(31), b""
+            while not member.eof:
+                if not pending:
+                    pending = bytes(view[at : at + _AT_ONCE])
+                    at += len(pending)
+                if not pending:
+                    raise EOFError("ended before its end was marked")
+                found += member.decompress(pending, most + 1 - len(found))
+                if len(found) > most:
+                    return found
+                pending = member.unconsumed_tail
+            at -= len(member.unused_data)
+            if not view[at : at + 1].tobytes().strip(b"\0"):  # zeros may fill a block
+                at = len(raw) - len(raw[at:].lstrip(b"\0"))
+    except (EOFError, zlib.error) as error:
+        raise InputError(f"{path}: damaged gzip file ({reason(error)})") from None
+    return found
 
 
 def _read_mnist_npz(name: str, path: Path) -> Dataset:
+    names = ("x_train", "y_train", "x_test", "y_test")
+    limits = arrays.Limits(2 * MOST_ITEMS * (28 * 28 + 8))
     try:
-        with np.load(path, allow_pickle=False) as file:
-            x, y, x_test, y_test = (file[k] for k in ("x_train", "y_train", "x_test", "y_test"))
-    except Exception as error:
+        found = arrays.read(path, limits, names)
+        x, y, x_test, y_test = (found[key] for key in names)
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: is not Keras' mnist.npz ({reason(error)[:150]})") from None
     return _grey_dataset(name, MNIST_CLASSES, (x, y, path), (x_test, y_test, path))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import files
 from . import activations, convolution, layers, pooling
 from .layers import Array, Layer
 from .network import INPUT, Network
@@ -18,6 +19,8 @@ from .saving import restore
 
 if TYPE_CHECKING:
     import keras
+
+MOST_BYTES = 2 << 30  # of an .npz file
 
 
 def load(model: str | Path | keras.Model) -> Network:
@@ -79,7 +82,7 @@ def load(model: str | Path | keras.Model) -> Network:
 
 def _restored(path: Path) -> Network:
     try:
-        return restore(path.read_bytes())[0]
+        return restore(files.read(path, MOST_BYTES))[0]
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..arrays import directory_bytes, header
 from . import activations, convolution, layers, pooling
 from .layers import Array, Layer, Shape
 from .network import Network
@@ -28,6 +29,7 @@ from .windows import borders
 FORMAT, VERSION = "cifar_lab.scratch", 1
 GRAPH = "graph"
 MOST_BYTES_OF_GRAPH = 1 << 20
+MOST_BYTES_OF_LIST = 4 << 20  # that names the members of an archive
 MOST_VALUES = 1 << 26  # of all outputs for one sample, or of one layer's windows: 256 MB
 MOST_PIXELS = 256  # of a window, or of a border, on a side
 
@@ -239,7 +241,10 @@ _NODE = {"name", "kind", "inputs", "settings", "arrays"}
 def _members(content: bytes) -> dict[str, bytes]:
     """{name: the bytes of its .npy} of an archive whose members are stored as they are."""
     try:
-        archive = zipfile.ZipFile(io.BytesIO(content))
+        file = io.BytesIO(content)
+        if directory_bytes(file) > MOST_BYTES_OF_LIST:
+            raise ValueError("it has too many members")
+        archive = zipfile.ZipFile(file)
     except Exception as error:  # zipfile has many for what is no archive
         raise ValueError(f"is no .npz archive, or damaged ({error!s:.100})") from None
     infos = archive.infolist()
@@ -259,22 +264,16 @@ def _members(content: bytes) -> dict[str, bytes]:
 
 def _array(member: bytes, dtype: str) -> Array:
     """The array of a .npy file of this one type, its size told by what there is of it."""
-    file = io.BytesIO(member)
     try:
-        version = np.lib.format.read_magic(file)
-        reader = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, is_fortran, found = reader(file)
-    except Exception as error:  # the header is text of Python: anything can be wrong with it
+        shape, found, is_fortran, start = header(member)
+    except ValueError as error:
         raise ValueError(f"is no array ({error!s:.80})") from None
     if found != np.dtype(dtype) or is_fortran:
         raise ValueError(f"must be {dtype} in C order, is {found!s:.30}")
-    size = len(member) - file.tell()
+    size = len(member) - start
     if math.prod(shape) * found.itemsize != size or any(n < 1 for n in shape):
         raise ValueError(f"has {size} bytes, not those of {shape!s:.50}")
-    return np.frombuffer(member, found, offset=file.tell()).reshape(shape).copy()
+    return np.frombuffer(member, found, offset=start).reshape(shape).copy()
 
 
 def _graph(member: bytes | None) -> dict[str, Any]:

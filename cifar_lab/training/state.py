@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import bundles
+from .. import arrays, bundles
 from ..errors import InputError, reason
+
+MOST_BYTES = 8 << 30  # of the arrays of a state
 
 
 def write(path: Path, meta: dict, values: list, kept: list) -> None:
@@ -17,17 +19,17 @@ def write(path: Path, meta: dict, values: list, kept: list) -> None:
     meta: JSON types: "run", "history", "compile_seconds".   values, kept: lists of numpy arrays.
     """
     meta = {**meta, "arrays": [len(values), len(kept)]}
-    arrays = {f"v{i:04d}": v for i, v in enumerate(values)}
-    arrays |= {f"k{i:04d}": v for i, v in enumerate(kept)}
+    named = {f"v{i:04d}": v for i, v in enumerate(values)}
+    named |= {f"k{i:04d}": v for i, v in enumerate(kept)}
     text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    bundles.write_file(path, lambda file: np.savez(file, meta=text, **arrays))
+    bundles.write_file(path, lambda file: np.savez(file, meta=text, **named))
 
 
 def read(path: Path) -> tuple[dict, list, list]:
     """(meta, values, kept) of a state file. InputError where it is damaged."""
     try:
         # every member has a checksum, tested on reading
-        with np.load(path, allow_pickle=False) as file:
+        with arrays.Archive(path, arrays.Limits(MOST_BYTES)) as file:
             meta = json.loads(file["meta"].tobytes())
             counts = zip("vk", meta["arrays"], strict=True)
             values, kept = ([file[f"{kind}{i:04d}"] for i in range(n)] for kind, n in counts)
