@@ -46,6 +46,7 @@ def train(
     freeze: int | str | None = None,
     fields: Mapping[str, Any] | None = None,
     skip_damaged: bool = False,
+    data_in: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
     save_weights: bool = False,
@@ -78,6 +79,9 @@ def train(
         fields: recipe fields that win over all else, {"learning_rate": 0.01,
             "augmentation.cutout_size": 8}.
         skip_damaged: leave out pictures that cannot be read, with a line that names them.
+        data_in: where the images are: "memory", "disk" (a file that is read as they are needed,
+            with the same result), or "auto", on disk what would take over a third of the free
+            memory; None: what CIFAR_LAB_DATA_IN says, else "auto".
         overwrite: replace a bundle, or an unfinished run, that is at `output`.
         resume: go on with the unfinished run at `output`; start where there is none.
         save_weights: leave model.weights.h5 in the bundle too, for `model.load_weights`.
@@ -137,7 +141,9 @@ def train(
     watching = _watching(callbacks, seed)
     notice = notice or _silent
     where = None if data_dir is None else str(data_dir)
-    dataset = data_sets.load(name, where, recipe.input_shape, notice, skip_damaged=skip_damaged)
+    dataset = data_sets.load(
+        name, where, recipe.input_shape, notice, skip_damaged=skip_damaged, data_in=data_in
+    )
     if limit is not None:
         data_sets.check_limit(dataset, limit, "limit")
     given = set(fields or {}) | ({"epochs"} if epochs is not None else set())
@@ -287,6 +293,7 @@ def load_data(
     input_shape: tuple[int, int, int] | None = None,
     *,
     skip_damaged: bool = False,
+    data_in: str = "memory",
     notice: Notice | None = _to_stderr,
 ) -> Dataset:
     """Read a data set whole.
@@ -298,6 +305,8 @@ def load_data(
         input_shape: (height, width, channels) that images are brought to; by default the set's own,
             of a folder 32 x 32 in colour.
         skip_damaged, notice: as in `train`.
+        data_in: "memory", or "disk" or "auto" as in `train`: images on disk read as an array does,
+            and `np.asarray` takes them all into memory.
 
     Returns:
         Dataset of uint8 images (N, height, width, channels) and int64 labels, in two splits.
@@ -309,7 +318,9 @@ def load_data(
     if input_shape is None and data_sets.is_folder(name):
         input_shape = (32, 32, 3)
     where = None if data_dir is None else str(data_dir)
-    return data_sets.load(name, where, input_shape, notice or _silent, skip_damaged=skip_damaged)
+    return data_sets.load(
+        name, where, input_shape, notice or _silent, skip_damaged=skip_damaged, data_in=data_in
+    )
 
 
 def export(

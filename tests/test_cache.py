@@ -226,7 +226,7 @@ def test_two_at_once(root, place):
 
 
 def test_the_order_is_that_of_the_names_whatever_is_ready_first(root, place, monkeypatch):
-    monkeypatch.setattr(reading, "_cores", lambda: 8)
+    monkeypatch.setattr(reading, "cores", lambda: 8)
     decode = reading.decode
 
     def slow(data, shape, ending):
@@ -268,7 +268,7 @@ def test_a_terminal_sees_how_far_it_is(root, place, monkeypatch):
 
 
 def test_an_interruption_does_not_wait_for_the_rest(root, place, monkeypatch):
-    monkeypatch.setattr(reading, "_cores", lambda: 1)
+    monkeypatch.setattr(reading, "cores", lambda: 1)
     read = []
 
     def interrupted(data, shape, ending):

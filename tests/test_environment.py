@@ -176,8 +176,10 @@ def test_without_a_cache(place, monkeypatch, tmp_path):
     monkeypatch.setenv("CIFAR_LAB_CACHE", place)
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
     shape = (2, 2, 1)
-    cache.write(tmp_path, shape, {("a.png", 1, 2, 3): np.zeros(shape, np.uint8)})
-    assert cache.read(tmp_path, shape) == {}
+    with cache.Pictures(tmp_path, shape, 1, needed=False) as pictures:
+        pictures.add(("a.png", 1, 2, 3), np.zeros(shape, np.uint8))
+        assert pictures.finish() is None
+    assert not cache.read(tmp_path, shape).places
     (drawn,) = cache.drawn("key", lambda: (np.arange(3),), 1000)
     assert drawn.tolist() == [0, 1, 2]
 

@@ -93,8 +93,10 @@ def test_a_linear_classifier_is_perfect_at_zero():
 
 
 def test_dials_are_parsed_from_the_name():
-    assert synthetic.parse_dials("synthetic") == Dials()
-    assert synthetic.parse_dials("synthetic:occlusion=1,clutter=0") == Dials(occlusion=1, clutter=0)
+    assert synthetic.parse("synthetic") == (None, Dials())
+    dials = Dials(occlusion=1, clutter=0)
+    assert synthetic.parse("synthetic:occlusion=1,clutter=0") == (None, dials)
+    assert synthetic.parse("synthetic:occlusion=1,images=3000,clutter=0") == (3000, dials)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +106,15 @@ def test_dials_are_parsed_from_the_name():
         ("synthetic:clutter=2", "dial clutter.*received 2"),
         ("synthetic:clutter=x", "received 'x'"),
         ("synthetic:clutter=nan", "dial clutter"),
+        *(
+            (
+                f"synthetic:images={n}",
+                "images must be a whole number from 20 to 100,000,000, received",
+            )
+            for n in ("19", "100000001", "1e6", "-5", "", "9" * 30)
+        ),
     ],
 )
 def test_wrong_dials_are_refused(name, words):
     with pytest.raises(InputError, match=words):
-        synthetic.parse_dials(name)
+        synthetic.parse(name)

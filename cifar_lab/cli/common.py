@@ -22,7 +22,8 @@ from . import streams
 OK, WRONG, INTERRUPTED = 0, 2, 130
 # Arguments that the library names in its errors, in backquotes; each is a flag of some command
 ARGUMENTS = (
-    *("callback", "chief", "classes", "csv_log", "data", "data_dir", "fields", "freeze", "limit"),
+    *("callback", "chief", "classes", "csv_log", "data", "data_dir", "data_in"),
+    *("fields", "freeze", "limit"),
     *("one_program", "output", "overwrite", "save_weights", "tensorboard"),
     *("precision", "resume", "seeds", "size", "skip_damaged", "start", "trial_images", "views"),
     "weights",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import backend, callbacks, history, image_data_generator, paths
+from .. import backend, callbacks, history, image_data_generator, memory, paths
 from ..errors import InputError
 from . import common
 from .common import OK
@@ -184,6 +184,14 @@ def _parser() -> common.Parser:
         "--skip-damaged",
         action="store_true",
         help="train without the pictures that cannot be read",
+    )
+    add(
+        "--data-in",
+        choices=memory.CHOICES,
+        metavar="auto|memory|disk",
+        help="where the images are: held in memory, or in a file that is read as they are needed, "
+        "with the same result (default auto: on disk what would take over a third of the free "
+        "memory)",
     )
     add(
         "--limit",
@@ -395,7 +403,12 @@ def _data(request: Request, args: argparse.Namespace) -> Dataset:
 
     shape = request.recipe.input_shape
     dataset = data.load(
-        request.data, args.data_dir, shape, common.Notice(), skip_damaged=args.skip_damaged
+        request.data,
+        args.data_dir,
+        shape,
+        common.Notice(),
+        skip_damaged=args.skip_damaged,
+        data_in=args.data_in,
     )
     if args.limit:
         data.check_limit(dataset, args.limit)  # before the seconds that Keras takes to start

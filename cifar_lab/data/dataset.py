@@ -1,4 +1,4 @@
-"""A data set in memory, and the checks that every reader of one makes."""
+"""A data set, and the checks that every reader of one makes."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,11 +9,13 @@ import numpy as np
 
 from .. import files
 from ..errors import InputError, reason
+from .on_disk import pieces
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images and labels in two splits.
+    """Images and labels in two splits. Images too many for memory are `OnDisk`, which reads as an
+    array does.
 
     Fields:
         name: a name of `data.NAMES` or the path of a folder, as it was asked for.
@@ -53,13 +55,18 @@ class Dataset:
 def picture_digests(images: np.ndarray) -> list[str]:
     """12 hex digits for each image, uint8 (N, height, width, channels): equal ones for equal
     pixels."""
-    return [hashlib.blake2b(image.tobytes(), digest_size=6).hexdigest() for image in images]
+    return [
+        hashlib.blake2b(image.tobytes(), digest_size=6).hexdigest()
+        for piece in pieces(images)
+        for image in piece
+    ]
 
 
 def _digest(classes: Sequence[str], images: np.ndarray, labels: np.ndarray) -> "hashlib._Hash":
     digest = hashlib.sha256("\n".join(classes).encode())
     digest.update(str(images.shape).encode())
-    digest.update(np.ascontiguousarray(images).data)
+    for piece in pieces(images):
+        digest.update(np.ascontiguousarray(piece).data)
     digest.update(labels.astype("<i8").tobytes())
     return digest
 

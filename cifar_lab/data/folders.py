@@ -1,9 +1,10 @@
 """A folder of images with one subfolder a class, whole or divided by its owner."""
 
+import functools
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from .. import memory
 from ..errors import InputError
+from . import cache
 from .dataset import Dataset
 from .layout import (
     Splits,
@@ -21,6 +23,7 @@ from .layout import (
     splits_of,
 )
 from .names import counted, listed, one_form, shown
+from .on_disk import only, together
 from .reading import read_all
 from .splits import stratified_split
 
@@ -41,8 +44,9 @@ def load_folder(
     input_shape: Sequence[int] | None,
     notice: Callable[[str], None],
     skip_damaged: bool = False,
+    data_in: str | None = None,
 ) -> Dataset:
-    """Read a folder of images whole.
+    """Read a folder of images whole, into memory or into a file that is then read piece by piece.
 
     Pictures that are the same, by their pixels as they are read, are there once: of a class the
     first, of two splits that in the test set, or in validation rather than train. What a network
@@ -55,6 +59,7 @@ def load_folder(
         notice: called with a line for the user: what was skipped, a split that was drawn, pictures
             that are there twice.
         skip_damaged: leave damaged files out, with a line, and name them in the result.
+        data_in: as for `sets.load`.
 
     Returns:
         Dataset; without splits a stratified fifth is its test set.
@@ -69,7 +74,9 @@ def load_folder(
     folders = [f for f in (splits.train, splits.test, splits.val) if f] if splits else [root]
     if splits:
         _tell_splits(root, splits, notice)
-    parts = [_read(root, folder, input_shape, notice) for folder in folders]
+    listings = [_list(root, folder, notice) for folder in folders]
+    on_disk = _stay_on_disk(root, listings, input_shape, notice, data_in)
+    parts = [_read(listing, input_shape, notice, on_disk) for listing in listings]
     skipped = _judge_damage(root, parts, skip_damaged, notice)
     classes = parts[0].classes
     for folder, part in zip(folders[1:], parts[1:]):
@@ -94,7 +101,7 @@ def load_folder(
         return dataset
     return replace(
         dataset,
-        train_images=np.concatenate([train.images, val.images]),
+        train_images=together(train.images, val.images),
         train_labels=np.concatenate([train.labels, val.labels]),
         val_indices=len(train.labels) + np.arange(len(val.labels), dtype=np.int64),
     )
@@ -105,6 +112,7 @@ def read_labelled_folder(
     input_shape: Sequence[int],
     notice: Callable[[str], None] = lambda line: None,
     classes: Sequence[str] | None = None,
+    data_in: str | None = None,
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[str, ...]]:
     """Read a folder with one subfolder a class.
 
@@ -114,6 +122,7 @@ def read_labelled_folder(
         notice: called with a line for the user where files are skipped.
         classes: class names that the subfolders must be among ("/" in a class is "-" in its
             folder's name); default: the sorted names of the subfolders, at least two.
+        data_in: as for `load_folder`.
 
     Returns:
         ((images, labels), classes): uint8 (N, height, width, channels), 0-255; int64 (N,), indices
@@ -122,12 +131,32 @@ def read_labelled_folder(
     Raises:
         InputError: a class is missing, unknown or empty, or a file is no whole image.
     """
-    part = _read(Path(folder), Path(folder), input_shape, notice, classes)
-    _judge_damage(Path(folder), [part], None, notice)
+    root = Path(folder)
+    listing = _list(root, root, notice, classes)
+    on_disk = _stay_on_disk(root, [listing], input_shape, notice, data_in)
+    part = _read(listing, input_shape, notice, on_disk)
+    _judge_damage(root, [part], None, notice)
     return (part.images, part.labels), part.classes
 
 
 # --- reading --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """The files of a folder with one subfolder a class.
+
+    Fields:
+        folder: its path.
+        classes: class names.
+        files: N paths.
+        labels: of each, N indices.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    files: list[Path]
+    labels: list[int]
 
 
 @dataclass(frozen=True)
@@ -136,7 +165,7 @@ class _Part:
 
     Fields:
         classes: class names.
-        images: uint8 (N, height, width, channels), 0-255, without the damaged ones.
+        images: uint8 (N, height, width, channels), 0-255, without the damaged ones; may be OnDisk.
         labels: int64 (N,).
         files: N paths.
         damaged: (path, label, why) of those that cannot be read.
@@ -150,22 +179,29 @@ class _Part:
 
     def only(self, kept: np.ndarray) -> "_Part":
         """The pictures that a mask keeps, bool (N,)."""
-        return replace(
+        found = replace(
             self,
-            images=self.images[kept],
+            images=only(self.images, kept),
             labels=self.labels[kept],
             files=tuple(f for f, k in zip(self.files, kept) if k),
         )
+        if "digests" in vars(self):  # known already: the pictures need not be read again
+            vars(found)["digests"] = [d for d, k in zip(self.digests, kept) if k]
+        return found
+
+    @functools.cached_property
+    def digests(self) -> list[bytes]:
+        """Of each picture, the same for the same pixels."""
+        return [hashlib.blake2b(image.data, digest_size=16).digest() for image in self.images]
 
 
-def _read(
+def _list(
     root: Path,
     folder: Path,
-    input_shape: Sequence[int],
     notice: Callable[[str], None],
     classes: Sequence[str] | None = None,
-) -> _Part:
-    """Read the class folders in `folder`; lines name files as they stand below `root`."""
+) -> _Listing:
+    """Look through the class folders in `folder`; lines name files as they stand below `root`."""
     folders = sorted(class_folders(folder), key=lambda f: (one_form(f.name), f.name))
     own = sorted({one_form(f.name) for f in folders})
     if classes is None and len(own) < 2 or not own:
@@ -201,20 +237,33 @@ def _read(
         notice(
             f"{root}: skipped {counted(len(stray), 'picture')} outside of a class: {names_of_stray}"
         )
-    memory.require(
-        len(files) * math.prod(input_shape), f"{folder}: pictures of {list(input_shape)}"
-    )
-    read = read_all(folder, files, input_shape, notice)
-    sound = [i for i, result in enumerate(read) if not isinstance(result, str)]
-    images = np.empty((len(sound), *input_shape), np.uint8)
-    for at, i in enumerate(sound):
-        images[at] = read[i]
+    return _Listing(folder, classes, files, labels)
+
+
+def _stay_on_disk(
+    root: Path,
+    listings: Sequence[_Listing],
+    input_shape: Sequence[int],
+    notice: Callable[[str], None],
+    data_in: str | None,
+) -> bool:
+    count, size = sum(len(listing.files) for listing in listings), math.prod(input_shape)
+    kept = cache.place() is not None
+    return memory.stay_on_disk(data_in, count, size, str(root), notice, kept)
+
+
+def _read(
+    listing: _Listing, input_shape: Sequence[int], notice: Callable[[str], None], on_disk: bool
+) -> _Part:
+    files, labels = listing.files, listing.labels
+    read = read_all(listing.folder, files, input_shape, notice, on_disk)
+    sound = [i for i in range(len(files)) if i not in read.damaged]
     return _Part(
-        classes,
-        images,
+        listing.classes,
+        read.images,
         np.array([labels[i] for i in sound], np.int64),
         tuple(files[i] for i in sound),
-        tuple((files[i], labels[i], why) for i, why in enumerate(read) if isinstance(why, str)),
+        tuple((files[i], labels[i], why) for i, why in read.damaged.items()),
     )
 
 
@@ -310,15 +359,12 @@ def _drawn(
 # --- pictures that are there twice ----------------------------------------------------------------
 
 
-def _digests(part: _Part) -> Iterator[bytes]:
-    return (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in part.images)
-
-
 def _without_twins(root: Path, part: _Part, notice: Callable[[str], None]) -> _Part:
     """`part` with the first of the pictures of a class that are the same, which a line tells."""
-    seen: set[tuple[int, bytes]] = set()
+    seen: set[bytes] = set()
     first = np.ones(len(part.labels), bool)
-    for i, mark in enumerate(zip(map(int, part.labels), _digests(part))):
+    for i, (label, digest) in enumerate(zip(part.labels, part.digests)):
+        mark = digest + label.tobytes()
         first[i] = mark not in seen
         seen.add(mark)
     if first.all():
@@ -338,8 +384,8 @@ def _without_copies(
 ) -> _Part:
     """`part` without the pictures that are in `other` too, which a line tells. InputError where a
     class has no other pictures."""
-    theirs = set(_digests(other))
-    own = np.array([digest not in theirs for digest in _digests(part)], bool)
+    theirs = set(other.digests)
+    own = np.array([digest not in theirs for digest in part.digests], bool)
     if own.all():
         return part
     copies = [_below(root, file) for file, is_own in zip(part.files, own) if not is_own]
@@ -361,7 +407,7 @@ def _tell_two_classes(root: Path, parts: list[_Part], notice: Callable[[str], No
     first: dict[bytes, tuple[int, Path]] = {}
     pairs = []
     for part in parts:
-        for digest, label, file in zip(_digests(part), part.labels, part.files):
+        for digest, label, file in zip(part.digests, part.labels, part.files):
             known, other = first.setdefault(digest, (int(label), file))
             if known != label:
                 pairs.append(f"{_below(root, other)} and {_below(root, file)}")

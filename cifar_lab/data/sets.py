@@ -1,6 +1,8 @@
 """The data sets that have a name, one entry each; from a name or a folder to a Dataset."""
 
 import contextlib
+import hashlib
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -9,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import memory
 from ..errors import InputError, reason
 from ..terminal import doing
-from . import synthetic
+from . import cache, many, synthetic
 from .cifar import (
     CIFAR10_CLASSES,
     CIFAR100_CLASSES,
@@ -24,6 +27,7 @@ from .dataset import Dataset, Incomplete
 from .folders import folder_classes, load_folder
 from .idx import FASHION_MNIST_CLASSES, MNIST_CLASSES, find_fashion_mnist, find_mnist
 from .names import same_classes
+from .on_disk import is_on_disk, mapped, only
 from .pictures import fit_images
 
 
@@ -87,13 +91,14 @@ def load(
     notice: Callable[[str], None] = lambda line: None,
     test_only: bool = False,
     skip_damaged: bool = False,
+    data_in: str | None = None,
 ) -> Dataset:
     """Read a data set whole.
 
     Args:
-        name: one of `NAMES` ("synthetic:occlusion=1,clutter=0" sets its dials), or a folder of
-            images with one subfolder a class. "mnist:3,8" has these classes alone, labelled in
-            this order.
+        name: one of `NAMES` ("synthetic:occlusion=1,clutter=0" sets its dials,
+            "synthetic:images=100000" has so many train images), or a folder of images with one
+            subfolder a class. "mnist:3,8" has these classes alone, labelled in this order.
         data_dir: folder with real data in a publisher's layout: the set's own folder, or the
             parent of several. Default: the environment's CIFAR_LAB_DATA; where neither is given,
             the Keras cache, and then a download.
@@ -103,33 +108,77 @@ def load(
         test_only: the train split is not needed: none is drawn of the embedded data (1.5 s
             instead of 8).
         skip_damaged: leave damaged files of a folder out, with a line; the result names them.
+        data_in: where the images are then: "memory", "disk" (a file in the user's cache, see
+            `OnDisk`), or "auto", on disk what would take over a third of the memory that is free;
+            None: what CIFAR_LAB_DATA_IN says, else "auto".
 
     Returns:
         Dataset.
 
     Raises:
-        InputError: no such data, or a file that is damaged; the line names it.
+        InputError: no such data, or a file that is damaged; the line names it. The images are to
+            be on disk, and the cache cannot be written.
     """
+    data_in = memory.choice(data_in)
     if is_folder(name):
         with doing(notice, f"reading {os.path.basename(os.path.abspath(name))}"):
-            return load_folder(name, input_shape, notice, skip_damaged)
+            return load_folder(name, input_shape, notice, skip_damaged, data_in)
     whole, kept = split_name(name)
     with doing(notice, f"reading {name}"):
         if whole in PUBLISHED:
             dataset = _load_published(whole, data_dir, notice)
         else:
-            dials = synthetic.parse_dials(whole)
-            arrays = synthetic.load(**({"train_size": 0} if test_only else {}), dials=dials)
-            dataset = Dataset(whole, synthetic.CLASSES, *arrays)
+            dataset = _load_synthetic(whole, input_shape, notice, test_only, data_in)
     if kept:
         dataset = replace(_with_classes(dataset, kept), name=name)
-    if input_shape is not None:
+    if input_shape is not None and not is_on_disk(dataset.train_images):
         dataset = replace(
             dataset,
             train_images=fit_images(dataset.train_images, input_shape),
             test_images=fit_images(dataset.test_images, input_shape),
         )
-    return dataset
+    return _left_on_disk(dataset) if data_in == "disk" else dataset
+
+
+def _load_synthetic(
+    name: str,
+    input_shape: Sequence[int] | None,
+    notice: Callable[[str], None],
+    test_only: bool,
+    data_in: str | None,
+) -> Dataset:
+    """The embedded set. Many images, at the size that they are asked for, are on disk."""
+    images, dials = synthetic.parse(name)
+    if test_only or images is None:
+        arrays = synthetic.load(**({"train_size": 0} if test_only else {}), dials=dials)
+        return Dataset(name, synthetic.CLASSES, *arrays)
+    shape = tuple(input_shape or (synthetic.SIZE, synthetic.SIZE, 3))
+    kept = cache.place() is not None
+    on_disk = memory.stay_on_disk(data_in, images, math.prod(shape), name, notice, kept)
+    train = many.load(images, shape, dials, notice, on_disk)
+    _, _, test_images, test_labels = synthetic.load(0, dials=dials)
+    test_images = fit_images(test_images, shape)
+    test_images = _file_of(test_images) if on_disk else test_images
+    return Dataset(name, synthetic.CLASSES, *train, test_images, test_labels)
+
+
+def _left_on_disk(dataset: Dataset) -> Dataset:
+    """The set with its images in files of the cache. Raises InputError where it cannot be
+    written."""
+    return replace(
+        dataset,
+        train_images=_file_of(dataset.train_images),
+        test_images=_file_of(dataset.test_images),
+    )
+
+
+def _file_of(images: np.ndarray) -> np.ndarray:
+    """OnDisk, in a file that other processes use too; as they are where there are none, or where
+    they are on disk."""
+    if is_on_disk(images) or not len(images):
+        return images
+    digest = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+    return mapped(cache.on_disk(digest, images.shape[1:], len(images), lambda: [images]))
 
 
 def is_folder(name: str) -> bool:
@@ -142,7 +191,7 @@ def is_folder(name: str) -> bool:
     if whole in PUBLISHED:
         return False
     if whole.split(":")[0] == "synthetic":
-        synthetic.parse_dials(whole)
+        synthetic.parse(whole)
         return False
     if not os.path.isdir(name):
         raise InputError(
@@ -234,9 +283,9 @@ def _with_classes(dataset: Dataset, kept: Sequence[str]) -> Dataset:
     return replace(
         dataset,
         classes=tuple(kept),
-        train_images=dataset.train_images[train >= 0],
+        train_images=only(dataset.train_images, train >= 0),
         train_labels=train[train >= 0].astype(np.int64),
-        test_images=dataset.test_images[test >= 0],
+        test_images=only(dataset.test_images, test >= 0),
         test_labels=test[test >= 0].astype(np.int64),
     )
 

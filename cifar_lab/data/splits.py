@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import InputError
 from .dataset import Dataset
+from .on_disk import only
 
 
 def stratified_split(
@@ -97,7 +98,7 @@ def limited(dataset: Dataset, limit: int, seed: int) -> Dataset:
         kept = np.concatenate([kept, val])
     return replace(
         dataset,
-        train_images=dataset.train_images[kept],
+        train_images=only(dataset.train_images, kept),
         train_labels=dataset.train_labels[kept],
         val_indices=None if val is None else np.arange(limit, len(kept), dtype=np.int64),
     )

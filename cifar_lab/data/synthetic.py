@@ -22,6 +22,7 @@ from . import cache
 from .shapes import CLASSES, outlines
 
 SIZE = 32
+LEAST, MOST = 20, 100_000_000  # train pictures that can be asked for
 _Y, _X = np.mgrid[0:SIZE, 0:SIZE] - (SIZE - 1) / 2  # pixels from the centre
 _SCALE = 4  # drawn at four times the size and scaled down, which smooths the edges
 
@@ -56,25 +57,35 @@ DEFAULT = Dials()
 DIAL_NAMES = tuple(f.name for f in dataclasses.fields(Dials))
 
 
-def parse_dials(name: str) -> Dials:
-    """Read the dials from a data name.
+def parse(name: str) -> tuple[int | None, Dials]:
+    """Read what is asked for from a data name.
 
     Args:
-        name: "synthetic", or "synthetic:occlusion=1,clutter=0".
+        name: "synthetic", or "synthetic:occlusion=1,clutter=0", or "synthetic:images=100000".
 
     Returns:
-        Dials; those that are not named stand at 0.5.
+        Number of train pictures, None for the usual ones (see `load`; others are drawn by
+        `many.load`); Dials, of which those that are not named stand at 0.5.
 
     Raises:
-        InputError: no such dial, or its value is no number from 0 to 1.
+        InputError: no such dial, or its value is no number from 0 to 1; no number of pictures.
     """
     _, _, settings = name.partition(":")
-    dials = {}
+    dials, images = {}, None
     for setting in filter(None, settings.split(",")):
         dial, _, value = setting.partition("=")
+        if dial == "images":
+            images = int(value) if value.isdecimal() and len(value) < 12 else 0
+            if not LEAST <= images <= MOST:
+                raise InputError(
+                    f"data {name!r}: images must be a whole number from {LEAST} to {MOST:,}, "
+                    f"received {value!r}"
+                )
+            continue
         if dial not in DIAL_NAMES:
             raise InputError(
-                f"data {name!r}: unknown dial {dial!r}, must be one of {', '.join(DIAL_NAMES)}"
+                f"data {name!r}: unknown dial {dial!r}, must be one of {', '.join(DIAL_NAMES)}, or "
+                "images"
             )
         try:
             dials[dial] = float(value)
@@ -82,7 +93,7 @@ def parse_dials(name: str) -> Dials:
             raise InputError(
                 f"data {name!r}: dial {dial} must be a number from 0 to 1, received {value!r}"
             ) from None
-    return Dials(**dials)
+    return images, Dials(**dials)
 
 
 def load(
@@ -103,13 +114,13 @@ def load(
     """
     sizes, versions = (train_size, test_size, seed), (np.__version__, PIL.__version__)
     return cache.drawn(
-        f"embedded {_program_sha256()} {versions} {sizes} {dials}",
+        f"embedded {program_sha256()} {versions} {sizes} {dials}",
         lambda: (*generate(train_size, [seed, 0], dials), *generate(test_size, [seed, 1], dials)),
         most_bytes=(train_size + test_size) * (SIZE * SIZE * 3 + 8) + 10_000,
     )
 
 
-def _program_sha256() -> str:
+def program_sha256() -> str:
     """Hex digest of what decides the pixels: this file and that of the shapes."""
     files = [Path(__file__), Path(__file__).with_name("shapes.py")]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
