@@ -56,9 +56,13 @@ def test_deep_json_is_refused(tmp_path):
 
 
 def test_pictures_that_no_machine_holds_are_refused(photos, fashion):
-    for name, folder in ((str(photos), None), ("fashion-mnist", str(fashion))):
-        with pytest.raises(InputError, match=r"\[60000, 60000, 3\] take .* GB of memory, this"):
-            data.load(name, folder, input_shape=(60_000, 60_000, 3))
+    shape = (60_000, 60_000, 3)
+    with pytest.raises(InputError, match=r"\[60000, 60000, 3\] take .* GB of memory, this"):
+        data.load("fashion-mnist", str(fashion), input_shape=shape)
+    with pytest.raises(InputError, match="images take .* GB of memory, this"):
+        data.load(str(photos), input_shape=shape, data_in="memory")
+    with pytest.raises(InputError, match="cannot be kept there"):  # nor does a disk
+        data.load(str(photos), input_shape=(600_000, 600_000, 3))
 
 
 def test_memory_of_this_machine():
