@@ -112,7 +112,7 @@ def _folder_images(
     if splits and is_own and expected not in (None, sha256(card["classes"], images, labels)):
         notice(OTHER_TEST_IMAGES)
     kept = _unseen(card, images, source, notice)
-    return images[kept], labels[kept], source
+    return data.only(images, kept), labels[kept], source
 
 
 def _unseen(
@@ -285,10 +285,12 @@ def validation_images(
     Raises:
         InputError: as `trained_part`, or there are no such data.
     """
+    from . import data
+
     _validation_fraction(card)  # before anything is read
     dataset = load(card, chosen(card, None, data_dir), data_dir, input_shape, notice)
     dataset, _, part = trained_part(card, dataset)
-    return dataset.train_images[part], dataset.train_labels[part]
+    return data.only(dataset.train_images, part), dataset.train_labels[part]
 
 
 def changed_folder(card: dict[str, Any], name: str) -> InputError:
@@ -319,6 +321,8 @@ def for_export(
     if data.is_folder(name):
         kept = _unseen(card, dataset.test_images, name, notice)
         dataset = replace(
-            dataset, test_images=dataset.test_images[kept], test_labels=dataset.test_labels[kept]
+            dataset,
+            test_images=data.only(dataset.test_images, kept),
+            test_labels=dataset.test_labels[kept],
         )
     return dataset

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import backend, calibration, inference
 from .data.names import shown
+from .data.on_disk import pieces
 from .errors import InputError
 
 VIEWS = (1, 2, 6)
@@ -23,9 +24,14 @@ def probabilities(model, images, batch_size=256):
 
     model: keras.Model, pixels 0-255 -> probabilities, or inference.Classifier, whose file's own
         probabilities are given, not brought to its card's temperature. Every image is passed once;
-        the last batch is as small as it must be.
+        the last batch is as small as it must be. Images on disk are read a piece after the other.
     InputError where what comes out are not probabilities.
     """
+    parts = [_probabilities(model, part, batch_size) for part in pieces(images, batch_size)]
+    return np.concatenate(parts) if len(parts) != 1 else parts[0]
+
+
+def _probabilities(model, images, batch_size):
     if isinstance(model, inference.Classifier):
         found = model.probabilities(images, batch_size, calibrated=False)
         return found.astype(np.float64)
@@ -67,23 +73,28 @@ def evaluate(model, images, labels, classes, views=1, temperature=None, threshol
         raise InputError(f"views: must be one of {', '.join(map(str, VIEWS))}, received {views}")
     if not len(images):
         raise InputError("there are no images to test")
-    plain = probabilities(model, images)
+    if views == 1:
+        return judged(probabilities(model, images), labels, classes, temperature, threshold)
+    found = [_of_views(model, part, views) for part in pieces(images, 256)]
+    plain, averaged = (np.concatenate(parts) for parts in zip(*found))
     result = judged(plain, labels, classes, temperature, threshold)
-    if views > 1:
-        total = plain + probabilities(model, images[:, :, ::-1])
-        if views == 6:
-            padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
-            for moved in (padded[:, :-2, :-2], padded[:, 2:, 2:]):
-                total = (
-                    total + probabilities(model, moved) + probabilities(model, moved[:, :, ::-1])
-                )
-        averaged = total / views
-        result.update(
-            views=views,
-            views_accuracy=_accuracy(averaged, labels),
-            views_loss=_loss(averaged, labels),
-        )
+    result.update(
+        views=views,
+        views_accuracy=_accuracy(averaged, labels),
+        views_loss=_loss(averaged, labels),
+    )
     return result
+
+
+def _of_views(model, images, views):
+    """(probabilities of the images, their means over the views): float64 (N, classes)."""
+    plain = probabilities(model, images)
+    total = plain + probabilities(model, images[:, :, ::-1])
+    if views == 6:
+        padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+        for moved in (padded[:, :-2, :-2], padded[:, 2:, 2:]):
+            total = total + probabilities(model, moved) + probabilities(model, moved[:, :, ::-1])
+    return plain, total / views
 
 
 def judged(

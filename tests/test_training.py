@@ -359,7 +359,7 @@ def test_a_training_that_stops_within_a_cycle_saves_the_mean_so_far(dataset, tmp
 def test_what_comes_next_is_compiled_and_no_more(dataset):
     trainer = Trainer(small(epochs=4, small_images=[[0.5, 14]], **SMALL), dataset, 0)
     compiled = []
-    trainer.fit = lambda order, epoch, callbacks, phase: compiled.append(phase)
+    trainer.fit = lambda *_, phase, validate: compiled.append(phase)
     trainer.compile_step()
     assert trainer.compiled and compiled == [trainer.phase_of(0)]
     trainer.history = [{}] * 2

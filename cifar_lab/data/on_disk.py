@@ -128,5 +128,5 @@ def pieces(images: np.ndarray, multiple: int = 1) -> Iterator[np.ndarray]:
         return
     size = max(1, PIECE_BYTES // max(1, math.prod(images.shape[1:])))
     size = -(-size // multiple) * multiple
-    for start in range(0, len(images), size):
+    for start in range(0, max(1, len(images)), size):
         yield images[start : start + size]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data import only
 from . import page as html
 from . import thumbnails, verdict
 from .page import COLOURS, Html
@@ -84,7 +85,8 @@ def _sheets(study: Study) -> list[Html]:
         return [html.note(thumbnails.LEFT_OUT)]
     if isinstance(study.learnt, Learnt):
         kind, dataset, train = "train", study.learnt.dataset, study.learnt.train
-        images, labels = dataset.train_images[train], dataset.train_labels[train]
+        images = only(dataset.train_images, train)
+        labels = dataset.train_labels[train]
     else:
         kind, images, labels = "test", study.images, study.labels
     each = max(2, min(OF_A_CLASS, SHEET // len(study.classes)))
@@ -135,7 +137,7 @@ def _draws(study: Study, learnt: Learnt) -> list[Html]:
     classes = present[np.linspace(0, len(present) - 1, min(ORIGINALS, len(present))).astype(int)]
     indices = [learnt.train[np.flatnonzero(labels == c)[0]] for c in np.unique(classes)]
     originals = learnt.dataset.train_images[indices]
-    drawn = _drawn(study.recipe, originals, learnt.dataset.train_images[learnt.train])
+    drawn = _drawn(study.recipe, originals, only(learnt.dataset.train_images, learnt.train))
     found = []
     for i, c in enumerate(np.unique(classes)):
         name = study.classes[c]

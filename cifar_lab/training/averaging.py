@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 from keras import layers, ops
 
 if TYPE_CHECKING:
-    import keras
-
     from ..phases import Phase
     from .trainer import Trainer
 
@@ -88,6 +87,6 @@ def renew_statistics(trainer: Trainer, epoch: int, indices: np.ndarray, batch_si
         for layer in norms:
             layer.momentum = n / (n + 1)
         given = trainer.seen(indices[n * size : (n + 1) * size], epoch)
-        model(ops.convert_to_tensor(given), training=True)
+        model(keras.tree.map_structure(ops.convert_to_tensor, given), training=True)
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum

@@ -7,7 +7,7 @@ the plan's and the epoch, so that a resumed run sees what a run that was never s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -17,6 +17,7 @@ from keras import layers, ops
 from .. import backend
 from ..errors import InputError, reason
 from ..image_data_generator import ENGINE, GeneratorAugmentation, refuse_missing
+from . import streamed
 
 if TYPE_CHECKING:
     from ..recipe import Recipe
@@ -49,9 +50,7 @@ class Generated:
         if self.settings.featurewise_center:
             self.generator.fit(plan.dataset.train_images[plan.train_indices])
         self._held_out: np.ndarray | None = None
-        if backend.is_tensorflow():
-            with backend.quiet_stderr():  # the first such data set says something of its memory
-                next(iter(_untuned(lambda: iter([0.0]), 1, ())))
+        streamed.start()
 
     def flow(self, indices: np.ndarray, batch_size: int, *where: int) -> Any:
         """Keras' iterator over train images and their targets in this order. Its seed is a function
@@ -75,7 +74,11 @@ class Generated:
         if not backend.is_tensorflow():
             return {"x": flow}
         shapes = (None, *self.plan.recipe.input_shape), (None, self.plan.num_classes)
-        return {"x": _untuned(lambda: (flow[i] for i in range(len(flow))), len(flow), *shapes)}
+        batches, signature = (
+            (lambda: (flow[i] for i in range(len(flow)))),
+            tuple(map(_spec, shapes)),
+        )
+        return {"x": streamed.untuned(batches, len(flow), signature)}
 
     def drawn(self, indices: np.ndarray, epoch: int) -> np.ndarray:
         """Train images as an epoch might see them: float32 (N, height, width, channels)."""
@@ -197,18 +200,10 @@ def divided_twice(network: keras.Model, recipe: Recipe) -> str:
     )
 
 
-def _untuned(batches: Callable[[], Iterator], count: int, *shapes: tuple) -> Any:
-    """tf.data.Dataset of so many batches, float32 of these shapes, that does not tune itself."""
+def _spec(shape: tuple) -> Any:
     import tensorflow as tf
 
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    signature = tuple(map(tf.TensorSpec, shapes))
-    found = tf.data.Dataset.from_generator(
-        batches, output_signature=signature if len(shapes) > 1 else signature[0]
-    )
-    found = found.apply(tf.data.experimental.assert_cardinality(count))
-    return found.prefetch(2).with_options(options)
+    return tf.TensorSpec(shape)
 
 
 @contextlib.contextmanager

@@ -3,13 +3,17 @@ down."""
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from .. import backend, networks
+from .. import backend, memory, networks
 from ..data import Dataset, stratified_split
+from ..data.on_disk import is_on_disk
+from ..errors import InputError
+from ..image_data_generator import ENGINE
 from ..phases import Phase, phase_of
 from ..recipe import Recipe
 
@@ -31,6 +35,8 @@ class Plan:
         steps_per_execution: steps that the compiled function takes before it returns to Python.
         fused: whether the network trains with the faster layers of `fused`, where they fit.
         scanned: whether an epoch is a compiled program, see scanned.Scanned, or Keras' `fit`.
+        streamed: whether batches of images are sent to the device as they are needed, see
+            streamed.Feed, where they are on disk or too many for it; or all lie there.
     """
 
     recipe: Recipe
@@ -44,6 +50,7 @@ class Plan:
     steps_per_execution: int
     fused: bool
     scanned: bool
+    streamed: bool
 
     @classmethod
     def of(
@@ -56,6 +63,7 @@ class Plan:
         steps_per_execution: int | None = None,
         fused: bool = True,
         scanned: bool | None = None,
+        streamed: bool | None = None,
     ) -> Plan:
         """Resolve a recipe, on this machine.
 
@@ -64,12 +72,23 @@ class Plan:
             dataset: its images have the recipe's input shape.
             seed: decides the initial weights, the validation split, dropout, augmentation and the
                 order of images.
-            precision, steps_per_execution, fused, scanned: for measurements; by default what suits
-                the recipe and the device: scanned on a GPU with JAX, but for ImageDataGenerator.
+            precision, steps_per_execution, fused, scanned, streamed: for measurements; by default
+                what suits the recipe and the device: scanned on a GPU with JAX, but for
+                ImageDataGenerator and for images that are streamed.
+
+        Raises:
+            InputError: the images are on disk, and the recipe needs them in memory.
         """
         generated = recipe.augmentation_engine != "compiled"
+        if streamed is None:
+            streamed = _is_streamed(recipe, dataset)
         if scanned is None:
-            scanned = backend.is_jax_on_gpu() and not generated
+            scanned = backend.is_jax_on_gpu() and not (generated or streamed)
+        elif scanned and streamed:
+            raise InputError(
+                f"`one_program`: needs all images on the device, and {dataset.name} is streamed, "
+                "from disk or for want of room there; `data_in` memory holds it in memory"
+            )
         elif scanned and generated:
             raise ValueError("scanned: must be False where ImageDataGenerator draws the images")
         elif scanned and not backend.is_jax():
@@ -94,6 +113,7 @@ class Plan:
             steps,
             fused,
             scanned,
+            streamed,
         )
 
     @property
@@ -104,12 +124,27 @@ class Plan:
     def targets(self) -> np.ndarray:
         """What the network is to say of each train image: float32 (N, classes), one-hot times the
         weight of its class."""
-        one_hot = np.eye(self.num_classes, dtype="float32")[self.dataset.train_labels]
-        if self.recipe.class_weight != "balanced":
+        return self.targets_of(slice(None))
+
+    def targets_of(self, indices) -> np.ndarray:
+        """The same of some train images."""
+        one_hot = self.one_hot_of(indices)
+        weights = self._class_weights
+        if weights is None:
             return one_hot
+        return one_hot * weights[self.dataset.train_labels[indices], None]
+
+    def one_hot_of(self, indices) -> np.ndarray:
+        """The classes of some train images: float32 (n, classes)."""
+        return np.eye(self.num_classes, dtype="float32")[self.dataset.train_labels[indices]]
+
+    @functools.cached_property
+    def _class_weights(self) -> np.ndarray | None:
+        """float32 (classes,), None where all count alike."""
+        if self.recipe.class_weight != "balanced":
+            return None
         counts = np.bincount(self.dataset.train_labels[self.train_indices])
-        weights = len(self.train_indices) / (self.num_classes * counts)
-        return one_hot * weights[self.dataset.train_labels, None].astype("float32")
+        return (len(self.train_indices) / (self.num_classes * counts)).astype("float32")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -130,6 +165,21 @@ class Plan:
     def build(self):
         """The bare network, keras.Model, with weights that the global seed decides."""
         return networks.build(self.recipe, self.num_classes)
+
+
+def _is_streamed(recipe: Recipe, dataset: Dataset) -> bool:
+    """Whether images are on disk, or take over a third of the GPU's memory. Raises InputError."""
+    images = dataset.train_images
+    if recipe.augmentation_engine != "compiled":
+        if is_on_disk(images):
+            raise InputError(
+                f"recipe field augmentation_engine: {ENGINE} needs all images in memory, and as "
+                f"float32 ({memory.in_words(4 * images.nbytes)}); `data_in` memory holds them "
+                "there, the compiled step's augmentation reads them from disk"
+            )
+        return False
+    room = memory.of_gpu()
+    return is_on_disk(images) or room is not None and images.nbytes > memory.SHARE * room
 
 
 def default_steps_per_execution(recipe: Recipe, scanned: bool) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from .. import backend, bundles, calibration, evaluation, history, phases, terminal, weights
-from ..data import Dataset, picture_digests
+from ..data import Dataset, only, picture_digests
 from ..errors import InputError, reason
 from ..report import figures
 from .trainer import Trainer
@@ -58,7 +58,7 @@ def fill(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) -> 
         card.update(test_accuracy=found["accuracy"], test_loss=found["loss"])
         val = trainer.plan.val_indices  # never the test images
         with terminal.doing(facts.notice, "calibrating on the validation images"):
-            doubt = evaluation.probabilities(model, dataset.train_images[val])
+            doubt = evaluation.probabilities(model, only(dataset.train_images, val))
         card["calibration"] = calibration.describe(doubt, dataset.train_labels[val])
         bundles.write_json(folder / "card.json", card)
     (folder / "history.csv").write_text(history.as_csv(trainer.history))
@@ -118,6 +118,7 @@ def _card(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) ->
             "test_sha256": dataset.test_sha256(),
             "note": dataset.note,
             **({"skipped": list(dataset.skipped)} if dataset.skipped else {}),
+            **({"streamed": True} if plan.streamed else {}),
             **_pictures(dataset),
         },
         "data_sha256": run["data_sha256"],

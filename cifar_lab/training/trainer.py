@@ -1,12 +1,14 @@
 """Trainer: a planned network on its data set, an epoch at a time, on every backend.
 
 The data set lies on the device as uint8; training is fed indices, in an order that is a function of
-seed and epoch, and a lookup layer in front of the bare network turns them into pixels.
+seed and epoch, and a lookup layer in front of the bare network turns them into pixels. A data set
+that is too large for that is streamed: training is fed the pixels, in the same order.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ import numpy as np
 from keras import layers, ops
 
 from .. import backend
+from ..data.on_disk import only
 from ..errors import InputError, reason
 from ..history import FIELDS
 from ..phases import Phase
@@ -31,6 +34,7 @@ from . import (
     optimizers,
     sharpness,
     state,
+    streamed,
     transfer,
 )
 from .augment import Augment
@@ -60,6 +64,13 @@ class DatasetLookup(layers.Layer):
         return ops.cast(ops.take(self.images, indices, axis=0), "float32")
 
 
+class Pixels(layers.Layer):
+    """Images as a data set holds them -> as networks take them: uint8 -> float32, 0-255."""
+
+    def call(self, images):
+        return ops.cast(images, "float32")
+
+
 @contextlib.contextmanager
 def dtype_policy(policy: str) -> Iterator[None]:
     """The global dtype policy within a `with`."""
@@ -83,8 +94,9 @@ class Trainer:
         network: the same behind what standardises raw pixels, where ImageDataGenerator does; else
             core itself.
         generated: a Generated, where ImageDataGenerator draws the images; else None.
-        model: the compiled graph from indices, or from images that are drawn already, to
-            probabilities; models has one for each Phase.
+        model: the compiled graph from indices to probabilities; where images are streamed, from
+            pixels (and indices); where ImageDataGenerator draws them, from its images. models has
+            one for each Phase.
         scanned: a Scanned for each Phase; empty where Keras' `fit` trains.
         settles: whether an epoch has steps enough for the moving statistics of batch normalisation
             to follow the weights; where not, they are taken anew at its end.
@@ -97,8 +109,6 @@ class Trainer:
 
     def __init__(self, plan: Plan):
         self.plan, recipe, dataset = plan, plan.recipe, plan.dataset
-        self.one_hot = np.eye(plan.num_classes, dtype="float32")[dataset.train_labels]
-        self.targets = plan.targets
         keras.utils.set_random_seed(plan.seed)
         with dtype_policy(plan.precision):
             network = plan.build()
@@ -109,10 +119,10 @@ class Trainer:
             generated.refuse_own_standardization(self.core, recipe)
             if recipe.initializer:
                 initialisation.draw(self.core, recipe.initializer, plan.seed)
-            initialisation.standardize(self.core, dataset.train_images[plan.train_indices])
+            initialisation.standardize(self.core, only(dataset.train_images, plan.train_indices))
             if recipe.whitening:
                 shuffled = np.random.default_rng(plan.seed).permutation(plan.train_indices)
-                initialisation.whiten(self.core, dataset.train_images[shuffled[:5000]])
+                initialisation.whiten(self.core, only(dataset.train_images, shuffled[:5000]))
             if recipe.dirac:
                 initialisation.dirac(self.core)
             self.begun = ""
@@ -129,7 +139,11 @@ class Trainer:
             self.mix: mixing.Mix | None = None
             if not self.generated:
                 size = len(dataset.train_labels)
-                self.lookup = DatasetLookup(dataset.train_images, name="lookup", dtype="float32")
+                if plan.streamed:
+                    streamed.start()
+                else:
+                    images = dataset.train_images
+                    self.lookup = DatasetLookup(images, name="lookup", dtype="float32")
                 if recipe.augmentation.as_dict():
                     self.augment = Augment(recipe.augmentation, size, plan.seed, name="augment")
                 if recipe.augmentation.mixes:
@@ -156,6 +170,16 @@ class Trainer:
         self.compile_seconds = 0.0
         self._compiled: set[Phase] = set()
 
+    @functools.cached_property
+    def one_hot(self) -> np.ndarray:
+        """The classes of all train images: float32 (N, classes)."""
+        return self.plan.one_hot_of(slice(None))
+
+    @functools.cached_property
+    def targets(self) -> np.ndarray:
+        """As Plan.targets."""
+        return self.plan.targets
+
     def _train(self, phase: Phase) -> None:
         """Let the layers learn that learn in a phase."""
         for layer in self._fine if self.plan.recipe.head_epochs else ():
@@ -168,12 +192,17 @@ class Trainer:
             if self.generated:
                 images = given = keras.Input(recipe.input_shape, dtype="float32", name="image")
             else:
-                given = keras.Input((), dtype="int32", name="index")
-                images = self.lookup(given)
+                index = given = keras.Input((), dtype="int32", name="index")
+                if self.lookup:
+                    images = self.lookup(index)
+                else:
+                    pixels = keras.Input(recipe.input_shape, dtype="uint8", name="pixels")
+                    given = {"index": index, "pixels": pixels} if self._indexed else pixels
+                    images = Pixels(name="lookup", dtype="float32")(pixels)
                 if self.augment:
-                    images = self.augment(images, given)
+                    images = self.augment(images, index)
                 if self.mix:
-                    images = self.mix(images, given)
+                    images = self.mix(images, index)
             if phase.side:
                 side = phase.side
                 images = layers.Resizing(side, side, antialias=True, dtype="float32")(images)
@@ -190,6 +219,11 @@ class Trainer:
             jit_compile=False if backend.is_tensorflow_on_cpu() else "auto",
         )
         return model
+
+    @property
+    def _indexed(self) -> bool:
+        """Whether streamed batches say which images they are of."""
+        return bool(self.augment or self.mix)
 
     def _scanned(self) -> dict[Phase, Scanned]:
         targets, one_hot = map(ops.convert_to_tensor, (self.targets, self.one_hot))
@@ -291,35 +325,39 @@ class Trainer:
             size = count % batch
         else:
             size = min(count, batch + count % batch)
-        self.fit(plan.train_indices[:size], 0, None, phase=phase)
+        held_out = len(plan.val_indices)  # a whole batch of it, and the last
+        held_out = min(held_out, VALIDATION_BATCH + held_out % VALIDATION_BATCH)
+        self.fit(plan.train_indices[:size], 0, None, phase=phase, validate=held_out)
         self._learning_rate(len(self.history))  # JAX compiles a schedule's dozen operations too
         self.assign(before)
         self._compiled.add(phase)
         self.compile_seconds += time.perf_counter() - start
 
-    def fit(self, order, epoch: int, callbacks, validate: bool = True, phase=None):
+    def fit(self, order, epoch: int, callbacks, validate: bool | int = True, phase=None):
         """One pass of Keras' `fit`, or what is equal to it, over the images of these indices, int32
-        (N,), in this order: its History. phase: by default that of the epoch."""
+        (N,), in this order: its History.
+
+        validate: whether it then validates, or on how many of the validation images. phase: by
+        default that of the epoch.
+        """
         phase = phase or self.phase_of(epoch)
         self._train(phase)
         model = self.models[phase]
         if callbacks is not None and callbacks.model is not model:
             callbacks.set_model(model)
-        targets = self._mixed(order, epoch) if self.mix else self.targets
+        targets = self._mixed(order, epoch) if self.mix else None
         if self.scanned:
             held_out = self.plan.val_indices if validate else None
             if self.mix:
                 self.scanned[phase].targets = ops.convert_to_tensor(targets)
             return self.scanned[phase].fit(order, epoch, callbacks, held_out)
-        if self.generated:
-            given = self.generated.epoch(order, epoch)
-        else:
-            given = backend.batched(order, targets[order], self.plan.recipe.batch_size)
-        if validate:
-            held_out = self.held_out()
-            pairs = (held_out["x"], held_out["y"]) if "y" in held_out else held_out["x"]
-            given.update(validation_data=pairs, validation_batch_size=held_out.get("batch_size"))
-        with generated.numpys_state() if self.generated else contextlib.nullcontext():
+        with contextlib.ExitStack() as opened:
+            given = self._given(order, epoch, targets, opened)
+            if validate:
+                held_out = self._held_out(opened, None if validate is True else validate)
+                pairs = (held_out["x"], held_out["y"]) if "y" in held_out else held_out["x"]
+                size = held_out.get("batch_size")
+                given.update(validation_data=pairs, validation_batch_size=size)
             return model.fit(
                 **given,
                 shuffle=False,
@@ -328,6 +366,24 @@ class Trainer:
                 epochs=epoch + 1,
                 callbacks=callbacks,
             )
+
+    def _given(self, order, epoch: int, targets, opened: contextlib.ExitStack) -> dict:
+        """The images of these indices, as Keras' `fit` takes them. targets: of all, where they are
+        the epoch's own; else None. opened: what is in use until its end."""
+        plan = self.plan
+        if self.generated:
+            opened.enter_context(generated.numpys_state())
+            return self.generated.epoch(order, epoch)
+        if plan.streamed:
+            of = plan.targets_of if targets is None else targets.__getitem__
+            return {"x": self._feed(order, plan.recipe.batch_size, of, opened)}
+        targets = self.targets if targets is None else targets
+        return backend.batched(order, targets[order], plan.recipe.batch_size)
+
+    def _feed(self, order, size: int, targets, opened: contextlib.ExitStack):
+        images = self.plan.dataset.train_images
+        feed = streamed.Feed(images, order, size, targets, self._indexed)
+        return opened.enter_context(feed).given()
 
     def _mixed(self, order, epoch: int) -> np.ndarray:
         """Let the images be mixed as an epoch's are, and give their targets, float32 (N,
@@ -345,14 +401,22 @@ class Trainer:
         self.mix.table.assign(table)
         return targets
 
-    def held_out(self) -> dict:
-        """The validation part, as Keras' `fit` and `evaluate` take it."""
-        indices = self.plan.val_indices
-        given = self.generated.held_out() if self.generated else indices
+    def _held_out(self, opened: contextlib.ExitStack, count: int | None = None) -> dict:
+        """The validation part, or the first of it, as Keras' `fit` and `evaluate` take it. opened:
+        what is in use until its end."""
+        indices = self.plan.val_indices[:count]
+        if self.plan.streamed:
+            return {"x": self._feed(indices, VALIDATION_BATCH, self.plan.one_hot_of, opened)}
+        given = self.generated.held_out()[:count] if self.generated else indices
         return backend.batched(given, self.one_hot[indices], VALIDATION_BATCH)
 
-    def seen(self, indices: np.ndarray, epoch: int) -> np.ndarray:
-        """What the training model is given for train images, int32 (N,), in an epoch."""
+    def seen(self, indices: np.ndarray, epoch: int):
+        """What the training model is given for train images, int32 (N,), in an epoch: an array, or
+        a dict of arrays."""
+        if self.plan.streamed:
+            images = self.plan.dataset.train_images
+            feed = streamed.Feed(images, indices, len(indices), self.plan.one_hot_of, self._indexed)
+            return feed.batch(0)[0]
         return self.generated.drawn(indices, epoch) if self.generated else indices
 
     def validate(self, epoch: int) -> dict[str, float]:
@@ -360,7 +424,8 @@ class Trainer:
         if self.scanned:
             return self.scanned[self.phase_of(epoch)].evaluate(self.plan.val_indices)
         model = self.model_of(epoch)
-        return model.evaluate(**self.held_out(), verbose=0, return_dict=True)
+        with contextlib.ExitStack() as opened:
+            return model.evaluate(**self._held_out(opened), verbose=0, return_dict=True)
 
     def watchers(self, notice, *more) -> OneRun:
         """The callbacks of a training: History, progress, and `more`; begin() and end() are the
