@@ -1,16 +1,16 @@
 """How the cost of training grows with the number of images, in memory and on disk.
 
-    python benchmarks/growth.py --images 10000,100000,1000000 --steps 300 > lines.jsonl
-    python benchmarks/growth.py --table lines.jsonl
+    python benchmarks/growth.py --images 10000,100000,1000000 --times 3 >> docs/growth.jsonl
+    python benchmarks/growth.py --table docs/growth.jsonl
 
 Draws so many pictures of the embedded set into the user's cache where they are not there yet
 (3 KB each; CIFAR_LAB_CACHE names another folder, --remove removes them at the end). Then a process
-of its own for each number and place begins to train a rung on them. It takes the seconds from its
-start to the end of the first step (the import of Keras, the check of the file, the fingerprint of
-the data and the compilation among them), and images a second over windows of so many steps. Memory
-is private memory at its highest (RssAnon of /proc/self/status, looked at every 20 ms): pages of the
-mapped file are not in it, for the system takes them back when it needs them. Each line says the
-load of the machine before.
+of its own for each number and place, one after the other and so on anew, begins to train a rung on
+them. It takes the seconds from its start to the end of the first step (the import of Keras, the
+check of the file, the fingerprint of the data and the compilation among them), and images a second
+over windows of so many steps. Memory is private memory at its highest (RssAnon of
+/proc/self/status, looked at every 20 ms): pages of the mapped file are not in it, for the system
+takes them back when it needs them. Each line says the load of the machine before.
 """
 
 import argparse
@@ -46,6 +46,7 @@ def main(argv):
     add("--rung", default="cifar10-74")
     add("--steps", type=cli.whole(1), default=300, metavar="N", help="of a window")
     add("--windows", type=cli.whole(1), default=5, metavar="N")
+    add("--times", type=cli.whole(1), default=1, metavar="N", help="processes for each")
     add("--remove", action="store_true", help="remove the drawn pictures at the end")
     add("--one", nargs=2, metavar=("N", "WHERE"), help="what a process of its own measures")
     add("--table", metavar="FILE", help="print the table of these lines, and measure nothing")
@@ -74,16 +75,15 @@ def _all(args):
         start = time.perf_counter()
         data.load(f"synthetic:images={count}", notice=shared.notice, data_in="disk")
         shared.notice(f"{count:,} pictures are there after {time.perf_counter() - start:.0f} s")
-    for count in args.images:
-        for where in ("memory", "disk"):
-            if where == "memory" and count > IN_MEMORY:
-                continue
-            command = [sys.executable, __file__, "--one", str(count), where, "--rung", args.rung]
-            command += ["--steps", str(args.steps), "--windows", str(args.windows)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-            if done.returncode:
-                raise InputError(f"{count} images, {where}: ended with {done.returncode}")
-            print(done.stdout, end="", flush=True)
+    cases = [(count, where) for count in args.images for where in ("memory", "disk")]
+    cases = [case for case in cases if case[1] == "disk" or case[0] <= IN_MEMORY]
+    for count, where in cases * args.times:
+        command = [sys.executable, __file__, "--one", str(count), where, "--rung", args.rung]
+        command += ["--steps", str(args.steps), "--windows", str(args.windows)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise InputError(f"{count} images, {where}: ended with {done.returncode}")
+        print(done.stdout, end="", flush=True)
     if args.remove and place:
         for path in set(place.glob("*" + cache.ENDING)) - before:
             path.unlink()
@@ -176,23 +176,31 @@ def measured(count, where, args):
 
 
 def table(rows):
-    """A table in Markdown."""
-    heads = ["images", "where", "images a second", "least to most", "private memory, at most",
+    """A table in Markdown: medians over the processes, and over all their windows."""
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["rung"], row["images"], row["where"]), []).append(row)
+    heads = ["network", "images", "where", "images a second", "private memory, at most",
              "to the first step", "of it opening", "of it the fingerprint", "load"]  # fmt: skip
-    cells = [
-        [
-            f"{row['images']:,}",
-            row["where"],
-            f"{row['images_a_second']:,.0f}",
-            f"{min(row['rates']):,.0f} to {max(row['rates']):,.0f}",
-            f"{row['peak_private_bytes'] / 1e6:,.0f} MB",
-            f"{row['seconds_to_first_step']:.1f} s",
-            f"{row['seconds_opening']:.1f} s",
-            f"{row['seconds_fingerprint']:.1f} s",
-            f"{row['load_before']:.0f}",
-        ]
-        for row in rows
-    ]
+    cells = []
+    for (rung, images, where), group in groups.items():
+        rates = [rate for row in group for rate in row["rates"]]
+        seconds = {
+            name: statistics.median(row[f"seconds_{name}"] for row in group)
+            for name in ("to_first_step", "opening", "fingerprint")
+        }
+        loads = [row["load_before"] for row in group]
+        cells.append(
+            [
+                f"`{rung}`",
+                f"{images:,}",
+                where,
+                f"{statistics.median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})",
+                f"{max(row['peak_private_bytes'] for row in group) / 1e6:,.0f} MB",
+                *(f"{value:.1f} s" for value in seconds.values()),
+                f"{min(loads):.0f} to {max(loads):.0f}",
+            ]
+        )
     return shared.markdown(heads, cells)
 
 

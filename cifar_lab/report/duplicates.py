@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data import picture_digests
+from ..data import picture_digests, pieces
 
 SIDE = 8  # of the thumbnails that are compared first, pixels
 ALIKE = 0.9  # correlation of two pictures in grey, from which on they may be one
@@ -95,7 +95,11 @@ def _detail(grey: np.ndarray) -> np.ndarray:
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:
     """float32 (N, values): thumbnails of mean 0 and length 1; 0 where a picture is of one grey."""
-    parts = [_pooled(_grey(images[i : i + 5000])) for i in range(0, len(images), 5000)]
+    parts = [
+        _pooled(_grey(piece[i : i + 5000]))
+        for piece in pieces(images)
+        for i in range(0, len(piece), 5000)
+    ]
     flat = np.concatenate(parts).reshape(len(images), -1)
     flat -= flat.mean(1, keepdims=True)
     lengths = np.linalg.norm(flat, axis=1, keepdims=True)
