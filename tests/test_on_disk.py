@@ -324,3 +324,23 @@ def test_as_many_embedded_pictures_as_one_likes(place, monkeypatch):
     assert_same(data.load("synthetic:images=50", data_in="disk"), fewer)
     some = data.load("synthetic:star,disc,images=50", data_in="disk")
     assert is_on_disk(some.train_images) and len(some.train_labels) == 11
+
+
+# --- a set that is published ---
+
+
+def test_a_published_set_that_is_large_at_its_size_is_left_on_disk(fashion, place, monkeypatch):
+    """28 x 28 in the file, 64 x 64 x 3 in training: what counts is what training needs."""
+    lines, shape = [], (64, 64, 3)
+    expected = data.load("fashion-mnist", str(fashion), shape, data_in="memory")
+    monkeypatch.setattr("cifar_lab.data.sets._PIECE", 30)
+    monkeypatch.setattr(memory, "available", lambda: 6_000_000)
+    assert not is_on_disk(data.load("fashion-mnist", str(fashion), notice=lines.append).test_images)
+    assert not lines
+    found = data.load("fashion-mnist", str(fashion), shape, lines.append)
+    assert_same(found, expected)
+    (line,) = lines
+    assert line.startswith("fashion-mnist: 270 images take 3.3 MB, over a third of the 6.0 MB of")
+    assert len(list(place.iterdir())) == 2
+    some = data.load("fashion-mnist:Bag,Coat", str(fashion), shape, data_in="disk")
+    assert_same(some, data.load("fashion-mnist:Bag,Coat", str(fashion), shape, data_in="memory"))

@@ -187,6 +187,15 @@ def test_what_a_gpu_has_no_room_for_is_streamed_from_memory(monkeypatch):
         assert Plan.of(small(), mapped, 0).streamed
 
 
+def test_a_line_says_that_a_gpu_has_no_room(tmp_path, monkeypatch):
+    resident, _ = both()
+    monkeypatch.setattr(memory, "of_gpu", lambda: 90_000)
+    lines = []
+    linear = small(builder="linear", builder_options={}, epochs=1)
+    training.train(linear, resident, tmp_path / "out", rung="test", notice=lines.append)
+    assert [line for line in lines if "64.8 KB, over a third of the GPU's memory: they are" in line]
+
+
 def test_what_needs_all_images_on_the_device_says_so():
     _, mapped = both()
     fields = {"augmentation_engine": "ImageDataGenerator", "augmentation": {"rotation_range": 3}}

@@ -5,11 +5,12 @@ import hashlib
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import PIL
 
 from .. import memory
 from ..errors import InputError, reason
@@ -29,6 +30,8 @@ from .idx import FASHION_MNIST_CLASSES, MNIST_CLASSES, find_fashion_mnist, find_
 from .names import same_classes
 from .on_disk import is_on_disk, mapped, only
 from .pictures import fit_images
+
+_PIECE = 500  # images that are brought to a size at a time, where they are left on disk
 
 
 @dataclass(frozen=True)
@@ -128,16 +131,10 @@ def load(
         if whole in PUBLISHED:
             dataset = _load_published(whole, data_dir, notice)
         else:
-            dataset = _load_synthetic(whole, input_shape, notice, test_only, data_in)
+            dataset, data_in = _load_synthetic(whole, input_shape, notice, test_only, data_in)
     if kept:
         dataset = replace(_with_classes(dataset, kept), name=name)
-    if input_shape is not None and not is_on_disk(dataset.train_images):
-        dataset = replace(
-            dataset,
-            train_images=fit_images(dataset.train_images, input_shape),
-            test_images=fit_images(dataset.test_images, input_shape),
-        )
-    return _left_on_disk(dataset) if data_in == "disk" else dataset
+    return _placed(dataset, input_shape, notice, data_in)
 
 
 def _load_synthetic(
@@ -145,40 +142,55 @@ def _load_synthetic(
     input_shape: Sequence[int] | None,
     notice: Callable[[str], None],
     test_only: bool,
-    data_in: str | None,
-) -> Dataset:
-    """The embedded set. Many images, at the size that they are asked for, are on disk."""
+    data_in: str,
+) -> tuple[Dataset, str]:
+    """(the embedded set, where it is to be). So many images as are asked for are in their place and
+    at their size already."""
     images, dials = synthetic.parse(name)
     if test_only or images is None:
         arrays = synthetic.load(**({"train_size": 0} if test_only else {}), dials=dials)
-        return Dataset(name, synthetic.CLASSES, *arrays)
+        return Dataset(name, synthetic.CLASSES, *arrays), data_in
     shape = tuple(input_shape or (synthetic.SIZE, synthetic.SIZE, 3))
     kept = cache.place() is not None
     on_disk = memory.stay_on_disk(data_in, images, math.prod(shape), name, notice, kept)
     train = many.load(images, shape, dials, notice, on_disk)
     _, _, test_images, test_labels = synthetic.load(0, dials=dials)
-    test_images = fit_images(test_images, shape)
-    test_images = _file_of(test_images) if on_disk else test_images
-    return Dataset(name, synthetic.CLASSES, *train, test_images, test_labels)
+    test_images = (_file_of if on_disk else fit_images)(test_images, shape)
+    dataset = Dataset(name, synthetic.CLASSES, *train, test_images, test_labels)
+    return dataset, "disk" if on_disk else "memory"
 
 
-def _left_on_disk(dataset: Dataset) -> Dataset:
-    """The set with its images in files of the cache. Raises InputError where it cannot be
-    written."""
-    return replace(
-        dataset,
-        train_images=_file_of(dataset.train_images),
-        test_images=_file_of(dataset.test_images),
-    )
+def _placed(
+    dataset: Dataset,
+    input_shape: Sequence[int] | None,
+    notice: Callable[[str], None],
+    data_in: str,
+) -> Dataset:
+    """A set that is in memory with its images at the size that is asked for, and there or on
+    disk."""
+    train, test = dataset.train_images, dataset.test_images
+    if is_on_disk(train):
+        return dataset
+    shape = tuple(input_shape or train.shape[1:])
+    count, kept = len(train) + len(test), cache.place() is not None
+    on_disk = memory.stay_on_disk(data_in, count, math.prod(shape), dataset.name, notice, kept)
+    place = _file_of if on_disk else fit_images
+    return replace(dataset, train_images=place(train, shape), test_images=place(test, shape))
 
 
-def _file_of(images: np.ndarray) -> np.ndarray:
-    """OnDisk, in a file that other processes use too; as they are where there are none, or where
-    they are on disk."""
-    if is_on_disk(images) or not len(images):
-        return images
+def _file_of(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Images of this shape, OnDisk, in a file that other processes use too; in memory where there
+    are none. Raises InputError where it cannot be written."""
+    if not len(images):
+        return fit_images(images, shape)
     digest = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
-    return mapped(cache.on_disk(digest, images.shape[1:], len(images), lambda: [images]))
+    key = f"{digest} of {images.shape}, {cache.READER}, {PIL.__version__}"
+
+    def fitted() -> Iterator[np.ndarray]:
+        for start in range(0, len(images), _PIECE):
+            yield fit_images(images[start : start + _PIECE], shape)
+
+    return mapped(cache.on_disk(key, shape, len(images), fitted))
 
 
 def is_folder(name: str) -> bool:

@@ -12,9 +12,9 @@ from typing import Any
 
 import keras
 
-from .. import __version__, backend, bundle_data, bundles, history, networks, provenance
+from .. import __version__, backend, bundle_data, bundles, history, memory, networks, provenance
 from .. import recipe as recipes
-from ..data import Dataset, limited
+from ..data import Dataset, is_on_disk, limited
 from ..errors import InputError, reason
 from ..terminal import doing
 from . import generated, progress, saving, state, transfer
@@ -264,6 +264,12 @@ class _Run:
             f"{self.identity['rung']} on {plan.dataset.name}: {sizes[0]:,} train, {sizes[1]:,} "
             f"validation, {sizes[2]:,} test images; {trainer.network.count_params():,} parameters"
         )
+        if plan.streamed and not is_on_disk(plan.dataset.train_images):
+            size = memory.in_words(plan.dataset.train_images.nbytes)
+            self.notice(
+                f"the images take {size}, over a third of the GPU's memory: they are sent to it as "
+                "they are needed"
+            )
         if trainer.begun:
             self.notice(trainer.begun)
         if recipe.swa_share and not recipe.swa_cycles:
