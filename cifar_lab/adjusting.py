@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -10,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from . import ladder, networks, own_pictures, paths, recipe
+from . import ladder, networks, own_pictures, paths, recipe, schema
 from .data import Dataset
 from .errors import InputError
 from .recipe import Augmentation, Recipe
@@ -196,8 +195,8 @@ def parsed_field(text: str) -> tuple[str, Any]:
     if not equals or not name.strip():
         raise InputError(f"{text!r}: must be FIELD=VALUE")
     try:
-        return name.strip(), json.loads(value)
-    except ValueError:
+        return name.strip(), schema.parse(value)
+    except schema.Wrong:
         number = re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", value, re.ASCII | re.I)
         return name.strip(), float(value) if number else value.strip()
 

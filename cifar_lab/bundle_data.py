@@ -157,7 +157,7 @@ def check_start(recipe: Recipe, dataset: Dataset, notice: Callable[[str], Any]) 
         return
     card = bundles.read_card(bundles.find(recipe.start))
     trained = set(str(own(card).get("train_pictures", "")).split())
-    shape = tuple(card["recipe"]["input_shape"])
+    shape = tuple(bundles.stored_recipe(card).get("input_shape", recipe.input_shape))
     if trained and shape != tuple(recipe.input_shape):  # a digest is of the pixels at one size
         dataset = data.load(dataset.name, None, shape, skip_damaged=bool(dataset.skipped))
     seen = [d for d in data.picture_digests(dataset.test_images) if d in trained]

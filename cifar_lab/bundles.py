@@ -16,22 +16,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from . import ladder, paths
+from . import documents, ladder, paths, schema
 from .errors import InputError, reason
 
-CARD_KEYS = (
-    "rung",
-    "recipe",
-    "seed",
-    "classes",
-    "val_accuracy",
-    "test_accuracy",
-    "seconds",
-    "device",
-    "versions",
-    "data_sha256",
-    "model_sha256",
-)
 _OURS = (
     "model.*",
     ".model.*.partial",
@@ -121,8 +108,7 @@ def _is_of_own(card: dict, file: Path, label: str | None) -> bool:
     """Whether a card is of a network that `file` defines, called `label` where one is given."""
     if card["rung"] in ladder.LADDER or label not in (None, card["rung"]):
         return False
-    recipe = card["recipe"] if isinstance(card["recipe"], dict) else {}
-    of_file, _, builder = str(recipe.get("builder", "")).rpartition(":")
+    of_file, _, builder = stored_recipe(card).get("builder", "").rpartition(":")
     # a recipe of the file may name one of the package's builders: then its NAME alone tells
     return of_file == file.name or not of_file and label is not None and bool(builder)
 
@@ -131,26 +117,16 @@ def read_card(folder):
     """card.json of a bundle, checked: dict. Raises InputError naming what is wrong."""
     path = Path(folder) / "card.json"
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        return schema.read_json(path, documents.CARD)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({reason(error)}): not a bundle, or its training is unfinished"
         ) from None
-    except ValueError as error:
-        raise InputError(f"{path}: is not JSON ({reason(error)})") from None
-    if not isinstance(card, dict):
-        raise InputError(f"{path}: must hold a JSON object")
-    missing = [k for k in CARD_KEYS if k not in card]
-    if missing:
-        raise InputError(f"{path}: lacks {', '.join(missing)}")
-    classes = card["classes"]
-    if not (
-        isinstance(classes, list) and len(classes) >= 2 and all(isinstance(c, str) for c in classes)
-    ):
-        raise InputError(f"{path}: classes must be a list of two or more names")
-    if not isinstance(card["model_sha256"], str):
-        raise InputError(f"{path}: model_sha256 must be a string")
-    return card
+
+
+def stored_recipe(card):
+    """The recipe that a card stores, in the form of its day: dict; {} where it has none."""
+    return card.get("recipe") or {}
 
 
 def load(folder):

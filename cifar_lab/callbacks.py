@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import schema
 from .errors import InputError, reason
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Named:
         if not callable(factory):
             kind = type(factory).__name__
             raise InputError(f"{where}: must be a class or a function, is a {kind}")
-        arguments = json.loads(self.arguments.replace("{seed}", str(seed)))
+        arguments = schema.parse(self.arguments.replace("{seed}", str(seed)))
         made = _attempt(where, "cannot be made", factory, **arguments)
         refuse_deciding(made, self.label)
         return made
@@ -92,8 +92,8 @@ def parse(text: str) -> Named:
         raise InputError(f"`callback`: must be {FORM}, received {text!r}")
     named = Named(found["place"], found["name"], found["arguments"] or "{}")
     try:
-        json.loads(named.arguments.replace("{seed}", "0"))
-    except ValueError as error:
+        schema.parse(named.arguments.replace("{seed}", "0"), schema.Fields())
+    except schema.Wrong as error:
         raise InputError(
             f"`callback` {named.label}: its arguments must be a JSON object, received "
             f"{named.arguments[:80]!r} ({reason(error)})"

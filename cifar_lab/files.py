@@ -4,16 +4,12 @@ bytes."""
 from __future__ import annotations
 
 import errno
-import json
 import os
 import select
 import stat
 from typing import IO, Any
 
-from .errors import InputError, reason
-
 PIPE_SECONDS = 60  # that a pipe may be silent
-MOST_BYTES_OF_JSON = 16 << 20
 _AT_ONCE = 1 << 16
 
 
@@ -60,18 +56,6 @@ def opened(path: str | bytes | os.PathLike) -> IO[bytes]:
         file.close()
         raise
     return file
-
-
-def read_json(path: str | os.PathLike, most: int = MOST_BYTES_OF_JSON) -> Any:
-    """What a JSON file of at most `most` bytes holds. Raises InputError."""
-    try:
-        return json.loads(read(path, most).decode("utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({reason(error)})") from None
-    except RecursionError:
-        raise InputError(f"{path}: is nested too deeply") from None
-    except ValueError as error:
-        raise InputError(f"{path}: is not JSON ({reason(error)})") from None
 
 
 def _opened(path: Any) -> IO[bytes]:

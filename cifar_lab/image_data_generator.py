@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from . import schema
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ _INSTEAD = {
 }
 
 
+@schema.strict(f"{_WHERE} unknown field")
 @dataclass(frozen=True, kw_only=True)
 class GeneratorAugmentation:
     """Arguments of `tf.keras.preprocessing.image.ImageDataGenerator`, under their names and with
@@ -175,8 +177,8 @@ class GeneratorAugmentation:
 
     def _require(self, name: str, ok: Any, allowed: str) -> None:
         if not ok:
-            value = getattr(self, name)
-            raise InputError(f"{_WHERE} {name}: must be {allowed}, received {value!r}")
+            value = schema.told(getattr(self, name))
+            raise InputError(f"{_WHERE} {name}: must be {allowed}, received {value}")
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -252,7 +254,7 @@ def of_fields(given: dict, compiled: dict) -> GeneratorAugmentation:
             neutral = list(neutral) if isinstance(neutral, tuple) else neutral
             raise InputError(
                 f"{_WHERE} {name}: must be {neutral!r} with augmentation_engine {ENGINE}, "
-                f"which has no such argument{instead}; received {value!r}"
+                f"which has no such argument{instead}; received {schema.told(value)}"
             )
     return GeneratorAugmentation(**taken)
 

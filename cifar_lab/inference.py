@@ -12,7 +12,6 @@ in a process of its own (`strangers`, docs/security.md).
 
 import hashlib
 import importlib.util
-import json
 import math
 import os
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from . import blas, calibration, pixels, strangers
+from . import blas, calibration, documents, pixels, schema, strangers
 from .backend import quiet_stderr
 from .errors import InputError, reason
 
@@ -370,25 +369,18 @@ def card_path(path):
 def _card_of(path, content):
     """The card that belongs to a file, {} where there is none. InputError where it is another
     file's, or damaged."""
-    file, key = (
-        (path.with_name("card.json"), "model_sha256")
-        if path.name == "model.keras"
-        else (card_path(path), "sha256")
-    )
+    own = path.name == "model.keras"
+    file = path.with_name("card.json") if own else card_path(path)
+    kind = documents.CARD_OF_MODEL if own else documents.EXPORT_CARD
     try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-        classes, digest = card["classes"], card[key]
+        card = schema.read_json(file, kind)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
         raise InputError(
-            f"{file}: cannot be read as the card of {path.name} ({type(error).__name__}: "
-            f"{reason(error)})"
+            f"{file}: cannot be read as the card of {path.name} ({reason(error)})"
         ) from None
-    if not (
-        isinstance(classes, list) and len(classes) >= 2 and all(isinstance(c, str) for c in classes)
-    ):
-        raise InputError(f"{file}: classes must be a list of two or more names")
+    digest = card["model_sha256" if own else "sha256"]
     if digest != hashlib.sha256(content).hexdigest():
         raise InputError(
             f"{path}: is not the file that {file.name} was written for: changed or damaged since"

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import backend, bundles, ladder
+from . import backend, bundles, ladder, schema
 from .errors import InputError, reason
 from .recipe import Recipe, split_own, split_start, weights_file
 
@@ -112,7 +112,7 @@ def begun_from(recipe: Recipe, start: str) -> Recipe:
         }
     else:
         folder = bundles.find(start)
-        base = bundles.read_card(folder)["recipe"]
+        base = bundles.stored_recipe(bundles.read_card(folder))
         place = start if start in ladder.LADDER else str(folder)
         fields = {"start": place, "input_shape": recipe.input_shape[:2] + (_channels(base, start),)}
         if split_own(base["builder"]) is None and not base["builder"].startswith("notebook:"):
@@ -127,9 +127,9 @@ def check_start_size(recipe: Recipe) -> None:
     """InputError where the weights that a recipe begins with fit no images of its shape."""
     if not recipe.start or split_start(recipe.start)[0] or weights_file(recipe.start):
         return
-    theirs = bundles.read_card(bundles.find(recipe.start))["recipe"].get("input_shape")
+    theirs = bundles.stored_recipe(bundles.read_card(bundles.find(recipe.start))).get("input_shape")
     ours = list(recipe.input_shape)
-    if not isinstance(theirs, list) or len(theirs) != 3 or theirs == ours:
+    if theirs in (None, ours):
         return
     if theirs[2] != ours[2]:
         colours = "grey images" if theirs[2] == 1 else "images in colour"
@@ -141,12 +141,10 @@ def check_start_size(recipe: Recipe) -> None:
         )
 
 
-def _channels(base: Any, start: str) -> int:
-    try:
-        base["builder"].partition(":")
-        return int(base["input_shape"][2])
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
-        raise InputError(f"`start` {start}: its card does not say which network it is") from None
+def _channels(base: dict[str, Any], start: str) -> int:
+    if not {"builder", "input_shape"} <= base.keys():
+        raise InputError(f"`start` {start}: its card does not say which network it is")
+    return base["input_shape"][2]
 
 
 def builder_of(recipe: Recipe) -> Callable:
@@ -178,13 +176,15 @@ def build(recipe: Recipe, num_classes: int) -> Any:
     """
     backend.start()
     builder, name = builder_of(recipe), recipe.builder_name
-    call = f"{name}({recipe.input_shape}, {num_classes}, {recipe.builder_options})"
+    options = schema.told(recipe.builder_options)
+    call = f"{name}({recipe.input_shape}, {num_classes}, {options})"
     try:
         network = builder(recipe.input_shape, num_classes, **recipe.builder_options)
     except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:  # of a file that a user wrote: anything, SystemExit too
-        if is_packaged(recipe) and not isinstance(error, (TypeError, ValueError)):
+        is_ours = is_packaged(recipe) and not recipe.builder_options
+        if is_ours and not isinstance(error, (TypeError, ValueError)):
             raise
         text = reason(error)[:300]
         kind = "" if isinstance(error, (TypeError, ValueError)) else f"{type(error).__name__}: "

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from . import image_data_generator, paths
+from . import image_data_generator, paths, schema
 from .errors import InputError
 from .image_data_generator import GeneratorAugmentation
 
@@ -59,6 +59,11 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_text(value: Any) -> bool:
+    """Whether it is a string that can be the name of a file."""
+    return isinstance(value, str) and "\0" not in value
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Part:
     """Fields of a recipe that belong together."""
@@ -68,8 +73,8 @@ class _Part:
 
     def _require(self, name: str, ok: Any, allowed: str) -> None:
         if not ok:
-            value = getattr(self, name)
-            raise InputError(f"{self._where} {name}: must be {allowed}, received {value!r}")
+            value = schema.told(getattr(self, name))
+            raise InputError(f"{self._where} {name}: must be {allowed}, received {value}")
 
     def _require_between(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
@@ -90,6 +95,7 @@ class _Part:
         """InputError for what this part does not allow."""
 
 
+@schema.strict("recipe field augmentation: unknown field")
 @dataclass(frozen=True, kw_only=True)
 class Augmentation(_Part):
     """What is done to a training image, drawn anew each time it is seen; by default nothing.
@@ -320,11 +326,13 @@ class _Images(_Part):
     validation_fraction: float = 0.1
 
     def check(self) -> None:
-        self._require("data", isinstance(self.data, str), "a string")
+        self._require("data", _is_text(self.data), "a string")
         shape = self.input_shape
         ok = isinstance(shape, (list, tuple)) and len(shape) == 3
-        ok = ok and all(_whole(n) and n >= 1 for n in shape) and shape[2] in (1, 3)
-        self._require("input_shape", ok, "[height, width, channels] with 1 or 3 channels")
+        ok = ok and all(_whole(n) and 1 <= n <= 10_000 for n in shape) and shape[2] in (1, 3)
+        self._require(
+            "input_shape", ok, "[height, width, channels] with 1 or 3 channels, sides of 1 to 10000"
+        )
         self._set("input_shape", tuple(shape))
         engines = AUGMENTATION_ENGINES
         ok = self.augmentation_engine in engines
@@ -408,7 +416,7 @@ class _Network(_Part):
         names = _builders()
         ok = (
             callable(self.builder)
-            or isinstance(self.builder, str)
+            or _is_text(self.builder)
             and (self.builder in names or _OWN_BUILDER.fullmatch(self.builder))
         )
         self._require("builder", ok, f"one of {', '.join(names)}, or FILE.py:NAME")
@@ -452,7 +460,7 @@ class _Transfer(_Part):
     fine_rate: float = _later(1.0)
 
     def check(self) -> None:
-        self._require("start", isinstance(self.start, str), "a string")
+        self._require("start", _is_text(self.start), "a string")
         layers = self.freeze
         ok = layers == "features" or isinstance(layers, int) and _whole(layers) and layers >= 0
         self._require("freeze", ok, 'a whole number of layers, or "features"')
@@ -683,6 +691,7 @@ class _Precision(_Part):
 
 
 # the last is the first in the order of the fields
+@schema.strict("unknown recipe field")
 @dataclass(frozen=True, kw_only=True)
 class Recipe(
     _Precision,
@@ -834,7 +843,7 @@ def changed(recipe: Recipe, fields: Any, source: str) -> Recipe:
     if not isinstance(fields, dict):
         raise InputError(f"{source}: must hold a JSON object of recipe fields")
     names = [f.name for f in dataclasses.fields(Recipe)]
-    unknown = sorted(set(fields) - set(names))
+    unknown = sorted(set(fields) - set(names), key=str)
     if unknown:
         raise InputError(
             f"{source}: unknown recipe field {unknown[0]!r}: must be one of {', '.join(names)}"

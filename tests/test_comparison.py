@@ -195,10 +195,10 @@ def test_networks_that_do_not_compare_are_one_line(seeds, hostile, tmp_path):
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("[]", "must hold rows"),
-        ("{", "cannot be read"),
-        ('[{"test_accuracy": 2}]', "must be 0 to 1 in each row, is 2"),
-        ('[{"seed": 1}]', "must be 0 to 1 in each row, is None"),
+        ("[]", "must be a list of 1 to 100,000"),
+        ("{", "is not JSON"),
+        ('[{"test_accuracy": 2}]', "[0].test_accuracy must be a number from 0 to 1, is 2"),
+        ('[{"seed": 1}]', "[0] lacks test_accuracy"),
         (
             '[{"test_accuracy": 0.5, "recipe_sha256": "a"}, {"test_accuracy": 0.5}]',
             "runs of 2 recipes",

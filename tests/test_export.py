@@ -483,7 +483,7 @@ def test_classifier_refuses_what_it_cannot_read(exports, tmp_path):
         shutil.copy(inference.card_path(file), inference.card_path(copy))
         refused(copy, "is not the file that .* was written for")
         inference.card_path(copy).write_text("[]")
-        refused(copy, "cannot be read as the card")
+        refused(copy, "card.json: must be a JSON object, is a list of 0")
 
 
 def test_classifier_refuses_wrong_images(exports):

@@ -30,6 +30,10 @@ def card_of(rung="cifar10-74", **changes):
             "val_accuracy": 0.75,
             "test_accuracy": 0.74,
             "seconds": 60.0,
+            "compile_seconds": 1.0,
+            "epoch": 1,
+            "test_loss": 0.5,
+            "versions": {},
             "model_sha256": "m0",
             "data": {"name": recipe.data, "limit": None},
         }

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import files, paths, terminal
+from .. import paths, schema, terminal
 from ..errors import InputError, is_memory, reason
 from ..terminal import Notice
 from . import streams
@@ -72,13 +72,14 @@ def guarded(prog: str, command: Callable[[Any], int], argv: Any) -> int:
         return _wrong(prog, as_flags(" ".join(str(error).split())))
     except KeyboardInterrupt as interrupt:
         terminal.clear(sys.stderr)
-        terminal.say(f"\n{prog}: interrupted{''.join(map(str, interrupt.args))}")
+        terminal.say("")
+        terminal.say(f"{prog}: interrupted{''.join(map(str, interrupt.args))}")
         return INTERRUPTED
     except BrokenPipeError:  # a reader of our output that is not a standard stream's went away
         return OK
     except OSError as error:  # a path that no system call takes, a disk that goes away
         where = f"{error.filename}: " if error.filename else ""
-        return _wrong(prog, f"{where[:200]}{reason(error)}")
+        return _wrong(prog, f"{where[:300]}{reason(error)}")
     except RecursionError:
         return _wrong(prog, "something that was given is nested too deeply")
     except Exception as error:
@@ -255,13 +256,16 @@ def start_keras(notice: Notice) -> None:
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """What a JSON file holds. Raises InputError."""
-    return files.read_json(path)
+    """The JSON object that a file, or a pipe, holds. Raises InputError."""
+    try:
+        return schema.read_json(path, schema.Fields(), stream=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)})") from None
 
 
 def print_json(value: Any) -> None:
     """A line of JSON on stdout."""
-    print(json.dumps(value))
+    print(json.dumps(value).replace("\x7f", "\\u007f"))  # which a terminal would obey
 
 
 def needs(extra: str, *packages: str) -> None:

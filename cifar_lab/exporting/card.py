@@ -1,7 +1,6 @@
 """The export card, FILE.card.json: what a file is, what it was made from and how well it does."""
 
 import datetime
-import json
 import os
 from importlib import metadata
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, bundle_data, bundles, cost, inference
+from .. import backend, bundle_data, bundles, cost, documents, inference, schema
 from ..errors import InputError
 from . import litert
 from .formats import FORMATS
@@ -110,10 +109,10 @@ def tensors(classifier) -> dict[str, Any]:
 def is_export_of(file: str | os.PathLike, card: dict[str, Any], name: str) -> bool:
     """Whether a file is there, the export in the format `name` of the bundle with `card`."""
     try:
-        own = json.loads(inference.card_path(file).read_text(encoding="utf-8"))
-        same = (own["format"], own["source_sha256"]) == (name, card["model_sha256"])
+        own = schema.read_json(inference.card_path(file), documents.EXPORT_CARD)
+        same = (own.get("format"), own.get("source_sha256")) == (name, card["model_sha256"])
         return Path(file).is_file() and same
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, InputError):
         return False
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import bundles, judging, ladder, networks
+from .. import bundles, documents, judging, ladder, networks, schema
 from ..data.names import listed
 from ..errors import InputError, reason
 from . import figures, results, words
@@ -245,19 +245,18 @@ def _digest(card: dict[str, Any]) -> str:
 def _of_rows(path: Path) -> Contender:
     """A file of rows, as results/RUNG.json or a line of JSON each."""
     try:
-        text = path.read_text(encoding="utf-8")
+        content = schema.read_bytes(path)
         if path.suffix.lower() == ".jsonl":
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+            rows = [schema.parse(line) for line in content.splitlines() if line.strip()]
         else:
-            rows = json.loads(text)
-    except (OSError, ValueError) as error:
+            rows = schema.parse(content)
+        documents.MEASURED.check(rows)
+    except schema.Wrong as error:
+        raise InputError(
+            f"{path}: {error}; a file of rows holds an object a run, as results/RUNG.json does"
+        ) from None
+    except OSError as error:
         raise InputError(f"{path}: cannot be read ({reason(error)})") from None
-    if not (isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows)):
-        raise InputError(f"{path}: must hold rows, a JSON object a run, as results/RUNG.json does")
-    for row in rows:
-        value = row.get("test_accuracy")
-        if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise InputError(f"{path}: test_accuracy must be 0 to 1 in each row, is {value!r}")
     digests = {row.get("recipe_sha256") for row in rows}
     if len(digests) > 1:
         raise InputError(f"{path}: holds runs of {len(digests)} recipes; one is compared")
@@ -297,8 +296,7 @@ def _run(folder: Path, card: dict[str, Any], notice: Callable[[str], Any]) -> Ru
 
 
 def _recipe(card: dict[str, Any]) -> dict[str, Any] | None:
-    found = card.get("recipe")
-    return found if isinstance(found, dict) else None
+    return card.get("recipe")
 
 
 def _apart(found: Sequence[Contender]) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .. import bundles, paths
+from .. import bundles, documents, paths, schema
 from ..errors import InputError, reason
 from ..ladder import get
 
@@ -47,10 +46,10 @@ def _path(rung, folder) -> Path:
 def _stored(rung, folder) -> list[dict]:
     path = _path(rung, folder)
     try:
-        return json.loads(path.read_text())
+        return schema.read_json(path, documents.ROWS)
     except FileNotFoundError:
         return []
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise InputError(f"{path}: cannot be read ({reason(error)})") from None
 
 
@@ -108,9 +107,9 @@ def record(
     if card.get("recipe_sha256") != recipe.sha256():
         raise InputError(f"{bundle}: its recipe is not that of {rung}: not a result of this rung")
     needed = [k for k in (*ROW_KEYS, "data") if k not in PROVENANCE]
-    lacking = [k for k in needed if k not in card]
-    if lacking or not isinstance(card["data"], dict):
-        raise InputError(f"{bundle}: its card lacks {', '.join(lacking) or 'data'}")
+    lacking = [k for k in needed if card.get(k) is None]
+    if lacking:
+        raise InputError(f"{bundle}: its card lacks {', '.join(lacking)}")
     if card["data"].get("name") != recipe.data or card["data"].get("limit", 1) is not None:
         raise InputError(
             f"{bundle}: was not trained on the whole of {recipe.data}: not a result of {rung}"
@@ -138,8 +137,8 @@ def _committed_data(rung) -> str | None:
     """Digest of the data that a rung's committed bundle was trained on."""
     for folder in (paths.home() / "saved_models", paths.PACKAGED):
         try:
-            return json.loads((folder / rung / "card.json").read_text())["data_sha256"]
-        except (OSError, ValueError, KeyError, TypeError):
+            return bundles.read_card(folder / rung)["data_sha256"]
+        except (InputError, TypeError):
             continue  # no such folder (None too), or no card: nothing was committed
     return None
 
@@ -209,11 +208,14 @@ def reached(rung: str, folder: str | os.PathLike | None = None) -> bool | None:
 # --- histories ---------------------------------------------------------------------------------
 
 
-def read_history(path: str | os.PathLike) -> list[dict[str, float]]:
-    """history.csv of a bundle, or the file itself: a dict of numbers an epoch."""
+def read_history(
+    path: str | os.PathLike, needed: Sequence[str] = ("epoch", "val_accuracy", "seconds")
+) -> list[dict[str, float]]:
+    """history.csv of a bundle, or the file itself: a dict of finite numbers an epoch, with the
+    columns that are needed. Raises InputError, OSError."""
     path = Path(path)
-    with open(path / "history.csv" if path.is_dir() else path, newline="") as file:
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    path = path / "history.csv" if path.is_dir() else path
+    return schema.numbers(schema.read_csv(path), path, needed)
 
 
 def seconds_to(history: Iterable[dict], marks: Sequence[float] = MARKS) -> dict[str, float]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import json
+import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import documents, schema
+from ..documents import OBJECTIVES
 from ..errors import InputError, reason
 from ..searching.ranges import Range, value_of
-from ..searching.request import OBJECTIVES
 from . import results
 
 DONE = ("completed", "stopped early")
@@ -99,26 +100,26 @@ def read(folder: str | Path) -> SearchFolder:
     folder = Path(folder)
     path = folder / "search.json"
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        request = known["request"]
-        ranges = {name: Range.from_text(text) for name, text in request["ranges"].items()}
-        if request["objective"] not in OBJECTIVES:
-            raise ValueError(f"its objective is {request['objective']!r}")
-        seconds = float(known.get("seconds", 0.0))
+        known = schema.read_json(path, documents.SEARCH)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({reason(error)})") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: is damaged ({reason(error)})") from None
+    request, rounds = known["request"], known.get("rounds") or []
+    try:
+        ranges = {name: _range(name, text) for name, text in request["ranges"].items()}
+        for i, this in enumerate(rounds):
+            _check_round(this["ranges"], ranges, f"rounds[{i}].ranges")
+    except schema.Wrong as error:
+        raise InputError(f"{path}: {error}") from None
     trials, skipped = _trials(folder / "trials.csv", ranges)
     found = SearchFolder(
         folder,
         request,
         ranges,
         trials,
-        [r for r in known.get("rounds") or [] if _is_round(r, ranges)],
-        seconds,
-        str(known.get("command", "")),
-        _histories(folder, trials),
+        rounds,
+        known.get("seconds", 0.0),
+        known.get("command", ""),
+        _histories(folder, trials, request["objective"]),
         skipped,
     )
     if not found.completed:
@@ -134,61 +135,85 @@ def _none(trials: list[Trial]) -> str:
     return f"no trial of this search has completed; {len(failed)} failed, the first: {why}"
 
 
-def _is_round(found: Any, ranges: dict[str, Range]) -> bool:
+def _range(name: str, text: str) -> Range:
+    if not re.fullmatch(r"\w[\w./]{0,99}", name, re.ASCII):
+        raise schema.Wrong(f"request.ranges names {schema.shown(name)}, which is no setting")
     try:
-        return isinstance(found["first_trial"], int) and ranges.keys() <= found["ranges"].keys()
-    except (KeyError, TypeError, AttributeError):
-        return False
+        return Range.from_text(text)
+    except ValueError as error:
+        raise schema.Wrong(f"request.ranges.{name}: {reason(error)}") from None
+
+
+def _check_round(given: dict[str, list], ranges: dict[str, Range], key: str) -> None:
+    """Wrong where a round has not a range for each setting, inside that of the search."""
+    for name, whole in ranges.items():
+        ends = given.get(name, [])
+        ok = bool(ends) and all(whole.holds(value) for value in ends)
+        if not (ok and (whole.options or len(ends) == 2 and ends[0] <= ends[1])):
+            raise schema.Wrong(f"{key}.{name} must be in {whole.as_text()}, is {schema.told(ends)}")
 
 
 def _trials(path: Path, ranges: dict[str, Range]) -> tuple[list[Trial], int]:
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = schema.read_csv(path)
     except FileNotFoundError:  # it has just begun
         return [], 0
-    except (OSError, ValueError, csv.Error) as error:
+    except OSError as error:
         raise InputError(f"{path}: cannot be read ({reason(error)})") from None
     found, skipped = [], 0
     for row in rows:
         try:
             found.append(_trial(row, ranges))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError):
             skipped += 1
     return sorted(found, key=lambda trial: trial.number), skipped
 
 
 def _trial(row: dict[str, str], ranges: dict[str, Range]) -> Trial:
-    def number(name: str) -> float | None:
-        return float(row[name]) if row.get(name) else None
+    """Of a row of trials.csv. ValueError, KeyError where it is none."""
 
+    def number(name: str, low: float = -math.inf) -> float | None:
+        value = float(row[name]) if row.get(name) else None
+        if value is not None and not (low <= value and math.isfinite(value)):
+            raise ValueError(f"{name}: {value!r} is out of bounds")
+        return value
+
+    if schema.BEYOND in row:
+        raise ValueError("has more cells than columns")
     values = {name: value_of(row[name]) for name in ranges if row.get(name) not in ("", None)}
     for name, value in values.items():
-        options = ranges[name].options
-        if options and value not in options or not options and isinstance(value, str):
+        if not ranges[name].holds(value):
             raise ValueError(f"{name}: {value!r} is none of its values")
     if row["status"] not in (*DONE, "failed", "unfinished"):
         raise ValueError(f"{row['status']!r} is no status")
     return Trial(
-        number=int(row["trial"]),
+        number=_number(row["trial"]),
         status=row["status"],
         score=number("score") if row["status"] in DONE else None,
         values=values,
-        epochs=number("epochs"),
-        seconds=number("seconds"),
+        epochs=number("epochs", 0),
+        seconds=number("seconds", 0),
         reason=row.get("reason") or "",
     )
 
 
-def _histories(folder: Path, trials: list[Trial]) -> dict[int, list[dict[str, float]]]:
+def _number(word: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", word):
+        raise ValueError(f"{word[:20]!r} is no number of a trial")
+    return int(word)
+
+
+def _histories(
+    folder: Path, trials: list[Trial], objective: str
+) -> dict[int, list[dict[str, float]]]:
     """Of the trials whose histories are here and whole; those of other machines' are not."""
     found = {}
     for trial in trials:
         path = folder / "trials" / f"trial_{trial.number:06d}" / "history.csv"
         try:
-            history = results.read_history(path)
-        except (OSError, ValueError, TypeError):
+            history = results.read_history(path, ("epoch", objective))
+        except (OSError, InputError):
             continue
-        if history and "epoch" in history[0]:
+        if history:
             found[trial.number] = history
     return found

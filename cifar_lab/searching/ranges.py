@@ -4,6 +4,8 @@ import json
 import math
 from dataclasses import dataclass
 
+from .. import schema
+
 
 @dataclass(frozen=True)
 class Range:
@@ -88,9 +90,9 @@ class Range:
             return cls(options=tuple(map(value_of, text.split(","))))
         low, high, *log = text.split(":")
         low, high = value_of(low), value_of(high)
-        if isinstance(low, str) or isinstance(high, str) or log not in ([], ["log"]):
+        if any(isinstance(end, (str, bool)) for end in (low, high)) or log not in ([], ["log"]):
             raise ValueError(f"{text}: is no range")
-        if not low < high:
+        if not low < high or log and low <= 0 or not math.isfinite(high - low):
             raise ValueError(f"{text}: is no range")
         return cls(low, high, bool(log), isinstance(low, int) and isinstance(high, int))
 
@@ -103,9 +105,10 @@ def _near(bound, value):
 def value_of(word):
     """A value as it is written in a range or a table: a number, true or false, else a text."""
     try:
-        return json.loads(word)
-    except ValueError:
+        value = schema.parse(word)
+    except schema.Wrong:
         return word
+    return value if isinstance(value, bool) or schema.is_number(value) else word
 
 
 def told(value):
