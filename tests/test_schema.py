@@ -69,7 +69,7 @@ def test_what_is_json_for_us(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
 def test_no_reader_waits_for_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "card.json")
-    with pytest.raises(InputError, match="is not a regular file"):
+    with pytest.raises(InputError, match="is a pipe, must be a file"):
         bundles.read_card(tmp_path)
 
 
