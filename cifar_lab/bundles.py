@@ -145,11 +145,12 @@ def load(folder):
         )
     import keras
 
-    from . import strangers
+    from . import networks, strangers
 
     try:
         strangers.check(".keras", path)
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with networks.bounded():
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises nearly anything on an archive that is not a model
         raise InputError(f"{path}: Keras cannot load it ({reason(error)[:200]})") from None
     if not isinstance(model, keras.Model) or len(model.outputs or ()) != 1:

@@ -562,7 +562,7 @@ class _Keras:
     dtype, step = "float32", 0.0
 
     def __init__(self, path, content, threads):
-        from . import backend
+        from . import backend, networks
 
         _require_runtime(".keras")
         backend.start()
@@ -571,7 +571,8 @@ class _Keras:
         if isinstance(content, keras.Model):
             self.model = content
         else:
-            self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
+            with networks.bounded():
+                self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
         if not isinstance(self.model, keras.Model) or not self.model.built:
             raise InputError(f"{path}: is not a model that is built: {type(self.model).__name__}")
         _only(self.model.inputs, "inputs", path)

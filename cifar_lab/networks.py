@@ -3,24 +3,28 @@ files that users write."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import inspect
 import json
+import math
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import backend, bundles, ladder, schema
-from .errors import InputError, reason
+from . import backend, bundles, ladder, memory, schema
+from .errors import InputError, is_memory, reason
 from .recipe import Recipe, split_own, split_start, weights_file
 
 # Builders whose dense layers take every pixel: their weights fit no other size of images
 OF_ONE_SIZE = ("alexnet", "cifar10_cnn", "fashion_mnist_cnn", "lenet5", "linear", "mlp", "vgg")
+MOST_PARAMETERS = 1 << 28  # 1 GB of weights; VGG-19 has 144 million
+MOST_ARRAYS = 10_000  # of weights; a residual network of 1,202 layers has 6,000
 
 
 def is_own(name: str) -> bool:
@@ -179,12 +183,13 @@ def build(recipe: Recipe, num_classes: int) -> Any:
     options = schema.told(recipe.builder_options)
     call = f"{name}({recipe.input_shape}, {num_classes}, {options})"
     try:
-        network = builder(recipe.input_shape, num_classes, **recipe.builder_options)
+        with bounded():
+            network = builder(recipe.input_shape, num_classes, **recipe.builder_options)
     except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:  # of a file that a user wrote: anything, SystemExit too
         is_ours = is_packaged(recipe) and not recipe.builder_options
-        if is_ours and not isinstance(error, (TypeError, ValueError)):
+        if is_memory(error) or (is_ours and not isinstance(error, (TypeError, ValueError))):
             raise
         text = reason(error)[:300]
         kind = "" if isinstance(error, (TypeError, ValueError)) else f"{type(error).__name__}: "
@@ -192,6 +197,47 @@ def build(recipe: Recipe, num_classes: int) -> Any:
     if not is_packaged(recipe):
         _check_own(network, recipe, num_classes, name)
     return network
+
+
+@contextlib.contextmanager
+def bounded() -> Iterator[None]:
+    """While a network is built inside: ValueError before the weights are made with which it has
+    more than MOST_PARAMETERS, or MOST_ARRAYS. What is made lies in memory at once."""
+    import keras
+
+    parameters, arrays = 0, 0
+    add_weight = keras.layers.Layer.add_weight
+
+    def counted(layer: Any, *given: Any, **options: Any) -> Any:
+        nonlocal parameters, arrays
+        shape = options.get("shape", given[0] if given else None) or ()
+        parameters, arrays = parameters + math.prod(shape), arrays + 1
+        if parameters > MOST_PARAMETERS:
+            raise ValueError(
+                f"has {parameters:,} parameters or more, of which layer {layer.name!r} has "
+                f"{math.prod(shape):,}: may have {MOST_PARAMETERS:,}"
+            )
+        if arrays > MOST_ARRAYS:
+            raise ValueError(f"has more than {MOST_ARRAYS:,} arrays of weights, a layer has 1 to 4")
+        return add_weight(layer, *given, **options)
+
+    keras.layers.Layer.add_weight = counted
+    try:
+        yield
+    finally:
+        keras.layers.Layer.add_weight = add_weight
+
+
+def require_memory(network: Any, batch_size: int) -> None:
+    """InputError where the values that a step of training keeps of a batch do not fit into the
+    memory of this machine: half of what the layers give, at the least. Of the processor alone: a
+    GPU says it itself."""
+    nodes = (node for layer in network.layers for node in layer._inbound_nodes)
+    shapes = (tensor.shape[1:] for node in nodes for tensor in node.output_tensors)
+    values = sum(math.prod(side or 1 for side in shape) for shape in shapes)
+    if backend.device()[0] == "CPU":
+        what = f"recipe: the layers' values for a batch of {batch_size:,} images"
+        memory.require(2 * values * batch_size, what)
 
 
 def description_sha256(network: Any) -> str:

@@ -3,20 +3,24 @@ where it runs out all the same, a command ends with a line."""
 
 import gzip
 import io
+import json
 import os
 import pickle
 import socket
 import struct
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cifar_lab import arrays, data, files, memory
+from cifar_lab import arrays, cli, data, files, memory, networks
 from cifar_lab.data import idx, pickles
 from cifar_lab.errors import InputError
-from support import ROOT, assert_refused, run_here
+from cifar_lab.recipe import Recipe
+from support import ROOT, assert_refused, bomb_header, command_env, run_here
 
 # --- files ---
 
@@ -296,3 +300,115 @@ def test_nothing_else_reads_archives():
             "Unpickler",
         ):
             assert name not in text, (file, name)
+
+
+# --- networks ---
+
+WIDE = {
+    "wide convolutions": {"builder": "edge", "builder_options": {"stem": 40_000, "widths": [40_000]
+                          * 2, "blocks": [1, 1]}},
+    "wide layers": {"builder": "mlp", "builder_options": {"hidden_units": [10**9]}},
+    "beyond numbers": {"builder": "mlp", "builder_options": {"hidden_units": [10**30]}},
+    "large pictures": {"builder": "mlp", "input_shape": [1_000_000, 1_000_000, 3]},
+    "many layers": {"builder": "mlp", "builder_options": {"hidden_units": [1] * 6_000}},
+    "large windows": {"builder": "edge", "builder_options": {"kernel_size": 100_000}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WIDE)
+def test_a_network_that_is_too_large_is_not_built(kind, tmp_path):
+    (tmp_path / "wide.json").write_text(json.dumps(WIDE[kind]))
+    done = run_here("train.py", "cifar10-74", "--recipe", tmp_path / "wide.json", "--show")
+    words = "arrays of weights" if kind == "many layers" else "may have 268,435,456"
+    assert_refused(done, "recipe: ", words)
+
+
+def test_large_networks_are_built():
+    """As far as memory goes: a limit on what is made, not on what Keras has."""
+    wide = Recipe(builder="mlp", builder_options={"hidden_units": [2_000]})
+    assert networks.build(wide, 10).count_params() == 6_166_010
+    assert networks.MOST_PARAMETERS > 143_667_240  # VGG-19, the largest that is offered
+    with networks.bounded():
+        pass
+    import keras
+
+    assert "bounded" not in keras.layers.Layer.add_weight.__qualname__
+
+
+def test_a_batch_that_no_machine_holds_is_refused(fashion, tmp_path):
+    options = {"stem": 400_000, "widths": [8], "blocks": [1]}
+    fields = {"builder": "edge", "builder_options": options, "batch_size": 1_000_000, "start": ""}
+    (tmp_path / "r.json").write_text(json.dumps(fields))
+    done = run_here(
+        *("train.py", "fashion-mnist-92", "--data-dir", fashion, "--epochs", 1),
+        *("--recipe", tmp_path / "r.json", "--output", tmp_path / "out"),
+    )
+    assert_refused(done, "for a batch of 1", "images take", "GB of memory, this machine has")
+
+
+# --- where memory runs out all the same ---
+
+
+class ResourceExhaustedError(Exception):
+    """As TensorFlow's."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        np._core._exceptions._ArrayMemoryError((9, 9), np.dtype("f8")),
+        ResourceExhaustedError("OOM when allocating tensor with shape[9,9]"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes"),
+        ValueError("Unable to allocate 9 GiB for an array"),
+        OSError(12, "Cannot allocate memory"),
+    ],
+)
+def test_running_out_of_memory_is_a_line(error, monkeypatch, capsys):
+    def command(argv):
+        try:
+            raise error
+        except Exception as cause:
+            raise RuntimeError("something went wrong\nsomewhere") from cause
+
+    for run in (command, lambda argv: (_ for _ in ()).throw(error)):
+        monkeypatch.setitem(cli.COMMANDS, "train", run)
+        assert cli.train([]) == 2
+        shown = capsys.readouterr()
+        assert shown.out == "" and shown.err.count("\n") == 1
+        assert shown.err.startswith("train.py: error: ")
+    monkeypatch.setitem(cli.COMMANDS, "train", lambda argv: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.train([])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
+def test_commands_take_no_more_than_two_gigabytes(tmp_path):
+    """The real commands, whose memory the system counts."""
+    (tmp_path / "wide.json").write_text(json.dumps(WIDE["wide convolutions"]))
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
+        (folder / name).write_bytes(BOMBS["a place far away"][0])
+    (tmp_path / "x.png").write_bytes(bomb_header(14_000, 14_000))
+    bundle = ROOT / "saved_models" / "cifar10-tiny-88" / "model.int8.tflite"
+    for words in (
+        ["train.py", "cifar10-74", "--recipe", tmp_path / "wide.json", "--show"],
+        ["train.py", "cifar10-74", "--data-dir", tmp_path, "--output", tmp_path / "out"],
+        ["predict.py", bundle, tmp_path / "x.png"],
+    ):
+        child = subprocess.Popen(
+            [sys.executable, *map(str, words)],
+            cwd=ROOT,
+            env=command_env(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with child.stderr as stream:
+            told = stream.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        assert child.returncode == 2 and told.count(": error: ") == 1, told
+        assert "Traceback" not in told and usage.ru_maxrss < 1_500_000, (words, usage.ru_maxrss)

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from .. import backend
+from .. import backend, networks
 from ..data.on_disk import only
 from ..errors import InputError, reason
 from ..history import FIELDS
@@ -112,6 +112,7 @@ class Trainer:
         keras.utils.set_random_seed(plan.seed)
         with dtype_policy(plan.precision):
             network = plan.build()
+            networks.require_memory(network, min(recipe.batch_size, len(plan.train_indices)))
             if recipe.drop_connect:
                 network = connections.dropped(network, recipe.drop_connect)
             self.core = fused.rebuilt(network) if plan.fused else network
