@@ -25,6 +25,9 @@ from .plan import Plan
 from .progress import Interrupt
 from .trainer import Trainer
 
+#: Of a card, beside the test accuracy: what a command says of a finished run.
+TOLD = ("epoch", "val_accuracy", "seconds", "compile_seconds")
+
 
 def train(
     recipe: recipes.Recipe,
@@ -105,7 +108,8 @@ def train(
                 saving.add_weights(output, network)
             run.state_path.unlink(missing_ok=True)
             if log:
-                run.log_epochs(lambda: log.begin((output / "history.csv").read_text()))
+                path = output / "history.csv"
+                run.log_epochs(lambda: log.begin(path.read_text(errors="replace")))
             return card, True
         board = progress.tensorboard(tensorboard) if tensorboard else None
         return run.go(earlier, callbacks, watching, board), False
@@ -142,11 +146,23 @@ class _Run:
                 bundles.refuse_existing(self.output)
             return None, None
         try:
-            return _resumable(self.state_path, self.output, self.identity)
+            earlier, card = _resumable(self.state_path, self.output, self.identity)
+            if card is not None:
+                self._check_finished(card)
+            return earlier, card
         except InputError:
             if not overwrite:
                 raise
             return None, None
+
+    def _check_finished(self, card: dict) -> None:
+        """InputError where the card of a finished run lacks what is told of one."""
+        needed = [*TOLD, "test_accuracy"] if self.test else TOLD
+        lacking = [key for key in needed if card.get(key) is None]
+        if lacking:
+            raise InputError(
+                f"{self.output / 'card.json'}: lacks {', '.join(lacking)}; `overwrite` starts over"
+            )
 
     def go(
         self, earlier: dict | None, callbacks: Sequence, watching: Sequence = (), board: Any = None
@@ -329,7 +345,7 @@ def _resumable(state_path: Path, output: Path, identity: dict) -> tuple[dict | N
     Raises InputError where what is there has other settings, or is damaged.
     """
     if state_path.exists():
-        earlier = state.read(state_path)[0]["run"]
+        earlier = state.identity(state_path)
         _refuse_changes(state_path, earlier, identity)
         with contextlib.suppress(InputError):  # no bundle, or an older one that this run replaces
             card = bundles.read_card(output)
@@ -350,7 +366,8 @@ def _now() -> str:
 def _identity_of(card: dict) -> dict:
     """What identifies the run that left a card, in the form of a state's."""
     found = {key: card[key] for key in ("rung", "recipe", "seed", "data_sha256")}
-    found["limit"] = card.get("data", {}).get("limit")
+    found["limit"] = bundle_data.own(card).get("limit")
+    found["recipe"] = bundles.stored_recipe(card)
     return found | {key: card[key] for key in ("network", "start_sha256") if card.get(key)}
 
 

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from .. import backend, networks
+from .. import backend, networks, schema
 from ..data.on_disk import only
 from ..errors import InputError, reason
 from ..history import FIELDS
@@ -545,13 +545,45 @@ class Trainer:
         state.write(path, meta, self.values(), self.kept or [])
 
     def load_state(self, path: Path) -> None:
-        """Take up what `save_state` wrote. InputError where the file is damaged or does not fit."""
+        """Take up what `save_state` wrote, once all of it is known to be of this training.
+
+        Raises InputError where the file is damaged or does not fit; nothing is changed then.
+        """
         meta, values, kept = state.read(path)
         try:
-            self.assign(values)
-        except ValueError:
+            self._check_state(meta["history"], values, kept)
+        except schema.Wrong as error:
             raise InputError(
-                f"{path}: the state is not of this network; `overwrite` starts over"
+                f"{path}: the state is not of this network and training: {error}{state.HINT}"
             ) from None
+        self.assign(values)
         self.history, self.kept = meta["history"], kept or None
         self.compile_seconds = meta["compile_seconds"]
+
+    def _check_state(self, history: list[dict], values: list, kept: list) -> None:
+        """Raise schema.Wrong for a state that this training would not have written."""
+        recipe, done = self.plan.recipe, len(history)
+        if done > recipe.epochs:
+            raise schema.Wrong(f"history must have at most {recipe.epochs} epochs, has {done}")
+        state.check(values, self.values(), "values")
+        variables = self._variables()
+        weights = {id(v) for v in self.network.weights}
+        of_network = [a for v, a in zip(variables, values, strict=True) if id(v) in weights]
+        state.check_finite(of_network, "values")
+        steps = done * self.plan.steps_per_epoch
+        for optimizer in filter(None, (self.model.optimizer, self.head_optimizer)):
+            for i, variable in enumerate(variables):
+                if variable is optimizer.iterations and not 0 <= values[i] <= steps:
+                    raise schema.Wrong(
+                        f"values: array {i} counts the optimizer's steps, must be from 0 to "
+                        f"{steps} after {done} epochs, is {int(values[i])}"
+                    )
+        wanted = self.network.get_weights() if self._keeps_after(done) else []
+        state.check(kept, wanted, "kept weights")
+        state.check_finite(kept, "kept weights")
+
+    def _keeps_after(self, epochs: int) -> bool:
+        """Whether weights beside the last are kept after so many epochs."""
+        if self.plan.recipe.keep == "best":
+            return epochs > 0
+        return any(self.plan.sets_after(n) for n in range(1, epochs + 1))
