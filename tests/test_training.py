@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from cifar_lab import backend, bundles, data, ladder, networks, training
+from cifar_lab import backend, bundles, data, documents, ladder, networks, training
 from cifar_lab import recipe as recipes
 from cifar_lab.data import synthetic
 from cifar_lab.errors import InputError
@@ -551,7 +551,7 @@ def test_learns_and_the_bundle_is_whole(dataset, tmp_path):
         "model.keras",
     ]
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
-    assert set(bundles.CARD_KEYS) <= set(json.loads((tmp_path / "out" / "card.json").read_text()))
+    assert set(documents.CARD_KEYS) <= set(json.loads((tmp_path / "out" / "card.json").read_text()))
 
 
 def test_training_finishes_without_matplotlib(dataset, tmp_path, monkeypatch):
