@@ -15,6 +15,7 @@ from PIL import Image
 from cifar_lab import data, memory, recipe, training
 from cifar_lab.data import cache, on_disk
 from cifar_lab.errors import InputError
+from cifar_lab.training import initialisation
 from cifar_lab.training.plan import Plan
 from cifar_lab.training.streamed import Feed, ReadAhead
 from cifar_lab.training.trainer import Trainer
@@ -375,3 +376,9 @@ def test_wrong_words_are_refused(tmp_path):
         patch.setitem(os.environ, "CIFAR_LAB_DATA_IN", "ram")
         done = run_here("train.py", "cifar10-74", "--data", "synthetic", "--output", tmp_path / "o")
     assert_refused(done, "CIFAR_LAB_DATA_IN", "auto, memory, disk", "'ram'", output=tmp_path / "o")
+
+
+def test_statistics_of_large_pictures_take_no_more_memory():
+    sizes = {shape: initialisation._at_once(np.zeros((2, *shape)), 1000) for shape in (
+        (28, 28, 1), (32, 32, 3), (64, 64, 3), (128, 128, 3), (4000, 4000, 3))}  # fmt: skip
+    assert list(sizes.values()) == [1000, 1000, 250, 62, 1]

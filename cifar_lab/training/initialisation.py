@@ -1,8 +1,11 @@
 """First weights that are computed rather than drawn."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 
+from .. import backend
 from ..errors import InputError
 
 
@@ -35,12 +38,24 @@ def standardize(network, images):
     found = [layer for layer in network.layers if layer.name == "standardize"]
     if not found:
         return
+    size = _at_once(images, 1000)
+
+    def sums(start):
+        x = images[start : start + size].astype("float64").reshape(-1, images.shape[-1]) / 255
+        return x.sum(0), (x**2).sum(0), len(x)
+
     total, squares, count = 0.0, 0.0, 0
-    for start in range(0, len(images), 1000):
-        x = images[start : start + 1000].astype("float64").reshape(-1, images.shape[-1]) / 255
-        total, squares, count = total + x.sum(0), squares + (x**2).sum(0), count + len(x)
+    with ThreadPoolExecutor(min(4, backend.cores())) as pool:  # added in order, whoever is first
+        for part in pool.map(sums, range(0, len(images), size)):
+            total, squares, count = total + part[0], squares + part[1], count + part[2]
     mean = total / count
     found[0].set_weights([mean, np.maximum(squares / count - mean**2, 1e-6)])
+
+
+def _at_once(images, most):
+    """How many images are taken at a time: `most` of 32 x 32 pixels in colour or smaller ones, of
+    larger ones as many as take the same memory."""
+    return max(1, most * 32 * 32 * 3 // max(32 * 32 * 3, int(np.prod(images.shape[1:]))))
 
 
 def whiten(network, images, epsilon=3e-5):
@@ -61,8 +76,9 @@ def whiten(network, images, epsilon=3e-5):
     height, width, channels, filters = layer.kernel.shape
     rows, columns = images.shape[1] - height + 1, images.shape[2] - width + 1
     total, products, count = 0.0, 0.0, 0
-    for start in range(0, len(images), 250):
-        x = images[start : start + 250].astype("float64") / 255
+    size = _at_once(images, 250)
+    for start in range(0, len(images), size):
+        x = images[start : start + size].astype("float64") / 255
         patches = np.stack(
             [x[:, i : i + rows, j : j + columns] for i in range(height) for j in range(width)], 3
         )
