@@ -401,8 +401,8 @@ BEYOND = "\0"  # no column is called so
 
 
 def read_csv(path: str | os.PathLike) -> list[dict[str, str]]:
-    """Rows of a CSV file, by the names in its first line. Cells that a row lacks are ""; what it
-    has beyond the columns is under BEYOND.
+    """Rows of a CSV file, by the names in its first line, a name that stood before as "NAME (2)".
+    Cells that a row lacks are ""; one that has more than columns has the key BEYOND.
 
     Raises:
         InputError: it is no such table, or too large.
@@ -420,11 +420,19 @@ def read_csv(path: str | os.PathLike) -> list[dict[str, str]]:
 def _rows(content: bytes) -> list[dict[str, str]]:
     if content.count(b",") + content.count(b"\n") > MOST_VALUES:
         raise Wrong(f"must hold at most {MOST_VALUES:,} values, holds more")
-    reader = csv.DictReader(io.StringIO(_decoded(content), newline=""), restval="", restkey=BEYOND)
-    names = reader.fieldnames or ()
-    if len(set(names)) < len(names):
-        raise Wrong("names a column twice")
-    return list(reader)
+    lines = csv.reader(io.StringIO(_decoded(content), newline=""))
+    names: list[str] = []
+    seen: set[str] = set()
+    for name in next(lines, []):
+        names.append(f"{name} (2)" if name in seen else name)
+        seen.add(name)
+    rows: list[dict[str, str]] = []
+    for cells in filter(None, lines):
+        if (len(rows) + 1) * len(names) > MOST_VALUES:
+            raise Wrong(f"must hold at most {MOST_VALUES:,} values, holds more")
+        row = dict.fromkeys(names, "") | dict(zip(names, cells))
+        rows.append(row | ({BEYOND: ""} if len(cells) > len(names) else {}))
+    return rows
 
 
 def numbers(

@@ -450,6 +450,15 @@ def test_a_search_in_a_hostile_environment(tmp_path):
     assert json.loads(done.stdout)["completed"] == 2
 
 
+def test_warnings_that_are_errors_fail_no_trial(monkeypatch):
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    code = "import warnings; warnings.warn('of a library')"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True).returncode == 1
+    done = subprocess.run(command, env=process.child_env(), capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_page_of_the_environment_names_what_is_not_heeded():
     text = (ROOT / "docs" / "environment.md").read_text()
     assert all(name in text for name in (*backend.SETTINGS, *backend.DECIDING[:4]))

@@ -70,6 +70,9 @@ def test_a_search_that_the_machine_fails_ends_and_goes_on(child, tune, tmp_path)
     assert ("by signal 9" if child is killed else "No space left") in line
     assert "the same command tries again" in line
     assert statuses(tmp_path) == ["failed"] * 3
+    told = [line for line in done.stderr.splitlines() if line.startswith("trial ")]
+    assert len(told) == 3
+    assert all("(it is tried again when the command runs again)" in line for line in told)
     done = tune(completes)
     assert done.returncode == 0, done.stderr
     assert statuses(tmp_path) == ["completed"] * 4
@@ -98,6 +101,7 @@ def test_a_search_whose_trials_all_fail_ends_with_advice(tune, tmp_path):
     line = done.stderr.strip().splitlines()[-1]
     assert "every trial failed (4), the last because: training diverged" in line
     assert "--overwrite starts over" in line and "search.png" not in line
+    assert "tried again" not in done.stderr
     again = tune(completes)  # they stay failed: the same would come of them
     assert again.returncode == 2 and statuses(tmp_path) == ["failed"] * 4
 

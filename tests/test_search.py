@@ -493,8 +493,78 @@ def test_a_damaged_file_of_a_search_is_one_line(tmp_path, name):
     oracle = oracle_in(tmp_path)
     drawn(oracle, 2)
     (tmp_path / "trials" / name).write_text('{"trial_id"')
-    with pytest.raises(InputError, match=f"{name}: damaged .* `overwrite` starts the search over"):
+    with pytest.raises(InputError, match=f"{name}: is not JSON .*; `overwrite` starts the search"):
         oracle_in(tmp_path).reload()
+
+
+LIES = {
+    "a score of text": ("trial", {"score": "x"}, 'score must be a number, is "x"'),
+    "a score of nothing": ("trial", {"score": None, "status": "COMPLETED"}, "score must be"),
+    "another trial": ("trial", {"trial_id": "000001"}, "is of trial 000001, not of trial_000000"),
+    "a name that is a path": ("trial", {"trial_id": "../x"}, "trial_id must be a number"),
+    "a status that is none": ("trial", {"status": "DONE"}, "status must be one of RUNNING"),
+    "metrics of text": ("trial", {"metrics": {"metrics": {"a": "x"}}}, "metrics.metrics.a must"),
+    "a value out of bounds": (
+        "trial",
+        {"hyperparameters": {"values": {"x": 7, "c": 1}}},
+        "x must be in 0.0:1.0, is 7",
+    ),
+    "an option that is none": (
+        "trial",
+        {"hyperparameters": {"values": {"x": 0.5, "c": "1"}}},
+        'c must be in 1,2,3, is "1"',
+    ),
+    "a value less": ("trial", {"hyperparameters": {"values": {"x": 0.5}}}, "c must be in 1,2,3"),
+    "a value more": (
+        "trial",
+        {"hyperparameters": {"values": {"x": 0.5, "c": 1, "z": 1}}},
+        'sets "z", which is not searched',
+    ),
+    "an order of numbers": ("oracle", {"start_order": [0, 1]}, "start_order[0] must be a string"),
+    "a trial that is nowhere": ("oracle", {"end_order": ["000009"]}, 'names trial "000009"'),
+    "trials of text": ("oracle", {"ongoing_trials": "x"}, "ongoing_trials must be an object"),
+    "a seed of text": ("oracle", {"seed_state": "x"}, "seed_state must be a whole number"),
+    "rounds of text": ("oracle", {"rounds": ["x"]}, "rounds[0] must be a JSON object"),
+    "a round without ranges": (
+        "oracle",
+        {"rounds": [{"first_trial": 0, "ranges": {}}]},
+        "rounds[0].ranges.x must be [low, high] of 0 to 1, is None",
+    ),
+    "a round of other options": (
+        "oracle",
+        {"rounds": [{"first_trial": 0, "ranges": {"x": [0, 1], "c": [9]}}]},
+        "rounds[0].ranges.c must be some of 1,2,3, is [9]",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LIES)
+def test_a_file_of_a_search_that_lies_is_one_line(kind, tmp_path):
+    name, changes, words = LIES[kind]
+    drawn(oracle_in(tmp_path), 2)
+    file = "oracle.json" if name == "oracle" else "trial_000000/trial.json"
+    path = tmp_path / "trials" / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(InputError) as caught:
+        oracle_in(tmp_path).reload()
+    assert f"{file}: " in str(caught.value) and words in str(caught.value)
+    assert str(caught.value).endswith("; `overwrite` starts the search over")
+
+
+def test_what_a_search_knows_itself_is_not_taken_from_a_file(tmp_path):
+    """Neither its space nor its settings, however a file has them."""
+    drawn(oracle_in(tmp_path, "hyperband", max_epochs=9), 3)
+    for path in (tmp_path / "trials").rglob("*.json"):
+        found = json.loads(path.read_text())
+        found["hyperparameters"]["space"] = [{"class_name": "Evil", "config": {}}]
+        if path.name == "oracle.json":
+            found |= {"factor": 0, "max_epochs": "x", "display": 3, "min_epochs": None}
+        path.write_text(json.dumps(found))
+    again = oracle_in(tmp_path, "hyperband", max_epochs=9)
+    again.reload()
+    assert sorted(again.trials) == ["0000", "0001", "0002"]
+    assert (again.factor, again.max_epochs) == (3, 9)
+    assert again.create_trial("tuner0").status == "RUNNING"
 
 
 def test_a_folder_with_brackets_is_found_again(tmp_path):
@@ -886,7 +956,7 @@ WRONG = {
         "removes searches alone",
     ),
     "a file": (["fashion-mnist-92", "--output", "FILE"], "is a file"),
-    "damaged": (["fashion-mnist-92", "--output", "DAMAGED"], "search.json: damaged"),
+    "damaged": (["fashion-mnist-92", "--output", "DAMAGED"], "search.json: is not JSON"),
     "epochs twice": (
         ["fashion-mnist-92", "--range", "epochs=1:3", "--trial-epochs", "2"],
         "does not go with --trial-epochs",

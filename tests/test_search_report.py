@@ -220,3 +220,16 @@ def test_the_columns_of_trials_are_read_as_they_were_written(tmp_path):
     assert found.best.number == 0 and found.up and found.trials[0].seconds == 30.0
     written = json.loads((tmp_path / "one" / "search.json").read_text())
     assert found.rounds == written["rounds"] and len(found.rounds) == 2
+
+
+def test_epochs_that_are_searched_are_not_those_that_were_trained(tmp_path):
+    """Both have a column of that name: a trial of 8 epochs that was stopped after 2 tried 8."""
+    folder = write_search(tmp_path / "one", drawn(1))
+    request = json.loads((folder / "search.json").read_text())
+    request["request"]["ranges"], request["rounds"] = {"epochs": "4:8"}, []
+    (folder / "search.json").write_text(json.dumps(request))
+    (folder / "trials.csv").write_text(
+        "trial,status,score,epochs,epochs,seconds,memory_mb,reason\n0,stopped early,0.5,8,2,3,,\n"
+    )
+    (trial,) = search_folder.read(folder).trials
+    assert (trial.values, trial.epochs) == ({"epochs": 8}, 2.0)

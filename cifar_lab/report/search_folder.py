@@ -191,7 +191,7 @@ def _trial(row: dict[str, str], ranges: dict[str, Range]) -> Trial:
         status=row["status"],
         score=number("score") if row["status"] in DONE else None,
         values=values,
-        epochs=number("epochs", 0),
+        epochs=number("epochs (2)" if "epochs (2)" in row else "epochs", 0),  # if they are searched
         seconds=number("seconds", 0),
         reason=row.get("reason") or "",
     )

@@ -6,6 +6,7 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.hyperparameters import Fixed
 
+from .. import schema
 from .surviving import RUNNING, STOPPED, Surviving
 
 
@@ -101,6 +102,22 @@ class Narrowing(Surviving, keras_tuner.Oracle):
     def get_state(self):
         return {**super().get_state(), "rounds": self.rounds}
 
+    def check_state(self, state):
+        for i, this in enumerate(state["rounds"]):
+            for name, r in self.space.items():
+                _check_within(r, this["ranges"].get(name), f"rounds[{i}].ranges.{name}")
+
     def set_state(self, state):
         super().set_state(state)
         self.rounds = state["rounds"]
+
+
+def _check_within(r, within, key):
+    """Raise schema.Wrong where a round's range, as `Narrowing` has it, is none of `r`."""
+    ok = bool(within) and all(map(schema.is_number, within))
+    ok = ok and len(within) == 2 and 0 <= within[0] <= within[1] <= 1
+    if r.options:
+        ok = bool(within) and all(option in r.options for option in within)
+    if not ok:
+        allowed = f"some of {r.as_text()}" if r.options else "[low, high] of 0 to 1"
+        raise schema.Wrong(f"{key} must be {allowed}, is {schema.told(within)}")

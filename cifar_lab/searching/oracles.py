@@ -4,6 +4,7 @@ import keras_tuner
 import numpy as np
 from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, RandomSearchOracle
 
+from .. import schema
 from .narrowing import Narrowing
 from .surviving import Surviving
 
@@ -27,6 +28,15 @@ class Hyperband(Surviving, HyperbandOracle):
 
     Each of its trials begins anew with its number of epochs, as a recipe does.
     """
+
+    def check_state(self, state):
+        last = self._get_num_brackets() - 1
+        schema.Whole(0, last).check(state["current_bracket"], "current_bracket")
+        for i, bracket in enumerate(state["brackets"]):
+            number, rounds = bracket["bracket_num"], len(bracket["rounds"])
+            schema.Whole(0, last).check(number, f"brackets[{i}].bracket_num")
+            if rounds != self._get_num_rounds(number):
+                raise schema.Wrong(f"brackets[{i}] must have {number + 1} rounds, has {rounds}")
 
 
 def build(
@@ -61,7 +71,7 @@ def build(
             "bayesian": (Bayesian, {"num_initial_points": 3 * len(space)}),
         }[strategy]
         oracle = kind(max_trials=_MANY, **given, **more)
-    return oracle.configure(limit, deadline)
+    return oracle.configure(space, limit, deadline)
 
 
 def hyperparameters(space, digest):

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 
-from .. import bundles, paths
+from .. import bundles, documents, paths, schema
+from ..errors import InputError
+from . import table
 from . import trial as trial_process
 
 #: Runs a module of this package in a process: -P, so that no file of the working folder, such as a
@@ -16,6 +18,9 @@ from . import trial as trial_process
 PYTHON = (sys.executable, "-P", "-m")
 #: Variables that would make KerasTuner the worker of another chief.
 CHIEFS = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID")
+#: What is no matter of a trial's: a library's warning that is an error would fail every one.
+UNHEARD = (*CHIEFS, "PYTHONWARNINGS")
+AGAIN = "; without this file the trial is trained again"
 
 
 def run(folder, request, stopped):
@@ -30,11 +35,11 @@ def run(folder, request, stopped):
     """
     result = folder / "result.json"
     try:
-        before = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+        before = schema.read_json(folder / "request.json")
         same = before == json.loads(json.dumps(request))
-    except (OSError, ValueError):
+    except (OSError, InputError):
         same = False
-    if same and _is_machines(result):
+    if same and table.result_in(folder).get("machines"):
         bundles.remove_file(result)
     if not same:
         for path in (result, folder / "history.csv", folder / "log.txt"):
@@ -51,15 +56,17 @@ def run(folder, request, stopped):
             why = f"its process ended {how}{last}"
             bundles.write_json(result, trial_process.failed(why, machines=True))
     trial_process.clean(folder)
-    return json.loads(result.read_text(encoding="utf-8"))
+    return _result(result)
 
 
-def _is_machines(result):
-    """Whether a result is that of a trial that is to be tried again."""
+def _result(path):
+    """What a trial's process left. Raises InputError."""
+    found = schema.read_json(path, documents.RESULT, AGAIN)
     try:
-        return bool(json.loads(result.read_text(encoding="utf-8")).get("machines"))
-    except (OSError, ValueError, AttributeError):
-        return False
+        (documents.FAILED if found["status"] == "failed" else documents.COMPLETED).check(found)
+    except schema.Wrong as error:
+        raise InputError(f"{path}: {error}{AGAIN}") from None
+    return found
 
 
 def _run_child(folder, stopped):
@@ -101,7 +108,7 @@ def child_env(**changes):
     words = (str(paths.CHECKOUT or ""), os.environ.get("PYTHONPATH", ""))
     path = os.pathsep.join(word for word in words if word)
     changed = {k: str(v) for k, v in changes.items()}
-    own = {name: value for name, value in os.environ.items() if name not in CHIEFS}
+    own = {name: value for name, value in os.environ.items() if name not in UNHEARD}
     return {**own, **({"PYTHONPATH": path} if path else {}), **changed}
 
 

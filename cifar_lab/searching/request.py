@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import bundles
+from .. import bundles, documents, schema
+from ..documents import OBJECTIVES
 from ..errors import InputError, reason
 
 STRATEGIES = ("narrowing", "random", "bayesian", "hyperband")
-OBJECTIVES = {"val_accuracy": "max", "val_loss": "min", "accuracy": "max", "loss": "min"}
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,16 @@ def refuse_changes(folder, request):
                 "`output` must name a new folder or that of a search"
             )
         return None
+    hint = "; `overwrite` starts over"
     try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        before, now = earlier["request"], json.loads(json.dumps(request.as_dict()))
-        earlier["seconds"] + 0
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({reason(error)}); `overwrite` starts over") from None
+        earlier = schema.read_json(path, documents.SEARCH, hint)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)}){hint}") from None
+    before, now = earlier["request"], json.loads(json.dumps(request.as_dict()))
     for key in now:
         if before.get(key) != now[key]:
             was, is_now, named = before.get(key), now[key], key.replace("_", " ")
-            if key == "ranges" and isinstance(was, dict):
+            if key == "ranges":
                 name = next(n for n in {**was, **is_now} if was.get(n) != is_now.get(n))
                 named, was, is_now = f"range of {name}", was.get(name), is_now.get(name)
             raise InputError(

@@ -272,15 +272,15 @@ class Search:
         """Called when a trial has ended: tell the user, and write what is known."""
         number = f"trial {int(trial.trial_id):>3}"
         if self.worker:
-            why = f": {table.reason_of(self.folder, trial)}" if trial.status != "COMPLETED" else ""
-            self.notice(f"{number}  {trial.status.lower()}{why}")
+            done = trial.status == "COMPLETED"
+            self.notice(f"{number}  {'completed' if done else self._failure(trial)}")
             return
         self.write()
         trial = self.oracle.trials[trial.trial_id]
         if trial.score is not None and trial.status == "COMPLETED":
             told = f"{self.request.objective} {trial.score:.4f}"
         else:
-            told = f"failed: {table.reason_of(self.folder, trial)}"
+            told = self._failure(trial)
         self.in_a_row = self.in_a_row + 1 if table.is_machines(self.folder, trial) else 0
         best = self.best()
         top = f"   best {best.score:.4f} (trial {int(best.trial_id)})" if best else ""
@@ -292,6 +292,13 @@ class Search:
                 f"{self.folder}: {MOST_IN_A_ROW} trials in a row failed for want of disk, memory "
                 f"or a living process, the last because: {why}; {AGAIN}"
             )
+
+    def _failure(self, trial):
+        """In words: why a trial failed, and whether it is tried again."""
+        again = ""
+        if table.is_machines(self.folder, trial):
+            again = " (it is tried again when the command runs again)"
+        return f"failed: {table.reason_of(self.folder, trial)[:200]}{again}"
 
     def tick(self):
         """Called again and again while trials run: what a kill would forget is written twice a

@@ -5,14 +5,14 @@ between two of them, run a finished trial again when killed between two others, 
 that died: `Surviving` is their base class here.
 """
 
-import json
 import os
+import re
 import time
 from pathlib import Path
 
 from keras_tuner.engine.trial import Trial
 
-from .. import bundles
+from .. import bundles, documents, schema
 from ..errors import InputError, reason
 from . import table
 
@@ -21,24 +21,29 @@ ENDED = ("COMPLETED", "FAILED")
 # a worker that is not heard of for so long is dead, and its trial somebody else's
 LEASE_SECONDS = 60.0
 NAME_SECONDS = 15.0  # and for so long, its name is free for another process
-
-
-def _read_json(path):
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+OVER = "; `overwrite` starts the search over"
+#: What KerasTuner sets of a trial beside what is searched
+_TUNERS = {
+    "search": schema.Text(),
+    "tuner/trial_id": documents.TRIAL_ID,
+    "tuner/epochs": schema.Whole(1, 10**6),
+    **dict.fromkeys(("tuner/initial_epoch", "tuner/bracket", "tuner/round"), schema.Whole()),
+}
 
 
 class Surviving:
     """Mixed into an Oracle: files whole or not at all, interrupted trials retried under their own
     id, limits that may change.
 
+    ranges: {name: ranges.Range} of what is searched.
     limit: trials to begin at most.
     deadline: a time.time() after which none is begun and running ones stop, or None.
     """
 
     limit, deadline, lease_seconds, exhausted = None, None, LEASE_SECONDS, False
 
-    def configure(self, limit, deadline=None):
+    def configure(self, ranges, limit, deadline=None):
+        self.ranges = ranges
         self.limit, self.deadline, self._heard, self._holders = limit, deadline, {}, {}
         self.verbose = 0
         return self
@@ -56,24 +61,25 @@ class Surviving:
     def reload(self):
         """Take up the files of a search, whatever the moment at which it was killed.
 
+        What this oracle knows itself, its space and its settings, is not taken from a file.
+
         Raises:
-            InputError: one is damaged.
+            InputError: one is damaged, or not of this search.
         """
+        path = self._project_dir
         try:
-            path = self._project_dir
             folders = sorted(p for p in Path(path).iterdir() if p.name.startswith("trial_"))
             for folder in folders:
                 path = folder / "trial.json"
                 if path.is_file():
-                    trial = Trial.from_state(_read_json(path))
+                    trial = Trial.from_state(self._trial_state(path))
                     self.trials[trial.trial_id] = trial
             path = self._get_oracle_fname()
-            self.set_state(_read_json(path))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{path}: damaged ({type(error).__name__}: {reason(error)[:100]}); "
-                "`overwrite` starts the search over"
-            ) from None
+            self.set_state(self._own_state(path))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({reason(error)}){OVER}") from None
+        except schema.Wrong as error:
+            raise InputError(f"{path}: {error}{OVER}") from None
         folder = Path(self._project_dir).parent
         for trial in self.trials.values():
             if table.is_machines(folder, trial):  # another time it may do
@@ -91,6 +97,64 @@ class Surviving:
             (i for i in set(self._retry_queue) if self.trials[i].status not in ENDED), reverse=True
         )
         self.tuner_ids.clear()
+
+    def _trial_state(self, path):
+        """A trial's file, checked, as KerasTuner takes it."""
+        state = schema.read_json(path, documents.TRIAL, OVER)
+        if not re.fullmatch("[0-9]{1,9}", state["trial_id"]):
+            raise schema.Wrong(f"trial_id must be a number, is {schema.shown(state['trial_id'])}")
+        if path.parent.name != f"trial_{state['trial_id']}":
+            raise schema.Wrong(f"is of trial {state['trial_id']}, not of {path.parent.name}")
+        if state["status"] == "COMPLETED" and state["score"] is None:
+            raise schema.Wrong("score must be a number where status is COMPLETED")
+        values = state["hyperparameters"]["values"]
+        for name, value in values.items():
+            if name in _TUNERS:
+                _TUNERS[name].check(value, f"hyperparameters.values.{name}")
+            elif name not in self.ranges:
+                raise schema.Wrong(f"sets {schema.shown(name)}, which is not searched")
+        for name, r in self.ranges.items():
+            value = values.get(name)
+            if not r.holds(value) or r.options and value not in r.options:
+                given = schema.shown(value)
+                raise schema.Wrong(f"{name} must be in {r.as_text()}, is {given}")
+        own = {**self.hyperparameters.get_config(), "values": values}
+        metrics = {
+            name: {
+                "direction": history["direction"],
+                "observations": [
+                    {key: seen[key] for key in ("value", "step")}
+                    for seen in history["observations"]
+                ],
+            }
+            for name, history in state["metrics"]["metrics"].items()
+        }
+        return {
+            **state,
+            "hyperparameters": {**own, "values": values},
+            "metrics": {"metrics": metrics},
+        }
+
+    def _own_state(self, path):
+        """The oracle's file, checked, as KerasTuner takes it."""
+        state, own = schema.read_json(path, documents.ORACLE, OVER), self.get_state()
+        moving = [name for name in documents.ORACLE.kinds if name in own]
+        lacking = [name for name in moving if name not in state]
+        if lacking:
+            raise schema.Wrong(f"lacks {', '.join(lacking)}")
+        named = [*state["ongoing_trials"].values(), *state["start_order"], *state["end_order"]]
+        named += state["retry_queue"]
+        for bracket in state.get("brackets", ()):
+            for infos in bracket["rounds"]:
+                named += [info[key] for info in infos for key in ("id", "past_id")]
+        strange = next((i for i in named if i is not None and i not in self.trials), None)
+        if strange is not None:
+            raise schema.Wrong(f"names trial {schema.shown(strange)}, which has no trial.json")
+        self.check_state(state)
+        return {**own, **{name: state[name] for name in moving}}
+
+    def check_state(self, state):
+        """Raise schema.Wrong for what a strategy's own part of oracle.json does not allow."""
 
     # --- trials ---
 

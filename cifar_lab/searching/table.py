@@ -7,7 +7,8 @@ import re
 import time
 from pathlib import Path
 
-from .. import bundles
+from .. import bundles, documents, schema
+from ..errors import InputError
 from . import space
 
 STATUSES = ("completed", "failed", "unfinished")
@@ -101,10 +102,14 @@ def is_machines(folder, trial):
 
 def result_of(folder, trial):
     """What a trial's process left, {} where it is on another machine or unfinished."""
-    path = Path(folder) / "trials" / f"trial_{trial.trial_id}" / "result.json"
+    return result_in(Path(folder) / "trials" / f"trial_{trial.trial_id}")
+
+
+def result_in(folder):
+    """The result in a trial's folder, {} where there is none that can be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return schema.read_json(folder / "result.json", documents.RESULT)
+    except (OSError, InputError):
         return {}
 
 

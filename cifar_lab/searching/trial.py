@@ -5,7 +5,7 @@ one training path, without looking at the test images, and leaves FOLDER/result.
 goes on where it was when it is run again. It ends when PARENT, the process of that number, does.
 """
 
-import json
+import contextlib
 import math
 import os
 import statistics
@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from .. import adjusting, backend, bundles, data, networks, terminal
+from .. import adjusting, backend, bundles, data, documents, networks, schema, terminal
 from .. import recipe as recipes
 from ..errors import InputError, is_machines, reason
 from ..report import results
@@ -26,10 +26,9 @@ def main(folder, parent):
     end_with_parent(int(parent))
     folder = Path(folder)
     wait_for_lock(folder / "run")  # a process that is about to end with its own parent
-    request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     try:
         backend.start()
-        result = _train(folder, request)
+        result = _train(folder, schema.read_json(folder / "request.json"))
     except KeyboardInterrupt:  # what was trained is kept
         return 130
     except Exception as error:
@@ -78,6 +77,10 @@ def wait_for_lock(output, seconds=30):
 def _train(folder, request):
     from .. import training
 
+    try:
+        documents.TRIAL_REQUEST.check(request)
+    except schema.Wrong as error:
+        raise InputError(f"request.json: {error}") from None
     recipe = recipes.changed(networks.resolve(request["rung"])[1], request["fields"], "trial")
     dataset = data.load(request["data"], request["data_dir"], recipe.input_shape)
     recipe, _ = adjusting.for_data(
@@ -135,8 +138,9 @@ def _behind(folder, output, objective, direction, recipe):
     better = max if direction == "max" else min
     peers = []
     for path in folder.parent.glob("*/history.csv"):
-        values = [row[objective] for row in results.read_history(path.parent)]
-        peers.append([better(values[: i + 1]) for i in range(len(values))])
+        with contextlib.suppress(InputError, OSError):  # one that cannot be read is no peer
+            values = [row[objective] for row in results.read_history(path, ("epoch", objective))]
+            peers.append([better(values[: i + 1]) for i in range(len(values))])
 
     class Behind(keras.callbacks.Callback):
         seen = [
