@@ -21,6 +21,7 @@ from typing import Any, TextIO
 
 ERASE = "\r\x1b[J"  # from the beginning of the line to the end of the screen
 DUMB = ("dumb", "unknown")
+MOST = 500  # characters of a line on stderr
 LEAST_BAR, MOST_BAR = 10, 30  # columns of a bar, its ends included
 BAR_RANK = 2  # parts above it stand beside a bar, not in its place
 
@@ -38,7 +39,7 @@ class Notice:
             self.live = self._live
 
     def __call__(self, line: str) -> None:
-        say(f"{ERASE if self._terminal else ''}{line}")
+        _write(f"{ERASE if self._terminal else ''}{sayable(line)}\n")
 
     @property
     def columns(self) -> int:
@@ -48,14 +49,43 @@ class Notice:
     def _live(self, line: str) -> None:
         # the last column stays free: some terminals wrap when it is written to
         shown = fitted(line, self.columns - 1)
-        say(f"{ERASE}{shown}\r", end="")
+        _write(f"{ERASE}{shown}\r")
 
 
-def say(line: str, end: str = "\n") -> None:
-    """A line on stderr, at once; none where it cannot be written: it is only a line."""
+def say(line: str) -> None:
+    """A line on stderr, at once, as `sayable` makes it; none where it cannot be written: it is only
+    a line."""
+    _write(f"{sayable(line)}\n")
+
+
+def _write(text: str) -> None:
     if sys.stderr is not None:  # closed: print would take stdout instead
         with contextlib.suppress(OSError, ValueError):
-            print(line, end=end, file=sys.stderr, flush=True)
+            print(text, end="", file=sys.stderr, flush=True)
+
+
+def sayable(line: str) -> str:
+    """A line as a terminal may have it, whatever names of files and classes are in it: escaped, and
+    at most MOST characters, of which the ends are kept."""
+    line = escaped(line)
+    tail = MOST // 3
+    return line if len(line) <= MOST else f"{line[: MOST - tail - 5]} ... {line[-tail:]}"
+
+
+def escaped(text: str) -> str:
+    """The text with escapes for what a terminal would obey instead of showing it, control
+    characters and marks of direction, and for whatever else cannot be printed."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for c in text
+    )
+
+
+def tell(*lines: str) -> None:
+    """Lines on stdout, each escaped."""
+    print("\n".join(map(escaped, lines)), flush=True)
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import shutil
 import struct
 import sys
 import termios
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from screen import Screen
 
 from cifar_lab import Recipe, cli, terminal
@@ -356,3 +358,83 @@ def test_an_even_recipe_shows_no_phase(screen, quick):
     bar.on_epoch_begin(0)
     bar.on_train_batch_end(49, STEP)
     assert seen.lines[0].endswith("left 0:00")
+
+
+# --- what files and names say ---
+
+HOSTILE = "a\x1b[2Jb\x07c\r\nd\x9b31me\x7ff\u202eg\u2066h\u2028i\ud800j"
+
+
+def assert_harmless(text):
+    """Nothing but lines that a terminal shows as they are."""
+    for line in text.split("\n"):
+        assert line.isprintable(), line
+
+
+def test_what_a_terminal_would_obey_is_escaped():
+    assert terminal.escaped("plain, \u00e9\u4e2d") == "plain, \u00e9\u4e2d"
+    found = terminal.escaped(HOSTILE)
+    assert_harmless(found)
+    for word in (r"\x1b[2J", r"\x07", r"\r\n", r"\x9b", r"\x7f", r"\u202e", r"\u2028", r"\ud800"):
+        assert word in found
+    assert terminal.escaped(found) == found
+
+
+@pytest.mark.parametrize("length", [10, 499, 500, 501, 5_000, 10**6])
+def test_a_line_has_at_most_500_characters(length):
+    line = "begin" + "x" * (length - 8) + "end"
+    found = terminal.sayable(line)
+    assert len(found) == min(length, 500) and found.startswith("begin") and found.endswith("end")
+    assert (" ... " in found) is (length > 500)
+    assert len(terminal.sayable("\x1b" * length)) <= 500
+
+
+@pytest.mark.parametrize("script", ["evaluate.py", "predict.py", "train.py", "report.py"])
+def test_names_on_the_command_line_do_nothing_to_a_terminal(script):
+    done = run_here(script, HOSTILE + "x" * 3000, "y.png")
+    assert done.returncode == 2
+    assert_harmless(done.stderr)
+    assert all(len(line) <= 500 for line in done.stderr.splitlines())
+    assert done.stderr.strip().count("\n") == 0
+
+
+def test_names_of_classes_do_nothing_to_a_terminal(tmp_path, fashion_bundle):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(fashion_bundle[0], bundle)
+    card = json.loads((bundle / "card.json").read_text())
+    card["rung"] = HOSTILE.replace("\ud800", "")
+    card["classes"] = [f"{card['rung']}{i}" for i in range(10)]
+    card["data"]["note"] = card["rung"]
+    (bundle / "card.json").write_text(json.dumps(card))
+    image = tmp_path / "a\x1b[31m\nb.png"
+    Image.new("L", (28, 28)).save(image)
+    done = run_here("predict.py", bundle, image)
+    assert done.returncode == 0 and done.stdout.count("\n") == 1, done.stderr
+    assert r"\x1b[2J" in done.stdout
+    for line in (done.stdout, done.stderr):
+        assert_harmless(line)
+    told = run_here("predict.py", bundle, image, "--json")
+    assert json.loads(told.stdout)["file"] == str(image)
+    assert json.loads(told.stdout)["class"] in card["classes"]
+    assert_harmless(told.stdout)
+    folder = tmp_path / "photos"
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        Image.new("L", (28, 28)).save(folder / name / "1.png")
+    done = run_here("evaluate.py", bundle, "--data", folder)
+    assert done.returncode == 2
+    assert_harmless(done.stderr)
+    done = run_here(
+        "evaluate.py", bundle, "--data", "fashion-mnist", "--data-dir", fashion_bundle[1]
+    )
+    assert done.returncode == 2  # other classes
+    assert_harmless(done.stderr)
+    from cifar_lab import evaluation
+
+    result = evaluation.scores(np.eye(10), np.arange(10), card["classes"])
+    assert_harmless(evaluation.as_table(result, card["classes"]))
+
+
+def test_a_notice_is_one_line(capsys):
+    cli.Notice()(HOSTILE)
+    assert capsys.readouterr().err.count("\n") == 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import bundle_data
-from ..errors import InputError
-from ..terminal import doing
+from ..errors import InputError, reason
+from ..terminal import doing, tell
 from . import common
 from .common import OK
 
@@ -31,7 +31,7 @@ def run(argv: list[str]) -> int:
     for name, folder in zip(args.bundles, folders):
         found[name] = _calibrated(folder, args.data_dir, common.Notice())
         if not args.as_json:
-            print(f"{name}: {_told(found[name])}", flush=True)
+            tell(f"{name}: {_told(found[name])}")
     if args.as_json:
         common.print_json(found)
     return OK
@@ -50,7 +50,7 @@ def _calibrated(folder: Any, data_dir: str | None, notice: common.Notice) -> dic
     try:
         bundles.write_json(folder / "card.json", {**card, "calibration": found})
     except OSError as error:
-        raise InputError(f"{folder / 'card.json'}: cannot be written ({error})") from None
+        raise InputError(f"{folder / 'card.json'}: cannot be written ({reason(error)})") from None
     return found
 
 

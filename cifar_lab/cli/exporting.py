@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import bundle_data, paths
 from ..errors import InputError
+from ..terminal import tell
 from . import common
 from .common import OK
 
@@ -124,12 +125,12 @@ def _report(output: Path, card: dict[str, Any], as_json: bool) -> None:
         common.print_json({"file": str(output), **card})
         return
     shown = common.shown_path(output)
-    print(
+    tell(
         f"saved {shown}: {card['bytes']:,} bytes, accuracy {card['accuracy']:.2%} on "
         f"{card['images']:,} test images (Keras {card['keras_accuracy']:.2%}), Keras' class for "
         f"{card['agreement']:.2%}"
     )
     if output.suffix == ".html":
-        print(f"use it: open {shown} in a browser (a double click will do)")
+        tell(f"use it: open {shown} in a browser (a double click will do)")
         return
-    print(f"use it: {paths.command('predict')} {shlex.quote(shown)} IMAGE")
+    tell(f"use it: {paths.command('predict')} {shlex.quote(shown)} IMAGE")

@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import paths
 from ..errors import InputError
+from ..terminal import tell
 from . import common
 from .common import OK
 
@@ -163,7 +164,7 @@ def _page(args: Any) -> int:
     if args.as_json:
         common.print_json({"page": str(folder / lessons_page.PAGE), "lessons": names})
     else:
-        print(f"{len(names)} lessons: {folder / lessons_page.PAGE}")
+        tell(f"{len(names)} lessons: {folder / lessons_page.PAGE}")
     return OK
 
 
@@ -179,7 +180,7 @@ def _exercise(args: Any) -> int:
     if args.as_json:
         common.print_json({"exercise": exercise.name, "file": str(path), "check": command})
     else:
-        print(f"wrote {path}: fill in its functions, then: {command}")
+        tell(f"wrote {path}: fill in its functions, then: {command}")
     return OK
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import terminal
-from ..data.names import shown
 from ..errors import InputError
-from ..terminal import doing
+from ..terminal import doing, tell
 from . import common
 from .common import OK, WRONG
 
@@ -199,9 +198,9 @@ def _tell(classifier: Any, pictures: list[Picture], request: Request) -> bool:
             _print_json(file, next(answers), pixels, request)
         else:
             best = next(answers)
-            text = ", ".join(f"{shown(name)} {share:.1%}" for name, share in best)
+            text = ", ".join(f"{name} {share:.1%}" for name, share in best)
             text = f"unsure ({text})" if _is_unsure(best, request) else text
-            print(f"{shown(file)}: {text}")
+            tell(f"{file}: {text}")
             if request.show_pixels:
                 _print_pixels(pixels)
     return len(read) < len(pictures)
@@ -213,7 +212,7 @@ def _is_unsure(best: list[tuple[str, float]], request: Request) -> bool:
 
 def _print_error(file: str, error: InputError, request: Request) -> None:
     if request.as_json:
-        print(json.dumps({"file": file, "error": str(error)}), flush=True)
+        common.print_json({"file": file, "error": str(error)})
     else:
         terminal.say(f"predict.py: error: {error}")
 

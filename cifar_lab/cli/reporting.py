@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..terminal import tell
 from . import common
 from .common import OK
 
@@ -69,7 +70,7 @@ def run(argv: list[str]) -> int:
         told = {"page": str(output), "bytes": size, "sections": report.page.headings}
         common.print_json({**told, **report.told})
     else:
-        print(f"{output}: {size / 1e6:.2f} MB, {', '.join(report.page.headings)}")
+        tell(f"{output}: {size / 1e6:.2f} MB, {', '.join(report.page.headings)}")
     return OK
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import bundle_data
+from ..data.names import shown
 from ..errors import InputError
+from ..terminal import tell
 from . import common
 from .common import OK
 
@@ -139,19 +141,18 @@ def _one(request: Request, subjects: list[Any]) -> None:
     if request.as_json:
         common.print_json({"rung": rung, "bundle": str(subject.source), **result})
         return
-    print(f"{rung} ({subject.source}) on {result['data']}: {result['images']:,} test images")
-    print(evaluation.as_table(result, list(result["classes"])))
-    print()
-    print(_accuracy(result))
-    print(_calibration(result, subject.card))
+    tell(f"{rung} ({subject.source}) on {result['data']}: {result['images']:,} test images")
+    tell(*evaluation.as_table(result, list(result["classes"])).split("\n"), "")
+    tell(_accuracy(result))
+    tell(_calibration(result, subject.card))
     if request.views > 1:
         accuracy, loss = result["views_accuracy"], result["views_loss"]
-        print(f"averaged over {request.views} views: accuracy {accuracy:.2%}   loss {loss:.4f}")
+        tell(f"averaged over {request.views} views: accuracy {accuracy:.2%}   loss {loss:.4f}")
     if request.precision is not None:
-        print(_confident(result["confident"]))
+        tell(_confident(result["confident"]))
     for key in ("corruptions", "dials"):
         if key in result:
-            print(f"\n{robustness.as_text(result[key])}")
+            tell("", *robustness.as_text(result[key]).split("\n"))
 
 
 def _accuracy(result: dict[str, Any]) -> str:
@@ -194,15 +195,14 @@ def _several(request: Request, subjects: list[Any]) -> None:
     if request.as_json:
         common.print_json(result)
         return
-    rows = [(row["name"], row) for row in result["networks"]]
+    rows = [(shown(row["name"]), row) for row in result["networks"]]
     rows.append((f"ensemble of {len(rows)}", together))
     width = max(len(name) for name, _ in rows)
-    print(f"{len(subjects)} networks on {result['data']}: {together['images']:,} test images")
-    print(evaluation.as_table(together, list(together["classes"])))
-    print()
-    print(" " * width + "  accuracy    loss  calibration error")
+    tell(f"{len(subjects)} networks on {result['data']}: {together['images']:,} test images")
+    tell(*evaluation.as_table(together, list(together["classes"])).split("\n"), "")
+    tell(" " * width + "  accuracy    loss  calibration error")
     for name, row in rows:
         error = row["expected_calibration_error"]
         accuracy = f"{row['accuracy']:.2%}"
-        print(f"{name.ljust(width)}{accuracy:>10}{row['loss']:>8.4f}{error:>19.3f}")
-    print(f"ensemble: {_accuracy(together)}")
+        tell(f"{name.ljust(width)}{accuracy:>10}{row['loss']:>8.4f}{error:>19.3f}")
+    tell(f"ensemble: {_accuracy(together)}")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import backend, callbacks, history, image_data_generator, memory, paths
 from ..errors import InputError
+from ..terminal import tell
 from . import common
 from .common import OK
 
@@ -495,7 +496,7 @@ def _several(request: Request, args: argparse.Namespace, argv: list[str]) -> int
         cards.append({"bundle": str(folder), **card})
         if not args.as_json:
             note = " (finished before)" if before else ""
-            print(f"seed {seed}: test accuracy {card['test_accuracy']:.2%}{note}", flush=True)
+            tell(f"seed {seed}: test accuracy {card['test_accuracy']:.2%}{note}")
     accuracies = [card["test_accuracy"] for card in cards]
     mean = statistics.fmean(accuracies)
     where = common.shown_path(next(iter(folders.values())).parent)
@@ -506,8 +507,8 @@ def _several(request: Request, args: argparse.Namespace, argv: list[str]) -> int
         common.print_json({"test_accuracy": found, "runs": runs})
         return OK
     shown = f" +- {100 * spread:.2f}" if spread is not None else ""
-    print(f"test accuracy {100 * mean:.2f}{shown} % (n = {len(cards)})")
-    print(f"saved in {where}/seed{args.seeds[0]} to seed{args.seeds[-1]}")
+    tell(f"test accuracy {100 * mean:.2f}{shown} % (n = {len(cards)})")
+    tell(f"saved in {where}/seed{args.seeds[0]} to seed{args.seeds[-1]}")
     return OK
 
 
@@ -519,15 +520,15 @@ def _report(
         common.print_json({"bundle": str(output), **found, "finished_before": finished_before})
         return
     if finished_before:
-        print("this run is finished already")
+        tell("this run is finished already")
     shown = common.shown_path(output)
-    print(
+    tell(
         f"saved in {shown}: test accuracy {card['test_accuracy']:.2%}, "
         f"validation accuracy {card['val_accuracy']:.2%} (epoch {card['epoch']}), trained in "
         f"{card['seconds']:.0f} s + {card['compile_seconds']:.0f} s of compilation"
     )
     name = request.label if output == request.rung_folder else shlex.quote(shown)
-    print(f"test it, forward only: {paths.command('evaluate')} {name}")
+    tell(f"test it, forward only: {paths.command('evaluate')} {name}")
 
 
 # --- showing ---
@@ -539,7 +540,7 @@ def _list(as_json: bool) -> int:
     if as_json:
         common.print_json({"ladder": tables.list_rows()})
     else:
-        print("\n".join(tables.list_lines()))
+        tell(*tables.list_lines())
     return OK
 
 
@@ -564,10 +565,10 @@ def _show(request: Request, as_json: bool) -> int:
             {"rung": request.label, "recipe": recipe, "parameters": total, "layers": rows}
         )
         return OK
-    print(json.dumps({request.label: recipe}, indent=2))
-    print(f"{'layer':<14}{'kind':<22}{'output':<16}{'parameters':>12}")
+    tell(*json.dumps({request.label: recipe}, indent=2).split("\n"))
+    tell(f"{'layer':<14}{'kind':<22}{'output':<16}{'parameters':>12}")
     for row in rows:
         shape = " x ".join(map(str, row["output_shape"]))
-        print(f"{row['layer']:<14}{row['kind']:<22}{shape:<16}{row['parameters']:>12,}")
-    print(f"{'total':<52}{total:>12,}")
+        tell(f"{row['layer']:<14}{row['kind']:<22}{shape:<16}{row['parameters']:>12,}")
+    tell(f"{'total':<52}{total:>12,}")
     return OK

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import backend, image_data_generator, paths
 from ..errors import InputError, reason
 from ..searching.signing import LEAST_SECRET, MOST_SECRET, SECRET
+from ..terminal import tell
 from . import common
 from .common import OK
 
@@ -363,7 +364,7 @@ def _report(args: argparse.Namespace, folder: Path, summary: dict[str, Any]) -> 
     shown = common.shown_path(folder)
     names = ("trials.csv", "search.json", "search.png")
     files = ", ".join(name for name in names if (folder / name).is_file())
-    print(
+    tell(
         f"{summary['trials']} trials ({summary['failed']} failed, {summary['unfinished']} "
         f"unfinished) in {summary['seconds']:.0f} s: {shown}/{files}"
     )
@@ -376,8 +377,8 @@ def _print_best(args: argparse.Namespace, shown: str, best: dict[str, Any]) -> N
 
     trial, score = best.pop("trial"), best.pop(args.objective)
     values = ", ".join(f"{name} {space.told(value)}" for name, value in best.items())
-    print(f"best: trial {trial}, {args.objective} {score:.4f}: {values}")
+    tell(f"best: trial {trial}, {args.objective} {score:.4f}: {values}")
     words = [args.rung, "--recipe", f"{shown}/best_recipe.json"]
     for flag, value in (("--data", args.data), ("--data-dir", args.data_dir)):
         words += [flag, value] if value else []
-    print(f"train it in full: {paths.command('train')} {shlex.join(words)}")
+    tell(f"train it in full: {paths.command('train')} {shlex.join(words)}")

@@ -3,6 +3,8 @@
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from ..terminal import escaped
+
 # What systems and tools leave behind, in lower case; all that begins with a dot is hidden anyway
 IGNORED = {
     *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"),
@@ -33,10 +35,7 @@ def same_classes(classes: Sequence[str], others: Sequence[str]) -> bool:
 
 def shown(name: str) -> str:
     """A name as a line of text holds it: what cannot be printed is escaped."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for c in name
-    )
+    return escaped(name)
 
 
 def listed(names: Iterable[str], most: int = 3) -> str:

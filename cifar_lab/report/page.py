@@ -326,7 +326,7 @@ class Page:
         Raises:
             InputError: the path cannot be written.
         """
-        content = self.html().encode("utf-8")
+        content = self.html().encode("utf-8", "backslashreplace")
         try:
             bundles.write_file(Path(path), lambda file: file.write(content))
         except OSError as error:

@@ -15,6 +15,7 @@ from ..data.names import counted
 from ..errors import InputError
 from ..searching import picture
 from ..searching.ranges import told
+from ..terminal import escaped
 from . import costs, importance
 from . import page as html
 from .search_folder import SearchFolder, Trial
@@ -433,11 +434,11 @@ def _how(found: SearchFolder, command: str) -> list[html.Html]:
     }
     blocks = [html.table(["", ""], [[name, str(value)] for name, value in facts.items()])]
     if found.command:
-        blocks.append(html.element("pre", html.element("code", found.command)))
+        blocks.append(html.element("pre", html.element("code", escaped(found.command))))
     recipe = f"{Path(found.folder).name}/best_recipe.json"
     words = shlex.join([Path(request["rung"]).name, "--recipe", recipe])
     train = f"{paths.command('train')} {words}"
     blocks.append(html.paragraph("The best, trained in full: ", html.element("code", train)))
     if command:
-        blocks.append(html.note("This page: ", html.element("code", command)))
+        blocks.append(html.note("This page: ", html.element("code", escaped(command))))
     return blocks

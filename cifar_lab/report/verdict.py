@@ -289,12 +289,18 @@ def _made(study: Study) -> list[Html]:
     ]
     found.append(html.table(["", ""], rows))
     if isinstance(card.get("command"), str):
-        found.append(html.element("pre", html.element("code", placeless(card["command"]))))
+        found.append(
+            html.element("pre", html.element("code", label(placeless(card["command"]), 10_000)))
+        )
     if isinstance(card.get("recipe"), dict):
         found.append(_recipe(card["recipe"]))
     if study.command:
-        found.append(html.note("This page: ", html.element("code", placeless(study.command))))
+        found.append(html.note("This page: ", _command(study.command)))
     return found
+
+
+def _command(text: str) -> Html:
+    return html.element("code", label(placeless(text), 10_000))
 
 
 def _recipe(stored: dict[str, Any]) -> Html:
