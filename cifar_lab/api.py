@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import callbacks as by_name
 from . import data as data_sets
+from . import devices as by_devices
 from . import history, image_data_generator, paths, pixels, terminal
 from .data import Dataset
 from .errors import InputError
@@ -52,6 +53,7 @@ def train(
     save_weights: bool = False,
     csv_log: str | Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback | str] = (),
+    devices: int | str | None = None,
     notice: Notice | None = _to_stderr,
 ) -> dict:
     """Train a network and leave a bundle, tested from its saved file.
@@ -89,6 +91,9 @@ def train(
         callbacks: Keras callbacks that watch, or their names, "MODULE:NAME" or "FILE.py:NAME", with
             arguments "MODULE:NAME:{...}" in JSON. They do not change the result: a stop that they
             ask for is not heard, and an error drops them with a line.
+        devices: N or "all": divide each batch among so many devices (TensorFlow, JAX); "cpu:N":
+            among N virtual devices of the processor, which must be the first that a program asks of
+            Keras. The losses are those of one device, the default, up to the order of sums.
         notice: called with lines on the progress, by default printed on stderr; None for silence.
 
     Returns:
@@ -102,6 +107,8 @@ def train(
     from .recipe import changed
 
     _check_seed(seed)
+    among = by_devices.of(devices)
+    backend.prepare(among)
     if limit is not None and not _is_whole(limit):
         raise InputError(f"limit: must be a whole number, received {limit!r}")
     if isinstance(recipe_or_rung, (str, Path)) and adjusting.is_pictures(str(recipe_or_rung)):
@@ -169,6 +176,7 @@ def train(
         save_weights=save_weights,
         csv_log=csv_log,
         watching=watching,
+        devices=among,
     )
     return {**card, "bundle": str(folder)}
 

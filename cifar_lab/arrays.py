@@ -73,7 +73,7 @@ class Archive:
     """An open `.npz` file.
 
     Args:
-        path: of the file.
+        path: of the file; or the file, open.
         limits: what it may ask for.
 
     Attributes: headers, {name: Header} in the order of the file.
@@ -83,7 +83,7 @@ class Archive:
         ValueError: it is damaged, holds what is no plain array, or asks for more than it may.
     """
 
-    def __init__(self, path: str | os.PathLike, limits: Limits) -> None:
+    def __init__(self, path: str | os.PathLike | IO[bytes], limits: Limits) -> None:
         self._file = _open(path, limits)
         try:
             self._members = _members(self._file, limits)
@@ -156,12 +156,12 @@ def read(
         return {name: archive[name] for name in (archive.headers if names is None else names)}
 
 
-def _open(path: str | os.PathLike, limits: Limits) -> IO[bytes]:
-    file = files.opened(path)
-    size = os.fstat(file.fileno()).st_size
+def _open(path: str | os.PathLike | IO[bytes], limits: Limits) -> IO[bytes]:
+    file = files.opened(path) if isinstance(path, (str, os.PathLike)) else path
+    size = file.seek(0, os.SEEK_END)
     if size > limits.bytes + limits.arrays * _BYTES_OF_ENTRY:
         file.close()
-        raise files.TooLarge(size, limits.bytes, path)
+        raise files.TooLarge(size, limits.bytes, getattr(file, "name", ""))
     return file
 
 

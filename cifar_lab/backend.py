@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 
+from .devices import named
 from .errors import InputError, reason
 
 #: What Keras trains on. Keras' others compute forward alone.
@@ -31,12 +32,29 @@ DECIDING = (
 _FATAL = ("XLA_FLAGS", "TF_XLA_FLAGS")
 
 
-def start():
+_preparations = []
+
+
+def prepare(devices=None, team=None):
+    """Say what the next `start` is to do between Keras' import and its first look at devices.
+
+    devices: a devices.Devices; with virtual ones the processor is divided.   team: a
+    processes.Team that JAX starts with.
+    """
+    if devices is not None and devices.virtual:
+        _preparations.append(lambda: _divide_processor(devices.count))
+    if team is not None:
+        _preparations.append(team.start_jax)
+
+
+def start(devices=None):
     """Import Keras and find the devices, without the lines that TensorFlow's C++ writes on stderr
     meanwhile; a fatal one is shown.
 
+    devices: a devices.Devices, on which a training is to run, or None.
+
     Raises InputError where the environment names a backend or a device that is not there, or flags
-    that XLA does not know.
+    that XLA does not know; or where there are fewer devices than wanted.
     """
     # whatever ~/.keras/keras.json says; an empty one counts as none
     name = os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
@@ -44,18 +62,25 @@ def start():
     if "keras" not in sys.modules:
         _try_flags()
     try:
+        with (
+            _fatal_shown(),
+            _spared("matplotlib", "sklearn", *(["jax"] if name == "tensorflow" else [])),
+            _undecided(),
+        ):
+            import keras
+        while _preparations:
+            _preparations.pop(0)()
         with _fatal_shown():
-            with (
-                _spared("matplotlib", "sklearn", *(["jax"] if name == "tensorflow" else [])),
-                _undecided(),
-            ):
-                import keras
             device()
+    except InputError:
+        raise
     except Exception as error:  # a backend raises nearly anything
         why = reason(error) if str(error) else "a device or a library that it needs is not there"
         raise InputError(_does_not_start(name, why)) from None
     _settle(keras)
     use_gpu_memory_as_needed()
+    if devices is not None:
+        wanted(devices)
     import logging
 
     logging.getLogger("tensorflow").setLevel(
@@ -177,6 +202,24 @@ def quiet_stderr():
 
 
 @contextlib.contextmanager
+def stdout_spared():
+    """Nothing that C++ libraries print on stdout within; what Python prints goes there as ever."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        with (
+            open(saved, "w", closefd=False) as stdout,
+            contextlib.redirect_stdout(stdout),
+        ):
+            yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
+@contextlib.contextmanager
 def _stderr_into(number):
     """What is written to stderr within goes to another file descriptor."""
     if sys.stderr is not None:
@@ -267,27 +310,97 @@ def _try_flags():
 
 def device():
     """(kind, words): kind is "CPU" or "GPU"; words name the hardware, "CPU: AMD EPYC, 2 cores"."""
+    names = _gpus()
+    if names:
+        return "GPU", f"GPU: {names[0]}"  # the others do nothing but where they are asked to
+    return "CPU", processor()
+
+
+def _gpus():
+    """Names of the GPUs of this process, in the order of their numbers, the one that computes by
+    default first."""
     import keras
 
-    names = []
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        names = [
+        return [
             tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
-            for gpu in tf.config.list_physical_devices("GPU")
+            for gpu in tf.config.get_visible_devices("GPU")
         ]
-    elif keras.backend.backend() == "jax":
+    if keras.backend.backend() == "jax":
         import jax
 
-        names = [d.device_kind for d in jax.devices() if d.platform in ("gpu", "cuda", "rocm")]
-    elif keras.backend.backend() == "torch":
+        found = jax.local_devices()
+        return [d.device_kind for d in found if d.platform in ("gpu", "cuda", "rocm")]
+    if keras.backend.backend() == "torch":
         import torch
 
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    if names:
-        return "GPU", f"GPU: {', '.join(names)}"
-    return "CPU", processor()
+        count = torch.cuda.device_count()
+        first = torch.cuda.current_device() if count else 0
+        return [torch.cuda.get_device_name((first + i) % count) for i in range(count)]
+    return []
+
+
+def _divide_processor(count):
+    """Let the processor be so many devices, and the only ones. A backend that has started already
+    stays as it is."""
+    import keras
+
+    with contextlib.suppress(RuntimeError):
+        if keras.backend.backend() == "jax":
+            import jax
+
+            jax.config.update("jax_num_cpu_devices", count)
+            jax.config.update("jax_platforms", "cpu")
+        elif keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            tf.config.set_visible_devices([], "GPU")
+            tf.config.set_logical_device_configuration(
+                tf.config.list_physical_devices("CPU")[0],
+                [tf.config.LogicalDeviceConfiguration()] * count,
+            )
+
+
+def wanted(devices):
+    """The devices of this process that a training with these is to run on: JAX's own objects,
+    TensorFlow's names, [] on PyTorch.
+
+    devices: a devices.Devices.   Raises InputError where there are fewer.
+    """
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        found = jax.local_devices(backend="cpu" if devices.virtual else None)
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        found = [] if devices.virtual else tf.config.list_logical_devices("GPU")
+        found = [d.name for d in found or tf.config.list_logical_devices("CPU")]
+    else:
+        return []
+    if len(found) < devices.count:
+        if devices.virtual:
+            why = f"Keras has started in this program, where the processor is {len(found)}"
+        else:
+            here = "there is 1" if len(found) == 1 else f"there are {len(found)}"
+            why = (
+                f"{here} here ({described(found)}); cpu:{devices.count} rehearses on the processor"
+            )
+        raise InputError(f"`devices` {devices.text}: {why}")
+    return found[: devices.count or None]
+
+
+def described(found):
+    """Devices of `wanted` in words: "GPU: 2 x NVIDIA H100", "CPU: AMD EPYC, 2 cores, as 2 virtual
+    devices"."""
+    names = _gpus()
+    if names and len(found) <= len(names):
+        return named("GPU", names[: len(found)])
+    return f"{processor()}, as {len(found)} virtual devices" if len(found) > 1 else processor()
 
 
 def processor():

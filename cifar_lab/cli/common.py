@@ -22,11 +22,10 @@ from . import streams
 OK, WRONG, INTERRUPTED = 0, 2, 130
 # Arguments that the library names in its errors, in backquotes; each is a flag of some command
 ARGUMENTS = (
-    *("callback", "chief", "classes", "csv_log", "data", "data_dir", "data_in"),
-    *("fields", "freeze", "limit"),
-    *("one_program", "output", "overwrite", "save_weights", "tensorboard"),
-    *("precision", "resume", "seeds", "size", "skip_damaged", "start", "trial_images", "views"),
-    "weights",
+    *("callback", "chief", "classes", "coordinator", "csv_log", "data", "data_dir", "data_in"),
+    *("devices", "fields", "freeze", "limit", "one_program", "output", "overwrite", "precision"),
+    *("process", "resume", "save_weights", "seeds", "size", "skip_damaged", "start"),
+    *("tensorboard", "trial_images", "views", "weights"),
 )
 RENAMED = {"fields": "set", "start": "from"}  # arguments whose flag is called otherwise
 WRITTEN = ("--output", "--csv-log", "--tensorboard")  # flags that name what is written

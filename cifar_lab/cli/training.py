@@ -14,8 +14,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import backend, callbacks, history, image_data_generator, memory, paths
-from ..errors import InputError
+from .. import (
+    backend,
+    callbacks,
+    devices,
+    history,
+    image_data_generator,
+    memory,
+    paths,
+    processes,
+)
+from ..errors import InputError, reason
 from ..terminal import tell
 from . import common
 from .common import OK
@@ -34,6 +43,7 @@ _JSON_KEYS = (
     "test_accuracy",
     "test_loss",
     "device",
+    "devices",
     "backend",
 )
 
@@ -85,9 +95,14 @@ def run(argv: list[str]) -> int:
     common.refuse_empty(args.output, "folder")
     if not args.show:
         backend.require_training()
+    args.devices = devices.of(args.devices)
+    team = _team(args)
+    backend.prepare(args.devices)
     request = _request(args)
     if args.show:
         return _show(request, args.as_json)
+    if team is not None:
+        return _in_team(team, request, args, argv)
     image_data_generator.refuse_missing(request.recipe)
     args.callback = [callbacks.parse(text) for text in args.callback]
     if args.seeds:
@@ -99,6 +114,72 @@ def run(argv: list[str]) -> int:
     request = _for_few(request, dataset, args)
     card, finished_before = _train(request, dataset, args.seed, output, args, argv, watching)
     _report(request, output, card, finished_before, args.as_json)
+    return OK
+
+
+def _team(args: argparse.Namespace) -> processes.Team | None:
+    """The processes that are to train together, which have not met. Raises InputError."""
+    if args.process is None:
+        if args.coordinator is not None:
+            raise InputError("--coordinator: needs --process I/N")
+        return None
+    if args.coordinator is None:
+        raise InputError("--process: needs --coordinator HOST:PORT, where process 0 listens")
+    if os.environ.get("KERAS_BACKEND") != "jax":
+        raise InputError(
+            "--process: several processes train together on KERAS_BACKEND=jax alone, received "
+            f"{os.environ.get('KERAS_BACKEND') or 'tensorflow'}"
+        )
+    for flag in ("seeds", "one_program"):
+        if getattr(args, flag):
+            raise InputError(f"--{flag.replace('_', '-')}: cannot be given with --process")
+    if args.devices is None:
+        args.devices = devices.of("all")
+    place, size = args.process
+    host, port = args.coordinator
+    return processes.Team(place, size, host, port, args.wait, common.program("train"))
+
+
+def _in_team(
+    team: processes.Team, request: Request, args: argparse.Namespace, argv: list[str]
+) -> int:
+    """Train in this process and others. What goes wrong in one ends all."""
+    image_data_generator.refuse_missing(request.recipe)
+    args.callback = [callbacks.parse(text) for text in args.callback] if team.first else []
+    output = _output(request, args.output or request.default_output, args) if team.first else None
+    if team.first:
+        _check_log(args, args.seed)
+    else:
+        args.csv_log = args.tensorboard = None
+    dataset = _data(request, args)
+    request = _for_few(request, dataset, args)
+    notice = common.Notice()
+    notice(f"{team.name}, waiting for the others at {team.address}")
+    team.meet()
+    try:
+        backend.prepare(None, team)
+        with backend.stdout_spared():  # the libraries that connect devices print there
+            watching = _watching(args, args.seed) if team.first else []
+            card, before = _train(
+                request, dataset, args.seed, output or Path(os.devnull), args, argv, watching, team
+            )
+            team.end()
+    except InputError as error:
+        team.end(common.as_flags(str(error)))
+        raise
+    except Exception as error:  # a sum over all devices, some of which are gone
+        team.await_loss()
+        team.end(f"{team.name} failed ({reason(error)[:200]})")
+        raise InputError(f"{team.name}: {reason(error)[:200]}") from None
+    except KeyboardInterrupt:
+        team.end(f"{team.name} was interrupted; the state is kept", processes.INTERRUPTED)
+        raise
+    if output is not None:
+        _report(request, output, card, before, args.as_json)
+    elif args.as_json:
+        common.print_json({"process": team.place, "processes": team.size})
+    else:
+        print(f"{team.name}: done; process 0 has the result")
     return OK
 
 
@@ -164,6 +245,32 @@ def _parser() -> common.Parser:
         action="store_true",
         help="JAX: compile all epochs as one program, for trainings of seconds on a GPU: nothing "
         "is told or kept before its end",
+    )
+    add(
+        "--devices",
+        metavar="N|all|cpu:N",
+        help="divide each batch among N devices, or all of this machine (TensorFlow, JAX); cpu:N: "
+        "among N virtual devices of the processor, to rehearse (default: one device)",
+    )
+    add(
+        "--process",
+        type=_process,
+        metavar="I/N",
+        help="JAX: this is process I of the N, 0 to N-1, that train together, on one machine or "
+        "several; each has the same command line but for I, and process 0 writes",
+    )
+    add(
+        "--coordinator",
+        type=common.address,
+        metavar="HOST:PORT",
+        help="with --process: where process 0 listens, and the others reach it",
+    )
+    add(
+        "--wait",
+        type=common.whole(1),
+        default=processes.WAIT_SECONDS,
+        metavar="SECONDS",
+        help="with --process: until all have come (default %(default)s)",
     )
     add(
         "--freeze",
@@ -248,6 +355,16 @@ def _layers(text: str) -> int | str:
         raise argparse.ArgumentTypeError(
             f"must be a whole number of layers, or features, received {text!r}"
         ) from None
+
+
+def _process(text: str) -> tuple[int, int]:
+    """A type for add_argument: (I, N) of I/N."""
+    place, _, size = text.partition("/")
+    if not (place.isdecimal() and size.isdecimal() and int(place) < int(size) <= devices.MOST):
+        raise argparse.ArgumentTypeError(
+            f"must be I/N, 0/2 for the first of two processes, received {text!r}"
+        )
+    return int(place), int(size)
 
 
 def _seeds(text: str) -> range:
@@ -438,6 +555,7 @@ def _train(
     args: argparse.Namespace,
     argv: list[str],
     watching: list[tuple[str, Any]],
+    team: processes.Team | None = None,
 ) -> tuple[dict[str, Any], bool]:
     """(card, whether the run was finished before)."""
     notice, board = common.Notice(), args.tensorboard
@@ -464,6 +582,8 @@ def _train(
                 command=common.command_line("train.py", argv),
                 save_weights=args.save_weights,
                 one_program=args.one_program,
+                devices=args.devices,
+                team=team,
             )
     except InputError as error:
         if str(error).startswith("tensorboard"):  # the library does not know the flag

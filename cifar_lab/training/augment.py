@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from . import colours, jpeg, rand_augment
+from . import colours, jpeg, parallel, rand_augment
 
 #: Fields that came after the first results, each of which turns something on in `Augment`.
 _LATER = (
@@ -268,7 +268,7 @@ class Augment(layers.Layer):
         count = ops.shape(images)[0]
         height, width = images.shape[1:3]
         # one draw for all that is drawn: (12, N), of which each use has its own row
-        drawn = keras.random.uniform((12, count), seed=self.seed_generator)
+        drawn = parallel.uniform((12, count), self.seed_generator, axis=-1)
 
         def between(i, low, high):
             return low + (high - low) * drawn[i]
@@ -329,7 +329,8 @@ class Augment(layers.Layer):
         s, count = self.settings, ops.shape(images)[0]
         height, width = images.shape[1:3]
         # a draw of its own: those before are the ones that results were measured with
-        drawn = keras.random.uniform((13 + 2 * s.rand_augment_ops, count), seed=self.seed_generator)
+        shape = 13 + 2 * s.rand_augment_ops, count
+        drawn = parallel.uniform(shape, self.seed_generator, axis=-1)
 
         def between(i, low, high):
             return low + (high - low) * drawn[i]
@@ -377,7 +378,7 @@ class Augment(layers.Layer):
             high = ops.where(drawn[12] < s.erasing_factor, high, 0.0)
             values = s.erasing_fill_value
             if values is None:
-                values = 255.0 * keras.random.uniform(ops.shape(images), seed=self.seed_generator)
+                values = 255.0 * parallel.uniform(ops.shape(images), self.seed_generator, axis=0)
             images = erased(images, top, left, high, wide, values)
         return images
 

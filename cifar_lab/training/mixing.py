@@ -15,6 +15,7 @@ import numpy as np
 from keras import layers, ops
 
 from ..recipe import Augmentation
+from . import parallel
 
 #: Columns of the table: the partner's place in the batch, its share of each pixel, and the
 #: rectangle where it has all: first row and column, and those after the last.
@@ -96,11 +97,10 @@ def mixed(images, table):
     row = ops.reshape(ops.arange(height, dtype="float32"), (1, height, 1, 1))
     column = ops.reshape(ops.arange(width, dtype="float32"), (1, 1, width, 1))
     inside = (row >= top) & (row < bottom) & (column >= left) & (column < right)
+    everyone, count = parallel.gathered(images)
     # a batch that is not the epoch's (statistics taken anew) may be smaller
-    places = ops.mod(
-        ops.cast(ops.reshape(partner, (-1,)), "int32"), ops.cast(ops.shape(images)[0], "int32")
-    )
-    others = ops.take(images, places, axis=0)
+    places = ops.mod(ops.cast(ops.reshape(partner, (-1,)), "int32"), ops.cast(count, "int32"))
+    others = ops.take(everyone, places, axis=0)
     return ops.where(inside, others, images + share * (others - images))
 
 

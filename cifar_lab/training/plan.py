@@ -6,16 +6,19 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .. import backend, memory, networks
 from ..data import Dataset, stratified_split
 from ..data.on_disk import is_on_disk
+from ..devices import Devices
 from ..errors import InputError
 from ..image_data_generator import ENGINE
 from ..phases import Phase, phase_of
 from ..recipe import Recipe
+from . import parallel
 
 #: Of 32 x 32 pixels, in one call where epochs are scanned: a second or so of a GPU.
 SCANNED_IMAGES = 65_536
@@ -37,6 +40,7 @@ class Plan:
         scanned: whether an epoch is a compiled program, see scanned.Scanned, or Keras' `fit`.
         streamed: whether batches of images are sent to the device as they are needed, see
             streamed.Feed, where they are on disk or too many for it; or all lie there.
+        parallel: what divides batches among several devices, see parallel.of; None on one.
     """
 
     recipe: Recipe
@@ -51,6 +55,7 @@ class Plan:
     fused: bool
     scanned: bool
     streamed: bool
+    parallel: Any = None
 
     @classmethod
     def of(
@@ -64,6 +69,7 @@ class Plan:
         fused: bool = True,
         scanned: bool | None = None,
         streamed: bool | None = None,
+        devices: Devices | None = None,
     ) -> Plan:
         """Resolve a recipe, on this machine.
 
@@ -73,17 +79,31 @@ class Plan:
             seed: decides the initial weights, the validation split, dropout, augmentation and the
                 order of images.
             precision, steps_per_execution, fused, scanned, streamed: for measurements; by default
-                what suits the recipe and the device: scanned on a GPU with JAX, but for
-                ImageDataGenerator and for images that are streamed.
+                what suits the recipe and the device: scanned on several devices, and on a GPU with
+                JAX, but for ImageDataGenerator and for images that are streamed.
+            devices: a devices.Devices; None for one.
 
         Raises:
-            InputError: the images are on disk, and the recipe needs them in memory.
+            InputError: the images are on disk, and the recipe needs them in memory; several devices
+                cannot share this training.
         """
         generated = recipe.augmentation_engine != "compiled"
         if streamed is None:
             streamed = _is_streamed(recipe, dataset)
+        shared = parallel.of(devices)
+        if shared and generated:
+            raise InputError(
+                f"`devices` {devices.text}: recipe field augmentation_engine: ImageDataGenerator "
+                "draws images for one device alone, compiled for several"
+            )
+        if shared and streamed:
+            raise InputError(
+                f"`devices` {devices.text}: each needs all images on it, and {dataset.name} is "
+                "streamed, from disk or for want of room there; `data_in` memory holds it in memory"
+            )
         if scanned is None:
-            scanned = backend.is_jax_on_gpu() and not (generated or streamed)
+            on_gpu = backend.is_jax_on_gpu() and not (generated or streamed)
+            scanned = shared is not None or on_gpu
         elif scanned and streamed:
             raise InputError(
                 f"`one_program`: needs all images on the device, and {dataset.name} is streamed, "
@@ -91,7 +111,7 @@ class Plan:
             )
         elif scanned and generated:
             raise ValueError("scanned: must be False where ImageDataGenerator draws the images")
-        elif scanned and not backend.is_jax():
+        elif scanned and not (shared or backend.is_jax()):
             raise ValueError("scanned: must be False on a backend that is not JAX")
         if dataset.val_indices is None:
             train, val = stratified_split(
@@ -108,12 +128,13 @@ class Plan:
             train.astype("int32"),
             val.astype("int32"),
             precision or backend.precision(recipe),
-            backend.device()[1],
+            shared.words if shared else backend.device()[1],
             tuple(phase_of(recipe, epoch) for epoch in range(recipe.epochs)),
             steps,
             fused,
             scanned,
             streamed,
+            shared,
         )
 
     @property
@@ -191,6 +212,6 @@ def default_steps_per_execution(recipe: Recipe, scanned: bool) -> int:
     """
     if not scanned and not backend.is_tensorflow():
         return 1
-    images = SCANNED_IMAGES if scanned else 1024
+    images = SCANNED_IMAGES if scanned and backend.is_jax() else 1024
     images = images * 32 * 32 // (recipe.input_shape[0] * recipe.input_shape[1])
     return max(1, images // recipe.batch_size)

@@ -15,9 +15,11 @@ import keras
 from .. import __version__, backend, bundle_data, bundles, history, memory, networks, provenance
 from .. import recipe as recipes
 from ..data import Dataset, is_on_disk, limited
+from ..devices import Devices
 from ..errors import InputError, reason
+from ..processes import Team
 from ..terminal import doing
-from . import generated, progress, saving, state, transfer
+from . import generated, progress, saving, state, together, transfer
 from .guarded import Guarded
 from .one_program import OneProgram
 from .one_program import refuse as refuse_one_program
@@ -48,6 +50,8 @@ def train(
     test: bool = True,
     save_weights: bool = False,
     one_program: bool = False,
+    devices: Devices | None = None,
+    team: Team | None = None,
 ) -> tuple[dict, bool]:
     """Train a recipe on a data set and leave a bundle.
 
@@ -76,9 +80,14 @@ def train(
             one that was finished before.
         one_program: JAX: compile all epochs together, see `one_program`. Nothing is told of them
             before the end, and no state is kept.
+        devices: what it trains on, see `devices.of`; None for one device. The losses are those of
+            one device up to the order of sums, so a run may be resumed on others.
+        team: the processes that train together, which have met. The first one writes; another one
+            follows it, looks at no `output`, and is told when the bundle is written.
 
     Returns:
-        (card, finished_before): the card as a dict, and whether the bundle was there already.
+        (card, finished_before): the card as a dict, and whether the bundle was there already. In a
+            process that follows, the card is empty.
 
     Raises:
         InputError: the request, the data or the disk does not allow it.
@@ -92,12 +101,18 @@ def train(
         dataset = limited(dataset, limit, seed)
     if one_program:
         _refuse_watchers(recipe, tensorboard, watching)
-    plan = Plan.of(recipe, dataset, seed, scanned=one_program or None)
+    plan = Plan.of(recipe, dataset, seed, scanned=one_program or None, devices=devices)
     bundle_data.check_start(recipe, dataset, notice)
     identity = _identity(plan, rung, limit)
     if one_program:
         identity["one_program"] = True
-    run = _Run(plan, output, command, notice, test, save_weights, identity, log)
+    if plan.parallel:
+        identity["devices"] = plan.parallel.size
+    if team is not None:
+        together.agree(team, identity)
+        if not team.first:
+            return {}, together.follow(team, plan)
+    run = _Run(plan, output, command, notice, test, save_weights, identity, log, team)
     bundles.prepare(output, bytes_needed=0)
     with bundles.locked(output):
         bundles.recover(output)
@@ -110,6 +125,8 @@ def train(
             if log:
                 path = output / "history.csv"
                 run.log_epochs(lambda: log.begin(path.read_text(errors="replace")))
+            if team is not None:
+                together.lead(team, finished=True)
             return card, True
         board = progress.tensorboard(tensorboard) if tensorboard else None
         return run.go(earlier, callbacks, watching, board), False
@@ -131,6 +148,7 @@ class _Run:
     save_weights: bool
     identity: dict
     log: history.Log | None = None
+    team: Team | None = None
 
     @property
     def state_path(self) -> Path:
@@ -170,13 +188,16 @@ class _Run:
         """Train from the start, or from where the earlier run was: the card. board: TensorBoard's
         callback."""
         plan, recipe = self.plan, self.plan.recipe
+        if self.team is not None:
+            together.lead(self.team, self.state_path if earlier else None)
         with doing(self.notice, "building the network"):
             trainer = Trainer(plan)
         self._make_room(trainer)
         self._announce(trainer)
         if earlier:
             trainer.load_state(self.state_path)
-            self.identity = earlier
+            now = {k: v for k, v in self.identity.items() if k == "devices"}
+            self.identity = {k: v for k, v in earlier.items() if k != "devices"} | now
             self.notice(f"resuming after epoch {len(trainer.history)} of {recipe.epochs}")
         else:
             self.identity = {**self.identity, "started": _now(), **provenance.source()}

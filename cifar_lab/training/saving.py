@@ -18,7 +18,7 @@ from ..report import figures
 from .trainer import Trainer
 
 # Of a run's identity, in the card where the run had them
-OPTIONAL = ("network", "start_sha256", "callbacks", "one_program")
+OPTIONAL = ("network", "start_sha256", "callbacks", "one_program", "devices")
 MOST_PICTURES = 20_000  # of a folder whose card has a digest of each
 
 

@@ -28,16 +28,26 @@ class Scanned:
         model: compiled keras.Model, int32 indices (batch,) -> probabilities.
         images: keras.Variable, the one of the model that holds the data set. It is an argument of
             every program and a constant of its loop: no step and no epoch copies it.
-        targets, one_hot: float32 (N, classes) on the device, for training and for validation;
-            `targets` may be exchanged between epochs.
+        targets, one_hot: float32 (N, classes) on the device, for training and for validation.
         batch_size, validation_batch: images of a step; the last of a pass takes what is left.
         images_per_call: that a program takes at most.
+        parallel: a DataParallel among whose devices batches are divided, or None.
     """
 
     def __init__(
-        self, model, images, targets, one_hot, *, batch_size, validation_batch, images_per_call
+        self,
+        model,
+        images,
+        targets,
+        one_hot,
+        *,
+        batch_size,
+        validation_batch,
+        images_per_call,
+        parallel=None,
     ):
         self.model, self.images, self.targets, self.one_hot = model, images, targets, one_hot
+        self.parallel = parallel
         self.batch_size, self.validation_batch = batch_size, validation_batch
         self.images_per_call = images_per_call
         self._programs: dict[tuple, Callable] = {}
@@ -45,6 +55,11 @@ class Scanned:
         nothing = ops.zeros((1, targets.shape[1]))
         model.compute_metrics(None, nothing, nothing)
         model.reset_metrics()
+
+    def exchange_targets(self, targets: np.ndarray) -> None:
+        """Train towards others from here on: float32 (N, classes)."""
+        several = self.parallel
+        self.targets = several.everywhere(targets) if several else ops.convert_to_tensor(targets)
 
     def compile(self, order: np.ndarray, held_out: np.ndarray) -> None:
         """Compile what `fit` with these indices, int32 (N,), will call. Nothing runs."""
@@ -57,8 +72,6 @@ class Scanned:
         """One pass over the images of these indices, int32 (N,), in this order; then validation on
         those of held_out, int32 (M,): as keras.Model.fit, but callbacks see a batch's beginning and
         end only where a call begins and ends."""
-        import jax
-
         model = self.model
         if callbacks is None:
             callbacks = keras.callbacks.CallbackList(add_history=True, model=model)
@@ -75,7 +88,7 @@ class Scanned:
             if model.stop_training:
                 break
             # one call ahead of the device, no more: Ctrl-C is obeyed between calls
-            jax.block_until_ready(before)
+            self._await(before)
             before = logs
         found = self._figures()
         if held_out is not None:
@@ -95,9 +108,7 @@ class Scanned:
         done = 0
         for rows in self._calls(indices, self.validation_batch):
             callbacks.on_test_batch_begin(done)
-            program, state, fixed = self._test_program(rows)
-            logs, after = program(state, *fixed)
-            _write(model.metrics_variables, after)
+            logs = self._test(rows)
             done += len(rows)
             callbacks.on_test_batch_end(done - 1, logs)
         found = self._figures()
@@ -109,8 +120,7 @@ class Scanned:
         moving statistics. norms: the layers; indices: int32 (N,)."""
         done = 0
         for rows in self._calls(indices[: len(indices) // size * size], size):
-            program, state, fixed = self._renewal_program(norms, rows, done)
-            _write(self._fixed_variables(), program(state, *fixed))
+            self._renew(norms, rows, done)
             done += len(rows)
 
     def compile_renewal(self, norms: list, indices: np.ndarray, size: int) -> None:
@@ -138,6 +148,24 @@ class Scanned:
         for variables, values in zip(self._train_variables(), state, strict=True):
             _write(variables, values)
         return logs
+
+    def _test(self, rows) -> dict:
+        """Test on these batches; {name: figure so far}, on the device."""
+        program, state, fixed = self._test_program(rows)
+        logs, after = program(state, *fixed)
+        _write(self.model.metrics_variables, after)
+        return logs
+
+    def _renew(self, norms, rows, done: int) -> None:
+        """Take these batches into the statistics of batch normalisation. done: batches before."""
+        program, state, fixed = self._renewal_program(norms, rows, done)
+        _write(self._fixed_variables(), program(state, *fixed))
+
+    def _await(self, logs: dict) -> None:
+        """Wait for the call that told these figures."""
+        import jax
+
+        jax.block_until_ready(logs)
 
     def _figures(self) -> dict[str, float]:
         found = self.model.get_metrics_result()
@@ -183,9 +211,14 @@ class Scanned:
 
         key = name, arguments[-1].shape
         if key not in self._programs:
-            program = jax.jit(function, donate_argnums=0).lower(*arguments).compile()
-            self._programs[key] = program
+            where = {"out_shardings": self.parallel.replicated} if self.parallel else {}
+            jitted = jax.jit(function, donate_argnums=0, **where)
+            self._programs[key] = jitted.lower(*arguments).compile()
         return self._programs[key]
+
+    def _divided(self, indices):
+        """The indices of a batch, divided among the devices where there are several."""
+        return self.parallel.divided(indices) if self.parallel else indices
 
     def _train_program(self, rows) -> tuple:
         """(program, state, its other arguments)."""
@@ -213,6 +246,7 @@ class Scanned:
 
         def step(state, indices):
             trainable, fixed, *others = state
+            indices = self._divided(indices)
             data = indices, ops.take(targets, indices, axis=0)
             state = trainable, self._with_images(fixed, images), *others
             logs, (trainable, fixed, *others) = self.model.train_step(state, data)
@@ -228,6 +262,7 @@ class Scanned:
         fixed = self._with_images(fixed, images)
 
         def step(metrics, indices):
+            indices = self._divided(indices)
             data = indices, ops.take(targets, indices, axis=0)
             logs, (*_, metrics) = self.model.test_step((trainable, fixed, metrics), data)
             return list(metrics), logs
@@ -243,7 +278,10 @@ class Scanned:
             for layer in norms:
                 layer.momentum = count / (count + 1)
             _, fixed = self.model.stateless_call(
-                trainable, self._with_images(fixed, images), indices, training=True
+                trainable,
+                self._with_images(fixed, images),
+                self._divided(indices),
+                training=True,
             )
             return self._without_images(fixed), None
 

@@ -46,11 +46,11 @@ class SharpnessAware(keras.Model):
 
     def _assigning_step(self, data, gradients, without_gradients):
         """A step where variables are assigned to: TensorFlow and PyTorch."""
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
         kernels = [self.trainable_variables[i] for i in self._places()]
         uphill = gradients(
             lambda: self.optimizer.scale_loss(
-                self.compute_loss(x, y, self(x, training=True), training=True)
+                self.compute_loss(x, y, self(x, training=True), weights, training=True)
             ),
             kernels,
         )
@@ -73,7 +73,11 @@ class SharpnessAware(keras.Model):
         def gradients(loss, kernels):
             with tf.GradientTape() as tape:
                 value = loss()
-            return tape.gradient(value, [v.value for v in kernels])
+            found = tape.gradient(value, [v.value for v in kernels])
+            context = tf.distribute.get_replica_context()
+            if context.num_replicas_in_sync > 1:  # of the whole batch, whose losses are their sum
+                found = context.all_reduce(tf.distribute.ReduceOp.SUM, found)
+            return found
 
         return self._assigning_step(data, gradients, contextlib.nullcontext)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -27,9 +28,9 @@ def write(path: Path, meta: dict, values: list, kept: list) -> None:
     bundles.write_file(path, lambda file: np.savez(file, meta=text, **named))
 
 
-def read(path: Path) -> tuple[dict, list, list]:
-    """(meta, values, kept) of a state file. InputError where it is damaged, or lies of itself; that
-    it fits a network is for `check` to see."""
+def read(path: Path | IO[bytes]) -> tuple[dict, list, list]:
+    """(meta, values, kept) of a state file, or of its bytes. InputError where it is damaged, or
+    lies of itself; that it fits a network is for `check` to see."""
     try:
         # every member has a checksum, tested on reading
         with arrays.Archive(path, arrays.Limits(MOST_BYTES)) as file:

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import keras
 import numpy as np
@@ -30,6 +31,7 @@ from . import (
     generated,
     initialisation,
     losses,
+    mirrored,
     mixing,
     optimizers,
     sharpness,
@@ -108,6 +110,10 @@ class Trainer:
     """
 
     def __init__(self, plan: Plan):
+        with plan.parallel.scope() if plan.parallel else contextlib.nullcontext():
+            self._build(plan)
+
+    def _build(self, plan: Plan) -> None:
         self.plan, recipe, dataset = plan, plan.recipe, plan.dataset
         keras.utils.set_random_seed(plan.seed)
         with dtype_policy(plan.precision):
@@ -116,6 +122,8 @@ class Trainer:
             if recipe.drop_connect:
                 network = connections.dropped(network, recipe.drop_connect)
             self.core = fused.rebuilt(network) if plan.fused else network
+            if plan.parallel and backend.is_tensorflow():
+                mirrored.prepare(self.core, plan.parallel.words)
             start = time.perf_counter()
             generated.refuse_own_standardization(self.core, recipe)
             if recipe.initializer:
@@ -217,7 +225,7 @@ class Trainer:
             losses.build(recipe),
             metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
             steps_per_execution=plan.steps_per_execution,
-            jit_compile=False if backend.is_tensorflow_on_cpu() else "auto",
+            jit_compile=False if plan.parallel or backend.is_tensorflow_on_cpu() else "auto",
         )
         return model
 
@@ -227,11 +235,12 @@ class Trainer:
         return bool(self.augment or self.mix)
 
     def _scanned(self) -> dict[Phase, Scanned]:
-        targets, one_hot = map(ops.convert_to_tensor, (self.targets, self.one_hot))
+        targets, one_hot = map(self._on_devices, (self.targets, self.one_hot))
         batch_size, found = self.plan.recipe.batch_size, {}
+        kind = Scanned if backend.is_jax() else mirrored.Mirrored
         for phase, model in self.models.items():
             self._train(phase)
-            found[phase] = Scanned(
+            found[phase] = kind(
                 model,
                 self.lookup.images,
                 targets,
@@ -239,8 +248,14 @@ class Trainer:
                 batch_size=batch_size,
                 validation_batch=VALIDATION_BATCH,
                 images_per_call=self.plan.steps_per_execution * batch_size,
+                parallel=self.plan.parallel,
             )
         return found
+
+    def _on_devices(self, array: np.ndarray):
+        """An array where training takes it from."""
+        parallel = self.plan.parallel
+        return parallel.everywhere(array) if parallel else ops.convert_to_tensor(array)
 
     def _network_for(self, side: int) -> keras.Model:
         """The layers of the network behind an input of side x side pixels."""
@@ -350,7 +365,7 @@ class Trainer:
         if self.scanned:
             held_out = self.plan.val_indices if validate else None
             if self.mix:
-                self.scanned[phase].targets = ops.convert_to_tensor(targets)
+                self.scanned[phase].exchange_targets(targets)
             return self.scanned[phase].fit(order, epoch, callbacks, held_out)
         with contextlib.ExitStack() as opened:
             given = self._given(order, epoch, targets, opened)
@@ -544,7 +559,7 @@ class Trainer:
         meta = {"run": run, "history": self.history, "compile_seconds": seconds}
         state.write(path, meta, self.values(), self.kept or [])
 
-    def load_state(self, path: Path) -> None:
+    def load_state(self, path: Path | IO[bytes]) -> None:
         """Take up what `save_state` wrote, once all of it is known to be of this training.
 
         Raises InputError where the file is damaged or does not fit; nothing is changed then.
