@@ -643,6 +643,7 @@ def rle(width, height):
 
 
 GREEDY = {
+    "tall": (bomb_header(1, 1 << 27), "has 134,217,728 pixels on a side, may have 1,048,576"),
     "a picture in an icon": (icon(bomb_header(13_000, 13_000)), "claims over 17 million"),
     "a bitmap in an icon": (icon(struct.pack("<IiiHH", 40, 1 << 30, 2, 1, 32)), "over 17 million"),
     "tiles": (tiff_of((322, 40_000), (323, 40_000)), "takes 1.6 GB to decode, may take 1.0 GB"),
@@ -651,7 +652,7 @@ GREEDY = {
     "a progressive JPEG": (jpeg_of((14_000, 14_000), 1), "takes 1.2 GB to decode"),
     "scans": (jpeg_of((9_000, 9_000), 200), "is drawn in 2.. passes: refused"),
     "runs of BMP": (rle(30_000, 3_000), "claims over 17 million"),
-    "a wide BMP": (rle(1 << 27, 1), "claims over 17 million"),
+    "a wide BMP": (rle(1 << 27, 1), "has 134,217,728 pixels on a side"),
     "QOI": (b"qoif" + struct.pack(">II", 9_000, 9_000) + b"\3\0" + bytes(99), "over 17 million"),
     "text": (b"P2 9000 9000 255 1 2 3", "claims over 17 million"),
     "odd PPM": (b"P5 9000 9000 254 1 2 3", "claims over 17 million"),

@@ -46,6 +46,7 @@ MAX_PIXELS_OF = {
     **{"GIF": 80_000_000, "WEBP": 60_000_000, "AVIF": 60_000_000, "JPEG2000": 25_000_000},
     "ICO": 1 << 24,
 }
+MAX_SIDE = 1 << 20  # pixels: Pillow takes 8 bytes a row, however narrow
 MAX_SLOW = 1 << 24  # pixels where the decoder is written in Python: some BMP and PPM, QOI
 MAX_DRAWN = 1 << 33  # pixels of a JPEG, times the passes that draw it
 MAX_MEMORY = 10**9  # bytes beside the picture
@@ -143,6 +144,8 @@ def decode(data: bytes, input_shape: Sequence[int], ending: str = "") -> np.ndar
             Image.open(io.BytesIO(file.data), formats=formats) as image,
         ):
             _check_size(image.width * image.height, image.format or "")
+            if max(image.size) > MAX_SIDE:
+                raise Unreadable(f"has {max(image.size):,} pixels on a side, may have {MAX_SIDE:,}")
             if any(part[0] in Image.DECODERS for part in image.tile):  # written in Python
                 _check_size(image.width * image.height, "", MAX_SLOW)
             turn = file.orientation
