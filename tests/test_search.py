@@ -6,7 +6,9 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -899,6 +901,55 @@ def test_two_workers_one_of_them_killed(small_data, tmp_path):
     told = run_json("report.py", out, "--output", page, here=True)
     assert (told["trials"], told["completed"]) == (2, 2) and "All trials" in told["sections"]
     assert told["best"]["val_accuracy"] == max(float(r["score"]) for r in rows)
+
+
+@pytest.mark.slow
+def test_three_machines_one_of_them_killed(small_data, tmp_path):
+    """A chief and two workers who share an address and a secret and nothing else: each has its own
+    home, working folder, copy of the data and folder of the search."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+    def machine(name, *args):
+        place = tmp_path / name
+        shutil.copytree(small_data, place / "data")
+        for folder in ("home", "tmp"):
+            (place / folder).mkdir()
+        command = [sys.executable, str(ROOT / "tune.py"), "fashion-mnist-92", *SMALL, *args]
+        command += ["--data-dir", "data", "--output", "search", "--chief", address]
+        return subprocess.Popen(
+            [*map(str, command)],
+            env=command_env(
+                HOME=place / "home",
+                TMPDIR=place / "tmp",
+                CIFAR_LAB_CACHE=place / "cache",
+                CIFAR_LAB_SECRET="sixteen or more characters",
+            ),
+            cwd=place,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def begun(name):
+        return {path.parent.name for path in tmp_path.glob(f"{name}/search/trials/*/request.json")}
+
+    chief = machine("chief", "--max-trials", 3, "--json")
+    a, b = (machine(name, "--max-trials", 3, "--worker-id", name) for name in ("a", "b"))
+    end = time.monotonic() + 300
+    while not begun("b") and time.monotonic() < end and chief.poll() is None:
+        time.sleep(0.1)
+    os.killpg(b.pid, signal.SIGKILL)  # the machine is off: nobody starts it again
+    b.communicate()
+    stdout, stderr = chief.communicate(timeout=500)
+    assert chief.returncode == 0, stderr
+    assert a.wait(100) == 0, a.stderr.read()
+    rows = trials_of(tmp_path / "chief" / "search")
+    assert [(r["trial"], r["status"]) for r in rows] == [(str(i), "completed") for i in range(3)]
+    assert json.loads(stdout)["completed"] == 3
+    lost = begun("b")
+    assert len(lost) == 1 and lost <= begun("a")  # its trial was another's in the end
 
 
 WRONG = {
