@@ -34,7 +34,7 @@ class Container:
         pixels: of a JPEG, WebP, JPEG 2000 or icon, whose decoders may take memory before they tell;
             0 where unknown. An icon counts as a square.
         passes: of a JPEG's scans over its pixels.
-        memory: bytes that the decoder takes beside the picture, where that can be much.
+        memory: bytes that the decoder takes, of a TIFF and of a JPEG of several passes.
     """
 
     data: bytes
@@ -287,15 +287,17 @@ def _tiff(data: bytes) -> Container:
         None if high is None else float(low or 0),
         None if high is None else float(high),
         first(262, 1) == 0,
-        memory=500 * values + _tile_bytes(first),
+        memory=500 * values + _decoded_bytes(first),
     )
 
 
-def _tile_bytes(first: Callable[[int, int], float]) -> int:
-    """Of a tile, where a TIFF has tiles, or of a strip: each is decoded whole. first: the first
-    value of a tag, or a default."""
+def _decoded_bytes(first: Callable[[int, int], float]) -> int:
+    """Of a TIFF's picture as Pillow holds it, and of one of its tiles, which is decoded whole.
+
+    first: gives the first value of a tag, or a default.
+    """
     samples = max(1, first(258, 1) / 8) * first(277, 1)
-    return int(first(322, 0) * first(323, 0) * samples)
+    return int(4 * first(256, 0) * first(257, 0) + first(322, 0) * first(323, 0) * samples)
 
 
 # --- orientation ----------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ MAX_PIXELS_OF = {
 MAX_SIDE = 1 << 20  # pixels: Pillow takes 8 bytes a row, however narrow
 MAX_SLOW = 1 << 24  # pixels where the decoder is written in Python: some BMP and PPM, QOI
 MAX_DRAWN = 1 << 33  # pixels of a JPEG, times the passes that draw it
-MAX_MEMORY = 10**9  # bytes beside the picture
+MAX_MEMORY = 10**9  # bytes that a decoder takes
 MAX_BYTES = 1 << 29  # of a file
 MAX_PIPE = 1 << 28  # of a pipe, or of another open file, whose size nothing tells
 LARGE = 1 << 24  # pixels from which a picture is shrunk before it is converted, and read alone
@@ -178,7 +178,7 @@ def _check_size(pixels: int, kind: str, most: int = MAX_PIXELS) -> None:
 
 
 def _check_work(file: Container) -> None:
-    """Unreadable where the decoder would take much memory or time beside the picture's own."""
+    """Unreadable where the decoder would take too much memory or time."""
     if file.memory > MAX_MEMORY:
         raise Unreadable(
             f"takes {file.memory / 1e9:,.1f} GB to decode, may take {MAX_MEMORY / 1e9:.1f} GB"
