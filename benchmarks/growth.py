@@ -34,6 +34,7 @@ import shared  # noqa: E402
 from cifar_lab import cli  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
 
+_CPU = "processor_seconds_to_first_step"
 IN_MEMORY = 100_000  # up to so many are trained on in memory too
 
 
@@ -191,11 +192,10 @@ def table(rows):
     cells = []
     for (rung, images, where), group in groups.items():
         rates = [rate for row in group for rate in row["rates"]]
-        used = [value for row in group for value in row["processor_seconds_a_thousand"]]
-        begun, cpu = (
-            statistics.median(row[f"{name}seconds_to_first_step"] for row in group)
-            for name in ("", "processor_")
-        )
+        begun = statistics.median(row["seconds_to_first_step"] for row in group)
+        # the first lines do not tell of processors
+        cpu = [row[_CPU] for row in group if _CPU in row]
+        used = [s for row in group for s in row.get("processor_seconds_a_thousand", ())]
         loads = [row["load_before"] for row in group]
         cells.append(
             [
@@ -203,10 +203,10 @@ def table(rows):
                 f"{images:,}",
                 where,
                 f"{statistics.median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})",
-                f"{statistics.median(used):.3f}",
+                f"{statistics.median(used):.3f}" if used else "-",
                 f"{max(row['peak_private_bytes'] for row in group) / 1e6:,.0f} MB",
                 f"{begun:.1f} s",
-                f"{cpu:.1f} s",
+                f"{statistics.median(cpu):.1f}" if cpu else "-",
                 str(len(group)),
                 f"{min(loads):.0f} to {max(loads):.0f}",
             ]

@@ -82,7 +82,7 @@ def train(
             "augmentation.cutout_size": 8}.
         skip_damaged: leave out pictures that cannot be read, with a line that names them.
         data_in: where the images are: "memory", "disk" (a file that is read as they are needed,
-            with the same result), or "auto", on disk what would take over a third of the free
+            with the same result), or "auto", on disk what would take over a quarter of the free
             memory; None: what CIFAR_LAB_DATA_IN says, else "auto".
         overwrite: replace a bundle, or an unfinished run, that is at `output`.
         resume: go on with the unfinished run at `output`; start where there is none.

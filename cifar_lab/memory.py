@@ -17,8 +17,8 @@ from .errors import InputError
 #: variable is for commands and calls that do not say.
 VARIABLE = "CIFAR_LAB_DATA_IN"
 CHOICES = ("auto", "memory", "disk")
-#: In memory they are there two to three times while TensorFlow takes them up.
-SHARE = 1 / 3
+#: While TensorFlow takes them up they are in memory three times (docs/guide/growing.md).
+SHARE = 1 / 4
 
 
 # Where Linux keeps the limit of a container, "max" or a number of bytes
@@ -158,7 +158,7 @@ def stay_on_disk(
     if free is None or whole <= SHARE * free:
         return False
     large = (
-        f"{name}: {images:,} images take {in_words(whole)}, over a third of the {in_words(free)} "
+        f"{name}: {images:,} images take {in_words(whole)}, over a quarter of the {in_words(free)} "
         "of memory that are free"
     )
     if kept:

@@ -208,7 +208,7 @@ def test_which_tables_are_generated():
         "numpy-convolution",
         "numpy-training",
     }
-    expected |= {"sizes", "strategies", "transfer"}
+    expected |= {"growth", "sizes", "strategies", "transfer"}
     assert {param.id for param in generated()} == expected
 
 

@@ -171,12 +171,12 @@ def test_limited_and_labelled_ones_too(tmp_path, place):
 def test_what_takes_over_a_third_of_the_free_memory_stays_on_disk(tmp_path, place, monkeypatch):
     root, lines = fill(tmp_path / "photos", 10), []
     size = 20 * 8 * 8 * 3
-    for free, on_disk in ((3 * size, False), (None, False), (3 * size - 1, True)):
+    for free, on_disk in ((4 * size, False), (None, False), (4 * size - 1, True)):
         monkeypatch.setattr(memory, "available", lambda free=free: free)
         lines.clear()
         dataset = load(root, "auto", notice=lines.append)
         assert is_on_disk(dataset.train_images) == on_disk
-        told = [line for line in lines if "over a third of the 11.5 KB of memory" in line]
+        told = [line for line in lines if "over a quarter of the 15.4 KB of memory" in line]
         assert len(told) == on_disk and len(lines) == 1 + on_disk
     assert f"{root}: 20 images take 3.8 KB" in told[0]
     assert not is_on_disk(load(root, "memory").train_images)
@@ -340,7 +340,7 @@ def test_a_published_set_that_is_large_at_its_size_is_left_on_disk(fashion, plac
     found = data.load("fashion-mnist", str(fashion), shape, lines.append)
     assert_same(found, expected)
     (line,) = lines
-    assert line.startswith("fashion-mnist: 270 images take 3.3 MB, over a third of the 6.0 MB of")
+    assert line.startswith("fashion-mnist: 270 images take 3.3 MB, over a quarter of the 6.0 MB of")
     assert len(list(place.iterdir())) == 2
     some = data.load("fashion-mnist:Bag,Coat", str(fashion), shape, data_in="disk")
     assert_same(some, data.load("fashion-mnist:Bag,Coat", str(fashion), shape, data_in="memory"))

@@ -182,7 +182,7 @@ def test_streamed_is_the_same_on(backend):
 def test_what_a_gpu_has_no_room_for_is_streamed_from_memory(monkeypatch):
     resident, mapped = both()
     size = resident.train_images.nbytes
-    for room, streamed in ((None, False), (3 * size, False), (3 * size - 3, True)):
+    for room, streamed in ((None, False), (4 * size, False), (4 * size - 4, True)):
         monkeypatch.setattr(memory, "of_gpu", lambda room=room: room)
         assert Plan.of(small(), resident, 0).streamed == streamed
         assert Plan.of(small(), mapped, 0).streamed
@@ -194,7 +194,9 @@ def test_a_line_says_that_a_gpu_has_no_room(tmp_path, monkeypatch):
     lines = []
     linear = small(builder="linear", builder_options={}, epochs=1)
     training.train(linear, resident, tmp_path / "out", rung="test", notice=lines.append)
-    assert [line for line in lines if "64.8 KB, over a third of the GPU's memory: they are" in line]
+    assert [
+        line for line in lines if "64.8 KB, over a quarter of the GPU's memory: they are" in line
+    ]
 
 
 def test_what_needs_all_images_on_the_device_says_so():

@@ -298,7 +298,7 @@ def _parser() -> common.Parser:
         choices=memory.CHOICES,
         metavar="auto|memory|disk",
         help="where the images are: held in memory, or in a file that is read as they are needed, "
-        "with the same result (default auto: on disk what would take over a third of the free "
+        "with the same result (default auto: on disk what would take over a quarter of the free "
         "memory)",
     )
     add(

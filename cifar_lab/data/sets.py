@@ -112,7 +112,7 @@ def load(
             instead of 8).
         skip_damaged: leave damaged files of a folder out, with a line; the result names them.
         data_in: where the images are then: "memory", "disk" (a file in the user's cache, see
-            `OnDisk`), or "auto", on disk what would take over a third of the memory that is free;
+            `OnDisk`), or "auto", on disk what would take over a quarter of the memory that is free;
             None: what CIFAR_LAB_DATA_IN says, else "auto".
 
     Returns:

@@ -189,7 +189,7 @@ class Plan:
 
 
 def _is_streamed(recipe: Recipe, dataset: Dataset) -> bool:
-    """Whether images are on disk, or take over a third of the GPU's memory. Raises InputError."""
+    """Whether images are on disk, or take over a quarter of the GPU's memory. Raises InputError."""
     images = dataset.train_images
     if recipe.augmentation_engine != "compiled":
         if is_on_disk(images):

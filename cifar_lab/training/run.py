@@ -304,8 +304,8 @@ class _Run:
         if plan.streamed and not is_on_disk(plan.dataset.train_images):
             size = memory.in_words(plan.dataset.train_images.nbytes)
             self.notice(
-                f"the images take {size}, over a third of the GPU's memory: they are sent to it as "
-                "they are needed"
+                f"the images take {size}, over a quarter of the GPU's memory: they are sent to it "
+                "as they are needed"
             )
         if trainer.begun:
             self.notice(trainer.begun)

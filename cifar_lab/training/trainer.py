@@ -58,9 +58,13 @@ class DatasetLookup(layers.Layer):
     def __init__(self, images, **kwargs):
         super().__init__(trainable=False, **kwargs)
         self.images = self.add_weight(
-            shape=images.shape, dtype="uint8", initializer="zeros", trainable=False, name="images"
+            shape=images.shape,
+            dtype="uint8",
+            # not assigned to one of zeros, which would be in memory meanwhile
+            initializer=lambda shape, dtype=None: ops.convert_to_tensor(images, dtype),
+            trainable=False,
+            name="images",
         )
-        self.images.assign(images)
 
     def call(self, indices):
         return ops.cast(ops.take(self.images, indices, axis=0), "float32")
