@@ -249,7 +249,7 @@ SEARCH = Fields(
                 "data_sha256": Text(),
                 "recipe_sha256": Text(),
             },
-            needed=("rung", "ranges", "objective"),
+            needed=("rung", "ranges", "objective", "data"),
         ),
         "seconds": SECONDS,
         "rounds": Maybe(_ROUNDS),

@@ -384,8 +384,8 @@ class _Images(_Part):
             )
         if name not in names:
             raise InputError(
-                f"recipe field augmentation: unknown field {name!r}: "
-                f"must be one of {', '.join(names)}"
+                f"recipe field augmentation: unknown field {schema.told(name)}"
+                f"{schema.meant(name, names)}: must be one of {', '.join(names)}"
             )
 
 
@@ -846,7 +846,8 @@ def changed(recipe: Recipe, fields: Any, source: str) -> Recipe:
     unknown = sorted(set(fields) - set(names), key=str)
     if unknown:
         raise InputError(
-            f"{source}: unknown recipe field {unknown[0]!r}: must be one of {', '.join(names)}"
+            f"{source}: unknown recipe field {schema.told(unknown[0])}"
+            f"{schema.meant(unknown[0], names)}: must be one of {', '.join(names)}"
         )
     try:
         return replace(recipe, **fields)

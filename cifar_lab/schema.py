@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import difflib
 import functools
 import io
 import json
@@ -222,6 +223,12 @@ def told(value: Any, most: int = 200) -> str:
         return f"a {type(value).__name__}"
 
 
+def meant(name: Any, names: Sequence[str]) -> str:
+    """ " (NAME?)", the one of these names that a wrong one is nearest to; "" where none is near."""
+    near = difflib.get_close_matches(str(name)[:LONGEST], names, 1)
+    return f" ({near[0]}?)" if near else ""
+
+
 def cut(text: str, most: int) -> str:
     """A text of so many characters at most: of a longer one, its ends."""
     half = (most - 3) // 2
@@ -261,7 +268,8 @@ def strict(where: str) -> Callable[[type[Made]], type[Made]]:
         def init(self: Made, *values: Any, **fields: Any) -> None:
             unknown = next((name for name in fields if name not in names), None)
             if unknown is not None:
-                raise InputError(f"{where} {told(unknown)}: must be one of {', '.join(names)}")
+                known = f"{meant(unknown, names)}: must be one of {', '.join(names)}"
+                raise InputError(f"{where} {told(unknown)}{known}")
             make(self, *values, **fields)
 
         kind.__init__ = init  # type: ignore[misc, assignment]

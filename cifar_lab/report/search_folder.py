@@ -138,6 +138,8 @@ def _none(trials: list[Trial]) -> str:
 def _range(name: str, text: str) -> Range:
     if not re.fullmatch(r"\w[\w./]{0,99}", name, re.ASCII):
         raise schema.Wrong(f"request.ranges names {schema.shown(name)}, which is no setting")
+    if not text.isprintable():
+        raise schema.Wrong(f"request.ranges.{name}: {schema.shown(text)} is no range")
     try:
         return Range.from_text(text)
     except ValueError as error:
