@@ -60,7 +60,7 @@ _RUN = {
     "rung": Text(),
     "recipe_sha256": Maybe(Text()),
     "seed": SEED,
-    "epoch": Whole(1, 10**6),
+    "epoch": Maybe(Whole(1, 10**6)),
     "val_accuracy": Maybe(SHARE),
     "test_accuracy": Maybe(SHARE),
     "test_loss": Maybe(Number()),

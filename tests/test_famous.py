@@ -35,6 +35,7 @@ def row_of(rung, accuracy, seconds, **fields):
         "seed": 0,
         "test_accuracy": accuracy,
         "seconds": seconds,
+        "backend": "tensorflow",
         "device": "a CPU",
         "data_sha256": "d" * 64,
         "recipe_sha256": ladder.get(rung).recipe.sha256(),
@@ -50,8 +51,8 @@ def measured(tmp_path):
     (tmp_path / "cifar10-alexnet.json").write_text(json.dumps(rows))
     for rung, accuracy in (("cifar10-plain20", 0.9), ("cifar10-resnet20", 0.8)):
         (tmp_path / f"{rung}.json").write_text(json.dumps([row_of(rung, accuracy, 60.0)]))
-        lines = [f"{i},{2 / i},{accuracy * i / 2},{accuracy * i / 2.1}" for i in (1, 2)]
-        header = "epoch,loss,accuracy,val_accuracy"
+        lines = [f"{i},{2 / i},{accuracy * i / 2},{accuracy * i / 2.1},30" for i in (1, 2)]
+        header = "epoch,loss,accuracy,val_accuracy,seconds"
         (tmp_path / f"{rung}.history.csv").write_text("\n".join([header, *lines]) + "\n")
     return tmp_path
 
