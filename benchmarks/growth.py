@@ -211,7 +211,8 @@ def table(rows):
                 f"{min(loads):.0f} to {max(loads):.0f}",
             ]
         )
-    return shared.markdown(heads, cells)
+    told = [i for i in range(len(heads)) if any(row[i] != "-" for row in cells)]
+    return shared.markdown([heads[i] for i in told], [[row[i] for i in told] for row in cells])
 
 
 if __name__ == "__main__":
