@@ -321,13 +321,47 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(victim, tmp_path):
     assert sum(": error: " in line for line in lines) == 1 and "Traceback" not in said[survivor][1]
     assert not output.exists() and state.exists()
 
-    port = free_port()
-    team = [start(i, 2, port, output, *args) for i in (0, 1)]
-    said = [process.communicate(timeout=300) for process in team]
+    # by two again, or by one alone
+    if victim == 0:
+        port = free_port()
+        team = [start(i, 2, port, output, *args) for i in (0, 1)]
+        said = [process.communicate(timeout=300) for process in team]
+        assert [process.returncode for process in team] == [0, 0], said
+        told = said[0][1]
+    else:
+        done = run("train.py", *args, "--output", output, KERAS_BACKEND="jax")
+        assert done.returncode == 0, done.stderr
+        told = done.stderr
+    assert "resuming after epoch" in told and len(losses(output)) == 30
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_in_two_processes_one_without_data(tmp_path):
+    """Its file starts Keras before anything else; what is wrong in one process, both say."""
+    pytest.importorskip("jax")
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from keras import Input, Model, layers\n"
+        "def net(input_shape, num_classes):\n"
+        "    x = inputs = Input(input_shape)\n"
+        "    x = layers.Dense(num_classes, activation='softmax')(layers.Flatten()(x))\n"
+        "    return Model(inputs, x)\n"
+    )
+    (tmp_path / "empty").mkdir()
+    args, port = (f"{own}:net", *SMALL[1:]), free_port()
+    team = [start(i, 2, port, tmp_path / "out", *args) for i in (0, 1)]
+    said = [process.communicate(timeout=200) for process in team]
     assert [process.returncode for process in team] == [0, 0], said
-    assert "resuming after epoch" in said[0][1]
-    done = run_here("train.py", *args[:-3], "--output", tmp_path / "one")
-    assert done.returncode == 0 and len(losses(output)) == 30
+    port, args = free_port(), ("cifar10-softmax", "--limit", "100", "--data-dir")
+    places = tmp_path, tmp_path / "empty"
+    team = [
+        start(i, 2, port, tmp_path / "two", *args, place, "--data", data)
+        for i, (place, data) in enumerate(zip(places, ("synthetic", "cifar10")))
+    ]
+    said = [process.communicate(timeout=200) for process in team]
+    assert [process.returncode for process in team] == [2, 2], said
+    for _, stderr in said:
+        assert stderr.count(": error: ") == 1 and "holds no cifar10" in stderr.splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -24,6 +24,8 @@ def write_rows(folder, rung, *rows):
         dict.fromkeys(results.ROW_KEYS)
         | {
             "seed": seed,
+            "backend": "tensorflow",
+            "test_accuracy": 0.75,
             "device": device,
             "alone": alone,
             "seconds": seconds,

@@ -98,11 +98,11 @@ def run(argv: list[str]) -> int:
     args.devices = devices.of(args.devices)
     team = _team(args)
     backend.prepare(args.devices)
+    if team is not None and not args.show:
+        return _in_team(team, args, argv)
     request = _request(args)
     if args.show:
         return _show(request, args.as_json)
-    if team is not None:
-        return _in_team(team, request, args, argv)
     image_data_generator.refuse_missing(request.recipe)
     args.callback = [callbacks.parse(text) for text in args.callback]
     if args.seeds:
@@ -140,29 +140,31 @@ def _team(args: argparse.Namespace) -> processes.Team | None:
     return processes.Team(place, size, host, port, args.wait, common.program("train"))
 
 
-def _in_team(
-    team: processes.Team, request: Request, args: argparse.Namespace, argv: list[str]
-) -> int:
+def _in_team(team: processes.Team, args: argparse.Namespace, argv: list[str]) -> int:
     """Train in this process and others. What goes wrong in one ends all."""
-    image_data_generator.refuse_missing(request.recipe)
+    from .. import networks
+
+    if not (args.recipe or networks.is_own(args.rung)):  # which starts Keras, and it must wait
+        _request(args)  # what is wrong shows before anybody waits
     args.callback = [callbacks.parse(text) for text in args.callback] if team.first else []
-    output = _output(request, args.output or request.default_output, args) if team.first else None
-    if team.first:
-        _check_log(args, args.seed)
-    else:
-        args.csv_log = args.tensorboard = None
-    dataset = _data(request, args)
-    request = _for_few(request, dataset, args)
     notice = common.Notice()
     notice(f"{team.name}, waiting for the others at {team.address}")
     team.meet()
     try:
         backend.prepare(None, team)
         with backend.stdout_spared():  # the libraries that connect devices print there
+            request = _request(args)
+            image_data_generator.refuse_missing(request.recipe)
+            output = Path(os.devnull)
+            if team.first:
+                output = _output(request, args.output or request.default_output, args)
+                _check_log(args, args.seed)
+            else:
+                args.csv_log = args.tensorboard = None
+            dataset = _data(request, args)
+            request = _for_few(request, dataset, args)
             watching = _watching(args, args.seed) if team.first else []
-            card, before = _train(
-                request, dataset, args.seed, output or Path(os.devnull), args, argv, watching, team
-            )
+            card, before = _train(request, dataset, args.seed, output, args, argv, watching, team)
             team.end()
     except InputError as error:
         team.end(common.as_flags(str(error)))
@@ -174,7 +176,7 @@ def _in_team(
     except KeyboardInterrupt:
         team.end(f"{team.name} was interrupted; the state is kept", processes.INTERRUPTED)
         raise
-    if output is not None:
+    if team.first:
         _report(request, output, card, before, args.as_json)
     elif args.as_json:
         common.print_json({"process": team.place, "processes": team.size})
