@@ -21,8 +21,7 @@ def write_rows(folder, rung, *rows):
     """results/RUNG.json of rows: (seed, device, alone, seconds[, digest of the data])."""
     folder.mkdir(exist_ok=True)
     made = [
-        dict.fromkeys(results.ROW_KEYS)
-        | {
+        {
             "seed": seed,
             "backend": "tensorflow",
             "test_accuracy": 0.75,
