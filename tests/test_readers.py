@@ -11,13 +11,15 @@ import struct
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from campaigns import readers as campaign
 from cifar_lab import arrays, cli, data, files, memory, networks
-from cifar_lab.data import idx, pickles
+from cifar_lab.data import cifar, idx, pickles
 from cifar_lab.errors import InputError
 from cifar_lab.recipe import Recipe
 from support import ROOT, assert_refused, bomb_header, command_env, run_here
@@ -49,6 +51,9 @@ def test_what_is_no_file_is_refused_and_holds_nobody(tmp_path, monkeypatch):
             arrays.read(place, arrays.Limits(1 << 40))
     for place in places:
         assert_refused(run_here("train.py", "cifar10-74", "--recipe", place, "--show"), str(place))
+    os.mkfifo(tmp_path / "m.tflite")
+    done = run_here("predict.py", tmp_path / "m.tflite", tmp_path)
+    assert_refused(done, "m.tflite: cannot be read (is a pipe, must be a file)")
 
 
 def test_deep_json_is_refused(tmp_path):
@@ -162,8 +167,8 @@ def test_gzip_is_unpacked_as_far_as_its_header_says(fashion, monkeypatch):
         gz_of(images)[:-1]: "damaged gzip file",
         parts + b"rest": "damaged gzip file .*incorrect header",
         parts + gzip.compress(b"") * 9_000: "damaged gzip file .has more than 5,000 parts",
-        gzip.compress(struct.pack(">4I", 0x0803, 2**32 - 1, 28, 28)): "may be 500,000 items",
-        gzip.compress(struct.pack(">4I", 0x0803, 1, 2**32 - 1, 2**32 - 1)): "may be 500,000 items",
+        gzip.compress(struct.pack(">4I", 0x0803, 2**32 - 1, 28, 28)): "may be 250,000 items",
+        gzip.compress(struct.pack(">4I", 0x0803, 1, 2**32 - 1, 2**32 - 1)): "may be 250,000 items",
     }
     for raw, words in cases.items():
         with pytest.raises(InputError, match=words):
@@ -421,3 +426,42 @@ def test_commands_take_no_more_than_two_gigabytes(tmp_path):
         assert "Traceback" not in done.stderr
         kilobytes = int(done.stdout.splitlines()[-1])
         assert 10_000 < kilobytes < 1_500_000, (words, kilobytes)
+
+
+# --- the campaign ---
+
+
+def campaigned(*flags):
+    done = subprocess.run(
+        [sys.executable, campaign.__file__, *map(str, flags)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, (done.stdout[-2000:], done.stderr)
+    return json.loads(done.stdout)
+
+
+def test_mutated_files_are_answered_in_a_line(tmp_path):
+    log = tmp_path / "log.jsonl"
+    campaigned("--count", 20, "--log", log)
+    found = campaigned("--count", 500, "--log", log)  # goes on
+    assert found["inputs"] == found["line"] + found["accepted"] == 500
+    assert found["accepted"] > 80 and found["line"] > 250 and found["largest_mb"] < 2_000
+    assert [json.loads(line)["number"] for line in log.read_text().splitlines()] == [*range(500)]
+
+
+def test_what_the_campaign_mutates_is_sound(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "_CIFAR10", replace(cifar._CIFAR10, records=(campaign.RECORDS,) * 2))
+    monkeypatch.setenv("CIFAR_LAB_CACHE", os.environ["CIFAR_LAB_CACHE"])  # which it changes
+    for number, (kind, beside, name, content, read, of_folder) in enumerate(campaign.kinds()):
+        place = tmp_path / str(number)
+        place.mkdir()
+        for other, raw in {**beside, name: content}.items():
+            (place / other).write_bytes(raw)
+        found = campaign.outcome(read, place if of_folder else place / name)
+        assert found == ("accepted", ""), (kind, name, found)
+
+
+@pytest.mark.slow
+def test_20_000_mutated_files_are_answered_in_a_line(tmp_path):
+    found = campaigned("--count", 20_000, "--log", tmp_path / "log.jsonl")
+    assert found["line"] + found["accepted"] == found["inputs"] == 20_000
+    assert found["largest_mb"] < 2_000

@@ -25,7 +25,7 @@ FASHION_MNIST_CLASSES = (
     "Ankle boot",
 )
 MNIST_CLASSES = tuple("0123456789")
-MOST_ITEMS = 500_000  # of a file; EMNIST's digits are 240,000
+MOST_ITEMS = 250_000  # of a file; EMNIST's digits are 240,000
 _AT_ONCE = 1 << 16  # bytes that are inflated at a time
 _MOST_MEMBERS = 100_000  # of a gzip file
 STEMS = (

@@ -253,11 +253,11 @@ def fit_images(images: np.ndarray, input_shape: Sequence[int]) -> np.ndarray:
     if images.shape[1:] == tuple(input_shape):
         return images
     memory.require(len(images) * math.prod(input_shape), f"images of {list(input_shape)}")
-    fitted = [
-        _to_array(Image.fromarray(i.squeeze(-1) if i.shape[-1] == 1 else i), input_shape)
-        for i in images
-    ]
-    return np.array(fitted, np.uint8).reshape(len(images), *input_shape)
+    fitted = np.empty((len(images), *input_shape), np.uint8)
+    for i, image in enumerate(images):
+        picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
+        fitted[i] = _to_array(picture, input_shape)
+    return fitted
 
 
 def _to_array(

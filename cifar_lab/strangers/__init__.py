@@ -4,8 +4,9 @@ that it is then opened and run in."""
 from __future__ import annotations
 
 import importlib
-import os
 from pathlib import Path
+
+from .. import files
 
 MOST_BYTES = 2 << 30  # of a file
 
@@ -29,8 +30,5 @@ def check(kind: str, content: bytes | Path) -> None:
 
 
 def read(path: Path) -> bytes:
-    """Content of a file. OSError; ValueError where it has more than MOST_BYTES."""
-    with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size > MOST_BYTES:
-            raise ValueError(f"has more than {MOST_BYTES:,} bytes")
-        return file.read()
+    """Content of a regular file of at most MOST_BYTES. Raises OSError."""
+    return files.read(path, MOST_BYTES)
