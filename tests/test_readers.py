@@ -442,10 +442,10 @@ def campaigned(*flags):
 def test_mutated_files_are_answered_in_a_line(tmp_path):
     log = tmp_path / "log.jsonl"
     campaigned("--count", 20, "--log", log)
-    found = campaigned("--count", 500, "--log", log)  # goes on
-    assert found["inputs"] == found["line"] + found["accepted"] == 500
-    assert found["accepted"] > 80 and found["line"] > 250 and found["largest_mb"] < 2_000
-    assert [json.loads(line)["number"] for line in log.read_text().splitlines()] == [*range(500)]
+    found = campaigned("--count", 200, "--log", log)  # goes on
+    assert found["inputs"] == found["line"] + found["accepted"] == 200
+    assert found["accepted"] > 30 and found["line"] > 90 and found["largest_mb"] < 2_000
+    assert [json.loads(line)["number"] for line in log.read_text().splitlines()] == [*range(200)]
 
 
 def test_what_the_campaign_mutates_is_sound(tmp_path, monkeypatch):

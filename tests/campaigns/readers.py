@@ -38,7 +38,8 @@ from PIL import Image, features
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from cifar_lab import arrays, data, files, inference, recipe, scratch  # noqa: E402
+from cifar_lab import arrays, data, inference, recipe, scratch  # noqa: E402
+from cifar_lab.cli import common  # noqa: E402
 from cifar_lab.data import cache, cifar  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
 from cifar_lab.scratch import saving  # noqa: E402
@@ -221,7 +222,7 @@ def read_arrays(path):
 
 def read_cache(path):
     os.environ["CIFAR_LAB_CACHE"] = str(path)
-    cache.read("photos", (8, 8, 3))
+    cache.read("photos", (8, 8, 3)).pixels.sum()
     cache.drawn("drawn", lambda: (np.zeros(3),), 1 << 20)
 
 
@@ -230,7 +231,7 @@ def read_model(path):
 
 
 def read_recipe(path):
-    recipe.changed(recipe.Recipe(), files.read_json(path), f"--recipe {path}")
+    recipe.changed(recipe.Recipe(), common.read_json(path), f"--recipe {path}")
 
 
 def show_recipe(path):
@@ -248,7 +249,9 @@ def kept_in_cache():
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CIFAR_LAB_CACHE"] = folder
         stamp = ("a.png", 1, 2, 3)
-        cache.write("photos", (8, 8, 3), {stamp: np.zeros((8, 8, 3), np.uint8)})
+        with cache.Pictures("photos", (8, 8, 3), 1, needed=True) as making:
+            making.add(stamp, np.zeros((8, 8, 3), np.uint8))
+            making.finish()
         cache.drawn("drawn", lambda: (np.zeros(3), np.ones(2)), 1 << 20)
         return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
 
