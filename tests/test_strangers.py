@@ -576,11 +576,11 @@ def campaigned(*flags):
 def test_mutated_files_are_answered_in_a_line(tmp_path):
     log = tmp_path / "log.jsonl"
     campaigned("--count", 50, "--log", log)
-    found = campaigned("--count", 400, "--log", log)  # goes on
-    assert (found["inputs"], found["line"] + found["accepted"]) == (400, 400)
-    assert found["accepted"] > 40 and found["line"] > 200
+    found = campaigned("--count", 150, "--log", log)  # goes on
+    assert (found["inputs"], found["line"] + found["accepted"]) == (150, 150)
+    assert found["accepted"] > 15 and found["line"] > 75
     assert found["largest_mb"] < 1_500
-    assert [json.loads(line)["number"] for line in log.read_text().splitlines()] == [*range(400)]
+    assert [json.loads(line)["number"] for line in log.read_text().splitlines()] == [*range(150)]
 
 
 @pytest.mark.slow
