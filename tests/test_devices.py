@@ -103,10 +103,11 @@ assert_same(recipe_of("cifar10-94", epochs=4, batch_size=30, builder_options={"w
 assert_same(recipes.changed(base, {"batch_size": 36, "augmentation": {"alternating_flip": True,
     "crop_padding": 2, "mixup_alpha": 0.4, "cutmix_alpha": 1.0, "erasing_factor": 0.5,
     "brightness_factor": 0.3}}, "test"), COUNT)
-# noise, DropConnect, a hinge loss, class weights, Adam
+# noise, DropConnect, a hinge loss, class weights; Adam, by which a gradient that is a rounding
+# error moves a bias as far as any other
 assert_same(recipe_of("mnist-mlp", epochs=2, batch_size=30, input_shape=[32, 32, 3],
     drop_connect=0.2, loss="multiclass_hinge", class_weight="balanced",
-    builder_options={"hidden_units": [8], "input_noise": 0.1}), COUNT)
+    builder_options={"hidden_units": [8], "input_noise": 0.1}), COUNT, atol=0.01)
 """
 
 

@@ -43,7 +43,6 @@ _JSON_KEYS = (
     "test_accuracy",
     "test_loss",
     "device",
-    "devices",
     "backend",
 )
 
@@ -639,6 +638,7 @@ def _report(
 ) -> None:
     if as_json:
         found = {key: card.get(key) for key in _JSON_KEYS}
+        found |= {key: card[key] for key in ("devices",) if key in card}
         common.print_json({"bundle": str(output), **found, "finished_before": finished_before})
         return
     if finished_before:
