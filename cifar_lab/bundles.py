@@ -216,8 +216,10 @@ def recover(folder):
 
 def _present(folder, writes):
     """The folder of a bundle, or where the earlier one is that a killed process moved aside."""
+    if os.path.isdir(folder):
+        return folder
     previous = _beside(folder, "previous")
-    if os.path.isdir(folder) or not os.path.isdir(previous) or previous.is_symlink():
+    if not os.path.isdir(previous) or previous.is_symlink():
         return folder
     if not writes:
         return previous

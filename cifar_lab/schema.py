@@ -358,7 +358,7 @@ def _real(word: str) -> float:
     value = float(word)
     if not math.isfinite(value):
         raise Wrong(f"holds {cut(word, 30)}, which is too large a number")
-    return value
+    return value + 0.0  # no -0.0, below which numpy takes 0.0 to be
 
 
 def _constant(word: str) -> Any:

@@ -1,11 +1,13 @@
 """JSON and CSV that parse and lie: a line that names the file, the key and what it holds."""
 
 import json
+import math
 import os
 import shutil
 
 import pytest
 
+from campaigns import documents as campaign
 from cifar_lab import Augmentation, Recipe, bundles, documents, inference, schema
 from cifar_lab import recipe as recipes
 from cifar_lab.errors import InputError
@@ -64,6 +66,7 @@ def test_what_is_json_for_us(tmp_path):
     assert schema.parse("[" * 64 + "]" * 64)
     assert schema.parse(b'["\\udcff", "\\ud83d\\ude00"]') == ["\udcff", "\U0001f600"]
     assert schema.parse(str(2**63 - 1)) == 2**63 - 1
+    assert math.copysign(1, schema.parse("-0.0")) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
@@ -195,6 +198,12 @@ def test_a_deep_card_is_one_line(tmp_path):
     assert_refused(run_here("evaluate.py", tmp_path), "card.json: is nested too deeply")
 
 
+def test_the_root_of_all_folders_is_no_bundle():
+    assert_refused(run_here("evaluate.py", os.path.abspath(os.sep)), "card.json: cannot be read")
+    done = run_here("train.py", "cifar10-74", "--set", f"start={os.path.abspath(os.sep)}", "--show")
+    assert_refused(done, "card.json: cannot be read")
+
+
 def test_an_export_card_that_lies_is_one_line(tmp_path):
     shutil.copy(EXPORT, tmp_path / "m.tflite")
     card = json.loads(inference.card_path(EXPORT).read_text())
@@ -294,3 +303,30 @@ def test_a_field_that_is_none_is_an_input_error():
         with pytest.raises(InputError, match="learning_rate: must be") as caught:
             recipes.changed(Recipe(), {"learning_rate": value}, "test")
         assert len(str(caught.value)) < 400
+
+
+# --- the campaign ---
+
+
+def campaigned(capsys, *flags):
+    code = campaign.main([*map(str, flags)])
+    found = json.loads(capsys.readouterr().out)
+    assert code == 0, found
+    return found
+
+
+def test_mutated_documents_are_answered_in_a_line(tmp_path, capsys):
+    """A few of each kind."""
+    pytest.importorskip("keras_tuner", reason="keras-tuner is not installed (the tune extra)")
+    log = tmp_path / "log.jsonl"
+    campaigned(capsys, "--count", 20, "--log", log)
+    found = campaigned(capsys, "--count", 400, "--log", log)  # goes on
+    assert (found["inputs"], found["line"] + found["accepted"]) == (400, 400), log.read_text()
+    assert found["line"] > 200 and found["accepted"] > 30
+
+
+@pytest.mark.slow
+def test_20_000_mutated_documents_are_answered_in_a_line(tmp_path, capsys):
+    pytest.importorskip("keras_tuner", reason="keras-tuner is not installed (the tune extra)")
+    found = campaigned(capsys, "--count", 20_000, "--log", tmp_path / "log.jsonl")
+    assert found["line"] + found["accepted"] == found["inputs"] == 20_000
