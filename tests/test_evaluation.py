@@ -217,7 +217,10 @@ BAD_ENDS = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_ENDS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n == "sigmoids" else n for n in BAD_ENDS],
+)
 def test_outputs_that_are_no_probabilities_are_refused(name, tmp_path):
     layers, words = BAD_ENDS[name]
     model = ending(*layers)

@@ -164,7 +164,7 @@ def assert_the_same_on(backend, network, pictures, file):
     np.testing.assert_allclose(there["raw"], here.raw, atol=1e-3 * abs(here.raw).max())
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("backend", [pytest.param("jax", marks=pytest.mark.slow), "torch"])
 def test_it_is_the_same_on_every_backend(backend, pictures, tmp_path):
     model = models.cifar10_cnn(filters=(4, 4, 8), hidden_layers=0, batch_normalization=True)
     model.save(tmp_path / "small.keras")
