@@ -31,7 +31,8 @@ from .errors import InputError, reason
 ALIVE_SECONDS = 2.0  # between two signs of life
 SILENT_SECONDS = 30.0  # after which a process counts as gone
 WAIT_SECONDS = 300  # for the others at the start
-MOST_BYTES = 1 << 34
+MOST_BYTES = 1 << 34  # of a message of the team
+MOST_BYTES_OF_GREETING = 1 << 12  # of whoever it may be
 _ALIVE, _MESSAGE, _BYTES, _OVER = b"a", b"m", b"b", b"o"
 WRONG, INTERRUPTED = 2, 130  # exit codes
 
@@ -113,9 +114,9 @@ class Team:
         """Take a process in, or tell it why not."""
         connection.settimeout(10)
         try:
-            kind, hello = _receive(connection)
+            kind, hello = _receive(connection, MOST_BYTES_OF_GREETING)
             place, size = int(hello["process"]), int(hello["processes"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             connection.close()  # whoever it is, it is none of ours
             return
         why = ""
@@ -207,7 +208,7 @@ class Team:
     def _tunnel(self, connection: socket.socket) -> None:
         try:
             connection.settimeout(10)
-            kind, hello = _receive(connection)
+            kind, hello = _receive(connection, MOST_BYTES_OF_GREETING)
             if kind != _MESSAGE or not hello.get("tunnel"):
                 raise ValueError
             deadline = time.monotonic() + 60
@@ -219,7 +220,7 @@ class Team:
                     if time.monotonic() > deadline:
                         raise
                     time.sleep(0.1)
-        except (OSError, ValueError, AttributeError, TypeError):
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
             connection.close()
             return
         _pump_both(connection, inner)
@@ -388,10 +389,10 @@ def _pump_both(outer: socket.socket, inner: socket.socket, keep: bool = False) -
         threading.Thread(target=pump, args=(source, sink, close), daemon=True).start()
 
 
-def _receive(connection: socket.socket) -> tuple[bytes, Any]:
+def _receive(connection: socket.socket, most: int = MOST_BYTES) -> tuple[bytes, Any]:
     """(kind, content) of what comes next. Raises OSError or ValueError."""
     kind, size = struct.unpack(">cQ", _exactly(connection, 9))
-    if kind not in (_ALIVE, _MESSAGE, _BYTES, _OVER) or size > MOST_BYTES:
+    if kind not in (_ALIVE, _MESSAGE, _BYTES, _OVER) or size > most:
         raise ValueError("not a message of ours")
     data = _exactly(connection, size)
     return kind, json.loads(data) if kind in (_MESSAGE, _OVER) else data

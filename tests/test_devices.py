@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -471,7 +472,9 @@ def test_bytes_of_a_stranger():
     teams = team_of(2)
 
     def knock():
-        for data in (b"GET / HTTP/1.1\r\n\r\n", b"m" + b"\xff" * 8, b""):
+        texts = [b'{"process": 1e999, "processes": 2}', b"[" * 3000, b"[]", b" " * 5000]
+        greetings = [struct.pack(">cQ", b"m", len(text)) + text for text in texts]
+        for data in (b"GET / HTTP/1.1\r\n\r\n", b"m" + b"\xff" * 8, b"", *greetings):
             end = time.monotonic() + 10
             while time.monotonic() < end:
                 try:
