@@ -74,6 +74,21 @@ class Mirrored(Scanned):
             return update(value, sample_weight=each)
 
         tracker.update_state = update_state
+        for metric in model._compile_metrics.metrics:
+            self._count_once(metric)
+
+    def _count_once(self, metric) -> None:
+        """Let an image of a batch that every device takes whole, for want of images, count once."""
+        update, size = metric.update_state, self.parallel.size
+
+        def update_state(y_true, y_pred, sample_weight=None):
+            part = parallel.part()
+            if part is not None:
+                each = ops.where(part.total < size, 1.0 / size, 1.0)
+                sample_weight = ops.broadcast_to(each, (part.stop - part.start,))
+            return update(y_true, y_pred, sample_weight=sample_weight)
+
+        metric.update_state = update_state
 
     def exchange_targets(self, targets: np.ndarray) -> None:
         self.targets.assign(targets)
