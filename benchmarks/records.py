@@ -152,14 +152,14 @@ def make(rung, mark, path):
             for line in lines
             if line["rung"] == rung and line["whole_recipe"]
         ]
-        devices = sorted({line["device"] for line in lines if line["rung"] == rung})
+        machines = sorted({_machine(line) for line in lines if line["rung"] == rung})
         commits = sorted({str(line.get("commit")) for line in lines if line["rung"] == rung})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is none of budget.py's lines ({reason(error)})") from None
     if not runs:
         raise InputError(f"{path}: has no whole run of {rung}")
-    if len(devices) > 1:
-        raise InputError(f"{path}: must be of one machine, received {'; '.join(devices)}")
+    if len(machines) > 1:
+        raise InputError(f"{path}: must be of one machine, received {'; '.join(machines)}")
     runs.sort(key=lambda run: run["seed"])
     in_order = [run["seed"] for run in runs] == list(range(len(runs)))
     return {
@@ -167,13 +167,19 @@ def make(rung, mark, path):
         "mark": mark,
         "code": f"cifar_lab, commit {', '.join(commit[:12] for commit in commits)}",
         "command": f"python benchmarks/budget.py {rung} --alone --seed SEED",
-        "machine": devices[0].removeprefix("CPU: "),
+        "machine": machines[0],
         "cores": 2,
         "test_views": 1,
         "seeds": "0, 1, 2 and so on" if in_order else "drawn before the first run",
         "chosen_on": "validation images",
         "runs": runs,
     }
+
+
+def _machine(line):
+    """The machine of a line in words: "AMD EPYC, 2 cores (family 25, model 17)"."""
+    design = line.get("processor")  # lines of the time before lack it
+    return line["device"].removeprefix("CPU: ") + (f" ({design})" if design else "")
 
 
 def table():

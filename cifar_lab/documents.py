@@ -76,6 +76,7 @@ _RUN = {
     "clean": Maybe(Flag()),
     "alone": Maybe(Flag()),
     "other_cores": Maybe(Number(0)),
+    "processor": Maybe(Text()),
     "data_sha256": Text(),
     "model_sha256": Text(),
 }

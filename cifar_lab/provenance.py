@@ -1,4 +1,5 @@
-"""Where a figure comes from: the commit of the code, and whether anything else ran meanwhile."""
+"""Where a figure comes from: the commit of the code, the processor, and whether anything else ran
+meanwhile."""
 
 from __future__ import annotations
 
@@ -54,6 +55,21 @@ def _git(folder: Path, *args: str) -> str:
         timeout=20,
         check=True,
     ).stdout
+
+
+def processor_model(cpuinfo: str | os.PathLike = "/proc/cpuinfo") -> str | None:
+    """Which design the processor is of, "family 25, model 17": a virtual machine's name of it, as
+    "AMD EPYC", is that of several. None where the machine does not say (anything but Linux on
+    x86)."""
+    try:
+        with open(cpuinfo, encoding="utf-8", errors="replace") as file:
+            pairs = [line.partition(":")[::2] for line in file]
+    except OSError:
+        return None
+    found = {name.strip(): value.strip() for name, value in pairs}
+    if not {"cpu family", "model"} <= set(found):
+        return None
+    return f"family {found['cpu family']}, model {found['model']}"
 
 
 def processor_seconds(stat: str | os.PathLike = "/proc/stat") -> tuple[float, float] | None:

@@ -109,3 +109,14 @@ def test_the_readings_of_the_kernel(tmp_path):
     (tmp_path / "stat").write_text("cpu  100 20 30 9999 888 4 5 41 7 7\ncpu0 1 1\n")
     busy, own = provenance.processor_seconds(tmp_path / "stat")
     assert busy == pytest.approx(200 / tick) and own > 0  # guests are in user and nice already
+
+
+def test_the_design_of_a_processor(tmp_path):
+    file = tmp_path / "cpuinfo"
+    assert provenance.processor_model(file) is None
+    file.write_text("processor\t: 0\nBogoMIPS\t: 50.00\nCPU part\t: 0xd0c\n")  # not an x86
+    assert provenance.processor_model(file) is None
+    file.write_text(
+        "vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\n"
+    )
+    assert provenance.processor_model(file) == "family 25, model 17"

@@ -120,6 +120,10 @@ def test_an_entry_of_lines_of_the_budget(tmp_path, capsys):
     assert made["runs"][0]["epoch_of_74"] == pytest.approx(sum(first) / 2)
     (tmp_path / "made.json").write_text(json.dumps(made))
     assert records.main([str(tmp_path / "made.json")]) == 2  # too few, and nobody checked
+    mine[1]["processor"] = "family 25, model 17"  # the first may be of any
+    file.write_text("\n".join(map(json.dumps, mine)))
+    with pytest.raises(InputError, match="one machine, received AMD EPYC, 2 cores; AMD EPYC, 2 "):
+        records.main(["--make", "cifar10-94", "--mark", "0.94", str(file)])
     with pytest.raises(InputError, match="has no whole run of cifar10-96"):
         records.main(["--make", "cifar10-96", "--mark", "0.96", str(file)])
 

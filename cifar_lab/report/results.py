@@ -15,8 +15,9 @@ from ..ladder import get
 # Where a row comes from. Rows and cards of the time before these lack them, which reads as None:
 # commit: of the code, hex; clean: whether its files were those of the commit; alone: whether
 # nothing else ran on the machine (None: nobody checked); other_cores: how many processor cores
-# other programs used on average during the run.
-PROVENANCE = ("commit", "clean", "alone", "other_cores")
+# other programs used on average during the run; processor: its design, of which the device's name
+# does not say which it is.
+PROVENANCE = ("commit", "clean", "alone", "other_cores", "processor")
 ROW_KEYS = (
     "seed",
     "epoch",

@@ -11,7 +11,17 @@ from typing import Any
 
 import keras
 
-from .. import backend, bundles, calibration, evaluation, history, phases, terminal, weights
+from .. import (
+    backend,
+    bundles,
+    calibration,
+    evaluation,
+    history,
+    phases,
+    provenance,
+    terminal,
+    weights,
+)
 from ..data import Dataset, only, picture_digests
 from ..errors import InputError, reason
 from ..report import figures
@@ -100,6 +110,7 @@ def _card(folder: Path, trainer: Trainer, network: keras.Model, facts: Facts) ->
         "compile_seconds": trainer.compile_seconds,
         "backend": run["backend"],
         "device": plan.device,
+        "processor": provenance.processor_model(),
         "precision": plan.precision,
         "versions": backend.versions(),
         "started": run["started"],
