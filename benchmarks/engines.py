@@ -1,6 +1,7 @@
 """Images per second of training: the lecture's script, this package, PyTorch, in turns.
 
-    python benchmarks/engines.py --data-dir DIR [--case 74|84|88] [--rounds 20] [--engines A B ...]
+    python benchmarks/engines.py --data-dir DIR [--case 74|84|88|90|94] [--rounds 20]
+                                 [--engines A B ...]
 
 The same network, batch size, optimizer (Adam) and data; the engines take turns, each in a process
 of its own that sleeps while the others work, and the order turns from round to round. A turn is one
@@ -12,16 +13,18 @@ the same turns, that the training step reaches (multiply-adds of convolutions an
 forward and backward; the first layer's images need no gradient).
 
 Cases: 74, the lecture's first network; 84, its last network; 88, the same with augmentation, for
-which the lecture's script has ImageDataGenerator.flow (needs SciPy). PyTorch runs channels-last,
-eager, and not case 88.
+which the lecture's script has ImageDataGenerator.flow (needs SciPy); 90 and 94, which the lecture
+has not, by plain steps on whole images. PyTorch runs channels-last, eager or compiled.
 
 Engines: lecture, ours, torch, each with options after colons: precision=mixed_bfloat16, batch=128,
 threads=1 (both of TensorFlow's thread pools), onednn=0, fpmath=bf16 (oneDNN computes float32
 convolutions in bfloat16), backend=jax;
+torch: compile=1 (torch.compile, which needs a C++ compiler);
 ours: fused=0 (only Keras' own layers), steps=1 (steps that the compiled function takes at a time);
 lecture: wait=0 (fed with a data set that does not tune itself, see backend.batched: Keras' own may
-sleep at the end of a pass, which weighs the more the shorter the turns are). Default: lecture,
-lecture:wait=0, ours, in bfloat16 too for 84 and 88, and torch where it is installed. Example:
+sleep at the end of a pass, which weighs the more the shorter the turns are). Default: lecture and
+lecture:wait=0 where there is one, ours, and torch where it is installed, eager and compiled; these
+in bfloat16 too but for 74. Example:
 --engines ours ours:batch=128 ours:batch=128:precision=mixed_bfloat16
 """
 
@@ -42,7 +45,8 @@ sys.path.insert(0, str(ROOT))
 from cifar_lab import cli  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
 
-CASES = {"74": "cifar10-74", "84": "cifar10-84", "88": "cifar10-88"}
+CASES = {case: f"cifar10-{case}" for case in ("74", "84", "88", "90", "94")}
+LECTURE = ("74", "84", "88")  # those that the lecture has
 OPTIONS = {  # name: (the engines that have it, what it may be)
     "precision": (("lecture", "ours", "torch"), ("float32", "mixed_bfloat16")),
     "batch": (("lecture", "ours", "torch"), int),
@@ -50,6 +54,7 @@ OPTIONS = {  # name: (the engines that have it, what it may be)
     "onednn": (("lecture", "ours"), ("0", "1")),
     "fpmath": (("lecture", "ours"), ("bf16", "strict")),
     "backend": (("lecture", "ours"), ("tensorflow", "jax", "torch")),
+    "compile": (("torch",), ("0", "1")),
     "fused": (("ours",), ("0", "1")),
     "steps": (("ours",), int),
     "wait": (("lecture",), ("0", "1")),
@@ -161,6 +166,7 @@ def ours(case, data_dir, options):
     """The package's own trainer, with the callbacks of train.py."""
     from cifar_lab import data, ladder, training
     from cifar_lab import recipe as recipes
+    from cifar_lab.phases import Phase
     from cifar_lab.training import progress
 
     recipe = recipes.changed(
@@ -181,100 +187,16 @@ def ours(case, data_dir, options):
     watchers.begin()
 
     def fit(n):
-        trainer.fit(trainer.order(0)[:n], 0, watchers, validate=False)
+        trainer.fit(trainer.order(0)[:n], 0, watchers, validate=False, phase=Phase())
 
     return fit
 
 
 def torch(case, data_dir, options):
-    """The same network in PyTorch, channels-last, eager; images on hand as floats in 0-1, shuffled
-    each pass."""
-    import contextlib
+    """The same network in PyTorch; see torch_engine."""
+    from torch_engine import fit_of
 
-    import torch
-    from torch import nn
-
-    from cifar_lab import data, ladder
-
-    if "threads" in options:
-        torch.set_num_threads(options["threads"])
-    dataset = data.load("cifar10", data_dir)
-    x_train = (
-        torch.from_numpy(dataset.train_images)
-        .permute(0, 3, 1, 2)
-        .float()
-        .div(255)
-        .contiguous(memory_format=torch.channels_last)
-    )
-    y_train = torch.from_numpy(dataset.train_labels).long()
-    l2 = 0.0
-    if case == "74":
-        net = nn.Sequential(
-            nn.Conv2d(3, 32, 3),
-            nn.ReLU(),
-            nn.Dropout(0.2),
-            nn.Conv2d(32, 32, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Dropout(0.2),
-            nn.Linear(7 * 7 * 64, 512),
-            nn.ReLU(),
-            nn.Dropout(0.2),
-            nn.Linear(512, 10),
-        )
-    else:
-        settings, parts, before = ladder.get(CASES[case]).recipe.builder_options, [], 3
-        l2 = settings["l2"]
-        for filters, dropout in zip((32, 64, 128), settings["dropout"]):
-            for channels in (before, filters):
-                parts += [
-                    nn.Conv2d(channels, filters, 3, padding=1, bias=False),
-                    nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01),
-                    nn.ReLU(),
-                ]
-            parts += [nn.MaxPool2d(2), nn.Dropout(dropout)]
-            before = filters
-        net = nn.Sequential(*parts, nn.Flatten(), nn.Linear(4 * 4 * 128, 10))
-    net = net.to(memory_format=torch.channels_last)
-    decayed = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d)]
-    kept = {id(weight) for weight in decayed}
-    optimizer = torch.optim.Adam(  # its weight decay is the gradient of l2 * sum(weight ** 2)
-        [
-            {"params": decayed, "weight_decay": 2 * l2},
-            {"params": [p for p in net.parameters() if id(p) not in kept]},
-        ],
-        lr=1e-3,
-        eps=1e-7,
-        fused=True,
-    )
-    loss_function = nn.CrossEntropyLoss()
-    low = (
-        contextlib.nullcontext
-        if options["precision"] == "float32"
-        else (lambda: torch.autocast("cpu", dtype=torch.bfloat16))
-    )
-
-    def fit(n):
-        net.train()
-        total = correct = 0.0
-        order = torch.randperm(n)
-        for i in range(0, n, options["batch"]):
-            index = order[i : i + options["batch"]]
-            labels = y_train[index]
-            with low():
-                logits = net(x_train[index].contiguous(memory_format=torch.channels_last))
-            loss = loss_function(logits.float(), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += float(loss.detach()) * len(index)
-            correct += int((logits.argmax(1) == labels).sum())
-
-    return fit
+    return fit_of(CASES[case], data_dir, options)
 
 
 # --- one process an engine -----------------------------------------------------------------------
@@ -346,6 +268,7 @@ def parse_engine(text, case):
     options = {
         "precision": "float32",
         "batch": ladder.get(CASES[case]).recipe.batch_size,
+        "compile": "0",
         "fused": "1",
         "wait": "1",
     }
@@ -369,6 +292,18 @@ def parse_engine(text, case):
             raise ValueError(f"engine {text!r}: {name} must be {words}, received {value!r}")
         options[name] = int(value) if allowed is int else value
     return engine, options
+
+
+def default_engines(case):
+    """What takes turns where nothing else is asked for."""
+    if case in LECTURE:
+        yield from ("lecture", "lecture:wait=0")
+    mine = ["ours"]
+    if importlib.util.find_spec("torch"):
+        mine += ["torch", "torch:compile=1"]
+    yield from mine
+    if case != "74":
+        yield from (f"{name}:precision=mixed_bfloat16" for name in mine)
 
 
 class Worker:
@@ -422,17 +357,14 @@ def main(argv):
         work(json.loads(args.worker))
         return cli.OK
     if not args.engines:
-        args.engines = ["lecture", "lecture:wait=0", "ours"]
-        args.engines += ["ours:precision=mixed_bfloat16"] if args.case != "74" else []
-        if importlib.util.find_spec("torch") and args.case != "88":
-            args.engines.append("torch")
+        args.engines = list(default_engines(args.case))
     from cifar_lab import backend, cost, data, ladder, networks
 
     try:
         for text in args.engines:
             engine, options = parse_engine(text, args.case)
-            if engine == "torch" and args.case == "88":
-                raise ValueError("engine 'torch': has no case 88")
+            if engine == "lecture" and args.case not in LECTURE:
+                raise ValueError(f"engine 'lecture': has no case {args.case}")
             if engine == "torch" and not importlib.util.find_spec("torch"):
                 raise ValueError("engine 'torch': PyTorch is not installed")
             library = options.get("backend", "tensorflow")

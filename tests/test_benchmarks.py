@@ -76,7 +76,7 @@ def test_engines_take_turns(cifar10):
         ),
         (["--engines", "caffe"], "one of lecture, ours, torch"),
         (["--engines", "ours:speed=9"], "option 'speed=9'"),
-        (["--case", "88", "--engines", "torch"], "no case 88"),
+        (["--case", "90", "--engines", "lecture"], "no case 90"),
         (["--engines", "ours:batch=0"], "batch must be a whole number"),
         (["--engines", "ours", "ours"], "must differ"),
         (["--engines", "ours:wait=0"], "option 'wait=0'"),
