@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -178,6 +179,14 @@ def test_gzip_is_unpacked_as_far_as_its_header_says(fashion, monkeypatch):
     split = gzip.compress(content[:half]) + gzip.compress(content[half:]) + bytes(100)
     found = data.load("fashion-mnist", str(with_images(folder, split)))
     np.testing.assert_array_equal(found.train_images[..., 0], images)
+
+
+def test_zeros_between_parts_of_gzip_take_no_time(fashion):
+    raw = (gzip.compress(b"") + b"\0") * 4_000 + bytes([1]) * 2_000_000
+    start = time.process_time()
+    with pytest.raises(InputError, match="incorrect header"):
+        data.load("fashion-mnist", str(with_images(fashion / "fashion-mnist", raw)))
+    assert time.process_time() - start < 3  # each part once copied all that follows it
 
 
 @pytest.mark.parametrize("name", ["fashion-mnist", "cifar10"])

@@ -1,6 +1,7 @@
 """MNIST and Fashion-MNIST: IDX files (format: LeCun, Cortes and Burges), or Keras' mnist.npz."""
 
 import math
+import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ MNIST_CLASSES = tuple("0123456789")
 MOST_ITEMS = 250_000  # of a file; EMNIST's digits are 240,000
 _AT_ONCE = 1 << 16  # bytes that are inflated at a time
 _MOST_MEMBERS = 100_000  # of a gzip file
+_ZEROS = re.compile(rb"\0*")  # may follow a member of one, to fill a block
 STEMS = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -149,8 +151,8 @@ def _gunzipped(path: Path, raw: bytes, most: int) -> bytearray:
                     return found
                 pending = member.unconsumed_tail
             at -= len(member.unused_data)
-            if not view[at : at + 1].tobytes().strip(b"\0"):  # zeros may fill a block
-                at = len(raw) - len(raw[at:].lstrip(b"\0"))
+            filled = _ZEROS.match(raw, at)
+            at = filled.end() if filled else at
     except (EOFError, zlib.error) as error:
         raise InputError(f"{path}: damaged gzip file ({reason(error)})") from None
     return found
