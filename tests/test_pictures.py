@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageFile, PngImagePlugin, features
 
 from cifar_lab import data, files
-from cifar_lab.data import pictures
+from cifar_lab.data import containers, pictures
 from cifar_lab.errors import InputError
 from support import ROOT, bomb_header, command_env
 
@@ -663,6 +663,26 @@ GREEDY = {
 def test_what_is_small_and_asks_for_much_is_refused(kind):
     raw, words = GREEDY[kind]
     refused(raw, words)
+
+
+def test_what_a_phone_appends_to_a_jpeg_is_no_scan_of_it():
+    plain = saved(stored(), "JPEG")
+    for appended in (plain, b"\xff\xda" * 1_000):  # another picture, a film
+        found = containers.unpack(plain + appended)
+        assert (found.passes, found.memory) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [b"\xff\xfe\0\6\xff\xd9\xff\xd9", b"\xff\x02\xff\xff", b"\xff" * 99],
+    ids=["a comment", "no segment", "padding"],
+)
+def test_no_scan_of_a_jpeg_hides(between):
+    raw = saved(stored(), "JPEG", progressive=True)
+    scans = raw.count(b"\xff\xda")
+    at = raw.rindex(b"\xff\xda")
+    assert scans > 5 and containers.unpack(raw).passes == scans
+    assert containers.unpack(raw[:at] + between + raw[at:]).passes == scans
 
 
 def test_chunks_without_number_are_not_kept():

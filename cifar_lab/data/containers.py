@@ -157,7 +157,7 @@ def _jpeg(data: bytes) -> Container:
             is_progressive |= marker % 4 == 2
         position += 2 + length
     kept.append(view[position:])
-    passes = max(1, data.count(b"\xff\xda", position))
+    passes = _passes(data, position)
     return Container(
         b"".join(kept),
         "JPEG",
@@ -167,6 +167,23 @@ def _jpeg(data: bytes) -> Container:
         # what several passes draw is kept whole, two bytes a value
         memory=2 * parts * pixels if is_progressive or passes > 1 else 0,
     )
+
+
+_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")  # the beginning of one, in or after pixels
+
+
+def _passes(data: bytes, position: int) -> int:
+    """The scans of a JPEG, from the first one's place on. What a phone appends to the picture, such
+    as another picture or a film, is not counted."""
+    most = max(1, data.count(b"\xff\xda", position))
+    found = 0
+    for _ in range(MOST_PARTS if most > 1 else 0):
+        segment = _SEGMENT.search(data, position)
+        if segment is None or segment[0] == b"\xff\xd9":
+            return max(1, found)
+        found += segment[0] == b"\xff\xda"
+        position = segment.end() + int.from_bytes(data[segment.end() : segment.end() + 2], "big")
+    return most
 
 
 def _webp(data: bytes) -> Container:
