@@ -16,7 +16,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from . import documents, ladder, paths, schema
+from . import documents, files, ladder, paths, schema
 from .errors import InputError, reason
 
 _OURS = (
@@ -164,8 +164,8 @@ def load(folder):
 
 
 def file_sha256(path):
-    """Hex digest of a file."""
-    with open(path, "rb") as file:
+    """Hex digest of a regular file. Raises OSError."""
+    with files.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -7,6 +7,7 @@ import errno
 import os
 import select
 import stat
+from io import BufferedReader
 from typing import IO, Any
 
 PIPE_SECONDS = 60  # that a pipe may be silent
@@ -47,7 +48,7 @@ def read(path: str | bytes | os.PathLike, most: int, most_of_pipe: int = 0) -> b
     return content
 
 
-def opened(path: str | bytes | os.PathLike) -> IO[bytes]:
+def opened(path: str | bytes | os.PathLike) -> BufferedReader:
     """A regular file, opened to be read in bytes. Raises OSError, as `read`."""
     file = _opened(path)
     try:
@@ -58,7 +59,7 @@ def opened(path: str | bytes | os.PathLike) -> IO[bytes]:
     return file
 
 
-def _opened(path: Any) -> IO[bytes]:
+def _opened(path: Any) -> BufferedReader:
     # a pipe that nobody writes into would hold whoever opens it otherwise
     unheld = getattr(os, "O_NONBLOCK", 0)
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | unheld))

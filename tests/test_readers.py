@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from campaigns import readers as campaign
-from cifar_lab import arrays, cli, data, files, memory, networks
+from cifar_lab import arrays, bundles, cli, data, files, memory, networks
+from cifar_lab.cli import reporting
 from cifar_lab.data import cifar, idx, pickles
 from cifar_lab.errors import InputError
 from cifar_lab.recipe import Recipe
@@ -50,6 +51,9 @@ def test_what_is_no_file_is_refused_and_holds_nobody(tmp_path, monkeypatch):
             files.read(place, 1 << 40)
         with pytest.raises(OSError):
             arrays.read(place, arrays.Limits(1 << 40))
+        with pytest.raises(OSError):  # a bundle's model is one
+            bundles.file_sha256(place)
+        assert not reporting.is_report(place)
     for place in places:
         assert_refused(run_here("train.py", "cifar10-74", "--recipe", place, "--show"), str(place))
     os.mkfifo(tmp_path / "m.tflite")

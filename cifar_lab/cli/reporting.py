@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import files
 from ..errors import InputError
 from ..terminal import tell
 from . import common
@@ -188,7 +189,7 @@ def check_output(path: Path, overwrite: bool) -> None:
 def is_report(path: Path) -> bool:
     """Whether a file is a page that this package wrote."""
     try:
-        with open(path, "rb") as file:
+        with files.opened(path) as file:
             return OURS in file.read(HEAD)
     except OSError:
         return False
