@@ -140,6 +140,7 @@ BROKEN = {
     "of another reader": lambda raw: re.sub(rb"\[8, 8, 3\], (\d+)", rb"[8, 8, 3], 99\1", raw),
     "stamps that are none": lambda raw: re.sub(rb'"stamps": .*', b'"stamps": [1]}', raw),
     "fewer stamps": lambda raw: re.sub(rb'"stamps": \[\[.*?\], ', b'"stamps": [', raw),
+    "an infinite size": lambda raw: re.sub(rb'(\["[^"]*"), \d+', rb"\1, Infinity", raw, count=1),
     "no damage": lambda raw: raw.replace(b'"damage": {}', b'"damage": 3'),
 }
 

@@ -22,6 +22,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
@@ -48,7 +49,7 @@ Arrays = TypeVar("Arrays", bound=tuple[np.ndarray, ...])
 # What a file that is none of ours raises, whatever is in it
 _UNREADABLE = (
     *(OSError, ValueError, TypeError, AttributeError, KeyError, EOFError),
-    *(RecursionError, MemoryError),
+    *(OverflowError, RecursionError, MemoryError),
 )
 _MOST_BYTES_OF_LIST = 1 << 28  # of the line that lists the pictures
 
@@ -237,12 +238,12 @@ def _mapped(path: Path, key: list, shape: Sequence[int]) -> tuple[dict[str, Any]
     return facts, pixels
 
 
-def _checksum(file: IO[bytes], size: int) -> int:
+def _checksum(file: BufferedReader, size: int) -> int:
     """Of the first bytes of a file."""
     file.seek(0)
     found, buffer = 0, memoryview(bytearray(min(_CHUNK, size)))
     while size:
-        count = file.readinto(buffer[: min(len(buffer), size)])  # type: ignore[attr-defined]
+        count = file.readinto(buffer[: min(len(buffer), size)])
         if not count:
             raise EOFError
         found, size = zlib.crc32(buffer[:count], found), size - count
