@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from . import image_data_generator, paths, schema
-from .errors import InputError
+from . import documents, image_data_generator, paths, schema
+from .errors import InputError, reason
 from .image_data_generator import GeneratorAugmentation
 
 SCHEDULES = ("constant", "cosine", "triangular")
@@ -735,6 +735,11 @@ class Recipe(
         for f in dataclasses.fields(self):
             if f.type == "float":  # 1 and 1.0 are one recipe, and Keras wants floats
                 self._set(f.name, float(getattr(self, f.name)))
+        free = {"idea": self.idea, "builder_options": self.builder_options}
+        try:
+            schema.parse(json.dumps(free), documents.RECIPE)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"recipe: no card can hold it: {reason(error)[:200]}") from None
 
     def as_dict(self) -> dict:
         """The fields as JSON types."""

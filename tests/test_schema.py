@@ -276,6 +276,20 @@ def test_a_recipe_that_lies_is_one_line(fields, words, tmp_path):
     assert_refused(done, "r.json", words)
 
 
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"builder_options": {"a": math.inf}}, "holds Infinity"),
+        ({"builder_options": {"a": 10**30}}, "a number of 31 digits"),
+        ({"builder_options": {"a": print}}, "not JSON serializable"),
+        ({"idea": "x" * 20_000}, "idea must be a string of at most 10,000 characters"),
+    ],
+)
+def test_a_recipe_that_no_card_can_hold_is_refused_before_it_is_trained(fields, words):
+    with pytest.raises(InputError, match=f"recipe: no card can hold it: .*{words}"):
+        Recipe(**fields)
+
+
 def test_options_that_a_builder_does_not_take_are_one_line(tmp_path):
     file = written(tmp_path / "r.json", '{"builder_options": {"filters": "x"}}')
     done = run_here("train.py", "cifar10-74", "--recipe", file, "--show")
