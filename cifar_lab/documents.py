@@ -33,7 +33,7 @@ RECIPE = Fields(
         "epochs": Whole(1),
         "batch_size": Whole(1),
         "promise": SHARE,
-        "idea": Text(10_000),
+        "idea": Text(10_000, path=True),  # it may name a file
         "small_images": Items(Items(Number(), 2, 2)),
     }
 )
@@ -105,7 +105,7 @@ CARD = Fields(
         "started": Text(),
         "network": Maybe(Text()),
         "start_sha256": Maybe(Text()),
-        "callbacks": Items(Text(10_000)),
+        "callbacks": Items(PATH),
         "one_program": Flag(),
         "data": DATA,
         "calibration": Maybe(
@@ -200,7 +200,7 @@ RUN = Fields(
         "started": Text(),
         "commit": Maybe(Text()),
         "clean": Maybe(Flag()),
-        "callbacks": Items(Text(10_000)),
+        "callbacks": Items(PATH),
         "one_program": Flag(),
     },
     needed=(

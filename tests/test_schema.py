@@ -290,6 +290,13 @@ def test_a_recipe_that_no_card_can_hold_is_refused_before_it_is_trained(fields, 
         Recipe(**fields)
 
 
+def test_a_file_may_have_a_name_that_is_not_utf_8():
+    name = os.fsdecode(b"caf\xe9.py")
+    recipe = Recipe(builder=f"{name}:net", idea=f"net of {name}")
+    documents.RECIPE.check(recipe.as_dict())
+    documents.CARD.kinds["callbacks"].check([f"{name}:Log"])
+
+
 def test_options_that_a_builder_does_not_take_are_one_line(tmp_path):
     file = written(tmp_path / "r.json", '{"builder_options": {"filters": "x"}}')
     done = run_here("train.py", "cifar10-74", "--recipe", file, "--show")
