@@ -436,7 +436,7 @@ def _rows(content: bytes) -> list[dict[str, str]]:
         seen.add(name)
     rows: list[dict[str, str]] = []
     for cells in filter(None, lines):
-        if (len(rows) + 1) * len(names) > MOST_VALUES:
+        if (len(rows) + 1) * max(1, len(names)) > MOST_VALUES:
             raise Wrong(f"must hold at most {MOST_VALUES:,} values, holds more")
         row = dict.fromkeys(names, "") | dict(zip(names, cells))
         rows.append(row | ({BEYOND: ""} if len(cells) > len(names) else {}))

@@ -137,6 +137,13 @@ def test_a_history_that_is_none(text, words, tmp_path):
     assert words in str(caught.value)
 
 
+def test_a_table_without_columns_is_bounded_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "MOST_VALUES", 100)
+    path = written(tmp_path / "trials.csv", "\r" + "a\r" * 101)  # neither a comma nor a line feed
+    with pytest.raises(InputError, match="trials.csv: must hold at most 100 values"):
+        schema.read_csv(path)
+
+
 # --- what is committed ---
 
 
