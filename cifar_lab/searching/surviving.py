@@ -131,7 +131,7 @@ class Surviving:
         }
         return {
             **state,
-            "hyperparameters": {**own, "values": values},
+            "hyperparameters": own,
             "metrics": {"metrics": metrics},
         }
 
