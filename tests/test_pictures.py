@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import warnings
 import zlib
 
@@ -690,6 +691,22 @@ def test_chunks_without_number_are_not_kept():
     empty = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
     refused(raw[:33] + empty * 300_000 + raw[33:], "damaged")
     assert read(raw[:33] + empty + raw[33:]).shape == SHAPE
+
+
+@pytest.mark.parametrize(
+    "kind, start",
+    [
+        (b"zTXt", b"Raw profile type exif\0\0"),
+        (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0"),
+    ],
+)
+def test_texts_without_number_are_not_unpacked(kind, start):
+    body = kind + start + zlib.compress(bytes([10]) * (1 << 20), 9)
+    text = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    raw = saved(stored(), "PNG")
+    begun = time.process_time()
+    assert read(raw[:33] + text * 2_000 + raw[33:]).shape == SHAPE
+    assert time.process_time() - begun < 2  # 4 to 130 where each is unpacked
 
 
 def test_every_picture_is_opened_with_a_list_of_formats():

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 ORIENTATION = 0x0112
 MAX_TEXT = 1 << 20  # bytes of a compressed text that are looked at
 MOST_PARTS = 1 << 18  # of a file; of a longer one the rest is not looked at
+MOST_TEXTS = 16  # of a PNG that may say how it is turned
 _BROKEN = (struct.error, IndexError, ValueError, OverflowError)  # what damaged numbers raise
 _TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -79,7 +80,7 @@ def unpack(data: bytes) -> Container:
 def _png(data: bytes) -> Container:
     """The chunks that decide pixels. An APNG's IDAT is its first frame, or its still picture."""
     kept: list[bytes | memoryview] = [data[:8]]
-    exif, xmp, bits = b"", b"", 0
+    exif, xmp, bits, texts = b"", b"", 0, 0
     view, position = memoryview(data), 8
     for _ in range(MOST_PARTS):
         if position + 8 > len(data):
@@ -90,11 +91,12 @@ def _png(data: bytes) -> Container:
             kept.append(view[position : start + length + 4])
         elif kind == b"eXIf":
             exif = bytes(view[start : start + length])
-        elif kind in (b"iTXt", b"zTXt", b"tEXt"):
+        elif kind in (b"iTXt", b"zTXt", b"tEXt") and texts < MOST_TEXTS:
             name, _, text = bytes(view[start : start + min(length, MAX_TEXT)]).partition(b"\0")
             if name == b"XML:com.adobe.xmp":
-                xmp = _international(text)
+                xmp, texts = _international(text), texts + 1
             elif name.startswith(b"Raw profile type ") and not exif:
+                texts += 1
                 exif = _raw_profile(_inflated(text[1:]) if kind == b"zTXt" else text)
         if kind == b"IHDR":
             bits = data[start + 8] if start + 8 < len(data) else 0
@@ -113,7 +115,7 @@ def _international(text: bytes) -> bytes:
 def _raw_profile(text: bytes) -> bytes:
     """EXIF as ImageMagick writes it: a line break, a name, a length, and hexadecimal digits."""
     try:
-        return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
+        return bytes.fromhex(b"".join(text.split(b"\n", 3)[3:]).decode("ascii"))
     except ValueError:
         return b""
 
