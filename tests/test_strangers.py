@@ -1,12 +1,14 @@
 """Model files of strangers: what is refused before a runtime sees it, and what happens to the
 process that opens the rest."""
 
+import importlib
 import io
 import json
 import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -122,6 +124,35 @@ def test_what_a_kernel_divides_by_is_bounded(field, value):
 
     with pytest.raises(ValueError, match=f"of {value}, must be from 1 to 4,096"):
         strangers.check(".tflite", lying(change))
+
+
+def often(count):
+    """A .tflite file that names one table, of 32,765 fields, so often in the list of its graphs."""
+    table = (
+        (204 + 4 * count) + (4 + 2 * 32_765) + 2
+    )  # where it lies: behind the list and its fields
+    head = struct.pack("<I4sHHHHH", 100, b"TFL3", 10, 16, 4, 0, 8).ljust(100, b"\0")
+    head += struct.pack("<iII", 92, 3, 92).ljust(100, b"\0")
+    graphs = b"".join(struct.pack("<I", table - 204 - 4 * i) for i in range(count))
+    fields = struct.pack("<32767H", 65_534, 65_534, *[4] * 32_765).ljust(65_536, b"\0")
+    return (
+        head + struct.pack("<I", count) + graphs + fields + struct.pack("<i", 65_536).ljust(65_534)
+    )
+
+
+def test_a_small_file_that_names_much_often_takes_no_memory(monkeypatch):
+    with pytest.raises(ValueError, match="its tables have more than 4,194,304 values"):
+        strangers.check(".tflite", often(20_000))  # 200 KB; they took 2 MB each time
+    monkeypatch.setattr(importlib.import_module("cifar_lab.strangers.onnx"), "MOST_FIELDS", 100)
+    for content in (b"\x08\0" * 101, b"\x3a\x6a\x2a\x68\x0a\x66" + bytes(102)):  # sides of a tensor
+        with pytest.raises(ValueError, match="it has more than 100 fields"):
+            strangers.check(".onnx", content)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as made:
+        for i in range(300):
+            made.writestr(f"{i:04000}", "")
+    with pytest.raises(ValueError, match="it has too many members"):
+        strangers.check(".keras", archive.getvalue())
 
 
 def test_what_is_right_is_let_through(tmp_path):

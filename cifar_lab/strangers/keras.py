@@ -9,8 +9,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from .. import files
+from ..arrays import directory_bytes
+
 MOST_LAYERS = 2_000  # the largest of keras.applications has 1,039
 MOST_BYTES_OF_CONFIG = 16 << 20
+MOST_BYTES_OF_LIST = 1 << 20  # that names the members of the archive, of which Keras writes 3
 MOST_BYTES_OF_WEIGHTS = 2 << 30
 MOST_UNITS = 65_536  # of a dense layer, filters of a convolution
 MOST_STEP = 1_024  # pixels of a window, a stride, a border; times that a picture is enlarged
@@ -48,9 +52,11 @@ def check(content: bytes | Path) -> None:
     content: of the file, or its path.
     """
     try:
-        file = content if isinstance(content, Path) else io.BytesIO(content)
-        with zipfile.ZipFile(file) as archive:
-            config = _config(archive)
+        with files.opened(content) if isinstance(content, Path) else io.BytesIO(content) as file:
+            if directory_bytes(file) > MOST_BYTES_OF_LIST:
+                raise ValueError("it has too many members")
+            with zipfile.ZipFile(file) as archive:
+                config = _config(archive)
     except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, RuntimeError) as error:
         raise ValueError(f"it is damaged, or no .keras file: {error}") from None
     if not isinstance(config, dict) or config.get("class_name") not in MODELS:

@@ -15,6 +15,7 @@ MOST_OPERATIONS = 10_000
 MOST_TENSORS = 20_000
 MOST_BYTES_OF_TENSOR = 1 << 28  # that an operation is told to make: 256 MB
 MOST_DIMENSIONS = 8
+MOST_FIELDS = 1 << 22  # of all messages that are read, and whole numbers of their lists
 
 OPERATIONS = frozenset(
     # arithmetic and activations
@@ -69,12 +70,17 @@ def _varint(content: memoryview, at: int) -> tuple[int, int]:
 
 
 class _Message:
-    """The fields of a message: {number: [values]}, numbers as they are, the rest as bytes."""
+    """The fields of a message: {number: [values]}, numbers as they are, the rest as bytes.
 
-    def __init__(self, content: memoryview) -> None:
+    left: [how many fields may still be read], for all messages of the file.
+    """
+
+    def __init__(self, content: memoryview, left: list[int]) -> None:
+        self.left = left
         self.fields: dict[int, list] = {}
         at = 0
         while at < len(content):
+            self._spend()
             key, at = _varint(content, at)
             number, wire = key >> 3, key & 7
             value: int | memoryview
@@ -91,6 +97,11 @@ class _Message:
             if at > len(content):
                 raise ValueError("it is cut off, or no ONNX")
             self.fields.setdefault(number, []).append(value)
+
+    def _spend(self) -> None:
+        self.left[0] -= 1
+        if self.left[0] < 0:
+            raise ValueError(f"it has more than {MOST_FIELDS:,} fields")
 
     def one(self, number: int, default=0):
         """The value of a field that is there once or not at all."""
@@ -109,7 +120,7 @@ class _Message:
         return bytes(_is_bytes(self.one(number, b""))).decode("utf-8", "replace")
 
     def messages(self, number: int) -> list[_Message]:
-        return [_Message(_is_bytes(value)) for value in self.fields.get(number, [])]
+        return [_Message(_is_bytes(value), self.left) for value in self.fields.get(number, [])]
 
     def numbers(self, number: int) -> Iterator[int]:
         """Whole numbers with a sign, packed or one by one."""
@@ -119,6 +130,7 @@ class _Message:
                 continue
             at = 0
             while at < len(value):
+                self._spend()
                 found, at = _varint(value, at)
                 yield _signed(found)
 
@@ -141,7 +153,7 @@ def check(content: bytes) -> None:
 
     content: of the file.
     """
-    model = _Message(memoryview(content))
+    model = _Message(memoryview(content), [MOST_FIELDS])
     if model.fields.get(25):
         raise ValueError("it has functions of its own, which are not allowed")
     if model.fields.get(20):

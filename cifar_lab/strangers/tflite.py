@@ -20,6 +20,7 @@ MOST_TENSORS = 20_000
 MOST_BYTES_OF_TENSOR = 1 << 28  # 256 MB at a batch of one
 MOST_BYTES = 1 << 30  # of all tensors that are computed, at the batch that the file was saved with
 MOST_DIMENSIONS = 6
+MOST_VALUES = 1 << 22  # of all tables and vectors that are read, as often as they are named
 
 # --- what may be in a file ------------------------------------------------------------------------
 
@@ -134,20 +135,29 @@ _MOVING = ("CAST", "RESHAPE", "SHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "G
 
 
 class _Table:
-    """A table of a file, by the numbers of its fields. ValueError where it leads out of it."""
+    """A table of a file, by the numbers of its fields. ValueError where it leads out of it.
 
-    def __init__(self, content: memoryview, at: int) -> None:
-        self.content, self.at = content, at
+    left: [how many values may still be read], for all tables of the file.
+    """
+
+    def __init__(self, content: memoryview, at: int, left: list[int]) -> None:
+        self.content, self.at, self.left = content, at, left
         (back,) = _unpack(content, "<i", at)
         self.vtable = at - back
         size, self.size = _unpack(content, "<HH", self.vtable)
         if size < 4 or size % 2 or self.size < 4:
             raise ValueError("it has a table that is none")
+        self._spend(size)
         self.fields = _unpack(content, f"<{size // 2 - 2}H", self.vtable + 4)
         for field in self.fields:
             if field and not 4 <= field < self.size:
                 raise ValueError("it has a table whose fields lie outside it")
         _unpack(content, f"{self.size}x", at)
+
+    def _spend(self, count: int) -> None:
+        self.left[0] -= count
+        if self.left[0] < 0:
+            raise ValueError(f"its tables have more than {MOST_VALUES:,} values")
 
     def _place(self, field: int, size: int) -> int | None:
         offset = self.fields[field] if field < len(self.fields) else 0
@@ -172,7 +182,7 @@ class _Table:
 
     def table(self, field: int) -> _Table | None:
         target = self._target(field)
-        return None if target is None else _Table(self.content, target)
+        return None if target is None else _Table(self.content, target, self.left)
 
     def vector(self, field: int, kind: str) -> tuple:
         """Numbers: () where there is no vector."""
@@ -180,6 +190,7 @@ class _Table:
         if target is None:
             return ()
         count = self._count(target, struct.calcsize(f"<{kind}"))
+        self._spend(count)
         return _unpack(self.content, f"<{count}{kind}", target + 4)
 
     def bytes(self, field: int) -> memoryview:
@@ -204,7 +215,8 @@ class _Table:
         if count > most:
             raise ValueError(f"it has {count:,} {what}, may have {most:,}")
         places = range(target + 4, target + 4 + 4 * count, 4)
-        return [_Table(self.content, p + _unpack(self.content, "<I", p)[0]) for p in places]
+        found = (p + _unpack(self.content, "<I", p)[0] for p in places)
+        return [_Table(self.content, at, self.left) for at in found]
 
     def _count(self, target: int, each: int) -> int:
         (count,) = _unpack(self.content, "<I", target)
@@ -307,7 +319,7 @@ def check(content: bytes) -> None:
     view = memoryview(content)
     if len(view) < 8 or bytes(view[4:8]) != b"TFL3":
         raise ValueError("it is not a .tflite file: it has no TFL3 at its beginning")
-    model = _Table(view, _unpack(view, "<I", 0)[0])
+    model = _Table(view, _unpack(view, "<I", 0)[0], [MOST_VALUES])
     if model.number(0, "I") != 3:
         raise ValueError(f"it is of version {model.number(0, 'I')} of the format, must be of 3")
     model.text(3)
