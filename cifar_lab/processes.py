@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import queue
+import select
 import socket
 import struct
 import sys
@@ -33,6 +34,7 @@ SILENT_SECONDS = 30.0  # after which a process counts as gone
 WAIT_SECONDS = 300  # for the others at the start
 MOST_BYTES = 1 << 34  # of a message of the team
 MOST_BYTES_OF_GREETING = 1 << 12  # of whoever it may be
+_PIECE = 1 << 20  # bytes that are sent or received at a time
 _ALIVE, _MESSAGE, _BYTES, _OVER = b"a", b"m", b"b", b"o"
 WRONG, INTERRUPTED = 2, 130  # exit codes
 
@@ -124,7 +126,7 @@ class Team:
             why = f"cifar_lab {hello.get('version')} there, {__version__} in process 0"
         elif size != self.size or not 0 < place < self.size:
             why = f"process {place}/{size} there, process 0/{self.size} here"
-        elif place in self.links:
+        elif place in self.links and not self.links[place].broken:
             why = f"process {place} is here already"
         link = _Link(self, place, connection)
         if why:
@@ -311,7 +313,14 @@ class _Link:
     def send(self, kind: bytes, content: Any) -> None:
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         with self._lock:
-            self.connection.sendall(struct.pack(">cQ", kind, len(data)) + data)
+            self.connection.sendall(struct.pack(">cQ", kind, len(data)))
+            for start in range(0, len(data), _PIECE):  # `sendall` as a whole has one timeout
+                self.connection.sendall(memoryview(data)[start : start + _PIECE])
+
+    @property
+    def broken(self) -> bool:
+        """Whether it ended, before `start`: until then nobody says anything."""
+        return bool(select.select([self.connection], [], [], 0)[0])
 
     def _live(self) -> None:
         with contextlib.suppress(OSError):  # the reader tells
@@ -401,7 +410,7 @@ def _receive(connection: socket.socket, most: int = MOST_BYTES) -> tuple[bytes, 
 def _exactly(connection: socket.socket, size: int) -> bytes:
     found = bytearray()
     while len(found) < size:
-        part = connection.recv(min(1 << 20, size - len(found)))
+        part = connection.recv(min(_PIECE, size - len(found)))
         if not part:
             raise ConnectionError("ended")
         found += part

@@ -380,11 +380,7 @@ def test_processes_with_other_settings(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-class Lost(Exception):
-    pass
-
-
-def team_of(count, wait=10, **changes):
+def team_of(count, wait=10):
     """Teams that are to meet in threads of this process; losses are noted, not obeyed."""
     port, found = free_port(), []
     for place in range(count):
@@ -467,27 +463,54 @@ def test_a_process_of_another_team(change, words):
     assert words in errors[1] and "process 1 did not come" in errors[0]
 
 
+def greeting(text):
+    return struct.pack(">cQ", b"m", len(text)) + text
+
+
+def knock(port, data):
+    """Connect as soon as somebody listens, say this, and go away."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 5) as connection:
+                connection.sendall(data)
+            return
+        except OSError:
+            time.sleep(0.05)
+
+
 def test_bytes_of_a_stranger():
     """Nobody who is not of the team keeps it from meeting."""
     teams = team_of(2)
 
-    def knock():
+    def knock_and_meet():
         texts = [b'{"process": 1e999, "processes": 2}', b"[" * 3000, b"[]", b" " * 5000]
-        greetings = [struct.pack(">cQ", b"m", len(text)) + text for text in texts]
-        for data in (b"GET / HTTP/1.1\r\n\r\n", b"m" + b"\xff" * 8, b"", *greetings):
-            end = time.monotonic() + 10
-            while time.monotonic() < end:
-                try:
-                    with socket.create_connection(("127.0.0.1", teams[0].port), 5) as connection:
-                        connection.sendall(data)
-                    break
-                except OSError:
-                    time.sleep(0.05)
+        for data in (b"GET / HTTP/1.1\r\n\r\n", b"m" + b"\xff" * 8, b"", *map(greeting, texts)):
+            knock(teams[0].port, data)
         teams[1].meet()
 
-    thread = threading.Thread(target=knock)
+    thread = threading.Thread(target=knock_and_meet)
     thread.start()
     teams[0].meet()
     thread.join(20)
     teams[0].tell({"ours": True})
     assert teams[1].hear() == {"ours": True}
+
+
+def test_a_process_may_start_again_before_all_have_come():
+    teams, errors = team_of(3), []
+    thread = threading.Thread(target=lambda: errors.extend(meet(teams[:1])))
+    thread.start()
+    hello = {"process": 1, "processes": 3, "version": processes.__version__}
+    knock(teams[0].port, greeting(json.dumps(hello).encode()))
+    errors += meet(teams[1:])
+    thread.join(20)
+    assert errors == [None] * 3
+
+
+def test_a_large_message_is_sent_in_parts():
+    """Each has its own timeout: a state may take longer than a process may be silent."""
+    sizes = []
+    connection = type("", (), {"sendall": lambda self, data: sizes.append(len(data))})()
+    processes._Link(None, 0, connection).send(b"b", b"x" * 3_000_000)
+    assert sum(sizes) == 3_000_009 and max(sizes) <= 1 << 20
