@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 
-from .devices import named
 from .errors import InputError, reason
 
 #: What Keras trains on. Keras' others compute forward alone.
@@ -36,25 +35,26 @@ _preparations = []
 
 
 def prepare(devices=None, team=None):
-    """Say what the next `start` is to do between Keras' import and its first look at devices.
+    """Say what the next `start` is to do between Keras' import and its first look at devices,
+    instead of what was said before.
 
-    devices: a devices.Devices; with virtual ones the processor is divided.   team: a
-    processes.Team that JAX starts with.
+    Args:
+        devices: a devices.Devices; virtual ones divide the processor.
+        team: a processes.Team that JAX starts with.
     """
+    _preparations.clear()
     if devices is not None and devices.virtual:
         _preparations.append(lambda: _divide_processor(devices.count))
     if team is not None:
         _preparations.append(team.start_jax)
 
 
-def start(devices=None):
+def start():
     """Import Keras and find the devices, without the lines that TensorFlow's C++ writes on stderr
     meanwhile; a fatal one is shown.
 
-    devices: a devices.Devices, on which a training is to run, or None.
-
     Raises InputError where the environment names a backend or a device that is not there, or flags
-    that XLA does not know; or where there are fewer devices than wanted.
+    that XLA does not know.
     """
     # whatever ~/.keras/keras.json says; an empty one counts as none
     name = os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
@@ -79,8 +79,6 @@ def start(devices=None):
         raise InputError(_does_not_start(name, why)) from None
     _settle(keras)
     use_gpu_memory_as_needed()
-    if devices is not None:
-        wanted(devices)
     import logging
 
     logging.getLogger("tensorflow").setLevel(
@@ -96,11 +94,15 @@ def _does_not_start(name, why):
 
 def require_training():
     """InputError where KERAS_BACKEND names what Keras does not train on. Starts nothing."""
-    name = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if chosen() not in TRAIN:
+        raise InputError(f"KERAS_BACKEND: must be one of {', '.join(TRAIN)}, received {chosen()!r}")
+
+
+def chosen():
+    """The name of the backend that Keras runs on, or will when it starts. Starts nothing."""
     if "keras" in sys.modules:
-        name = sys.modules["keras"].backend.backend()
-    if name not in TRAIN:
-        raise InputError(f"KERAS_BACKEND: must be one of {', '.join(TRAIN)}, received {name!r}")
+        return sys.modules["keras"].backend.backend()
+    return os.environ.get("KERAS_BACKEND") or "tensorflow"
 
 
 def _settle(keras):
@@ -397,9 +399,11 @@ def wanted(devices):
 def described(found):
     """Devices of `wanted` in words: "GPU: 2 x NVIDIA H100", "CPU: AMD EPYC, 2 cores, as 2 virtual
     devices"."""
-    names = _gpus()
-    if names and len(found) <= len(names):
-        return named("GPU", names[: len(found)])
+    names = _gpus()[: len(found)]
+    if names and len(found) == len(names):
+        counts = {name: names.count(name) for name in names}
+        words = [name if count == 1 else f"{count} x {name}" for name, count in counts.items()]
+        return f"GPU: {', '.join(words)}"
     return f"{processor()}, as {len(found)} virtual devices" if len(found) > 1 else processor()
 
 

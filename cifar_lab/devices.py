@@ -1,12 +1,11 @@
-"""What a training computes on: one device, several, or those of several processes. Imports no
-Keras."""
+"""What a training computes on: one device or several. Imports no Keras."""
 
 from __future__ import annotations
 
-import os
-import sys
+import re
 from dataclasses import dataclass
 
+from . import backend
 from .errors import InputError
 
 MOST = 1024  # devices of a process, and processes
@@ -18,9 +17,9 @@ class Devices:
     """What a training computes on. Make one with `of`.
 
     Fields:
-        count: devices of this process; 0 for all that it has.
-        virtual: whether they are parts of the processor, to rehearse on; then count is given.
-        text: how the user said so.
+        count: how many devices of this process; 0: all of them.
+        virtual: whether they are parts of the processor, to rehearse on; count is not 0 then.
+        text: what the user typed.
     """
 
     count: int = 1
@@ -29,39 +28,20 @@ class Devices:
 
 
 def of(devices: int | str | None) -> Devices | None:
-    """What `devices` says: N, "all" or "cpu:N"; None for None. Raises InputError.
-
-    The backend is looked at, not started.
-    """
+    """What `devices` says: N, "all", "cpu:N" or None. Raises InputError. Starts nothing."""
     if devices is None:
         return None
     text = str(devices).strip()
-    kind, colon, number = text.rpartition(":")
+    numbered = re.fullmatch(r"(cpu:)?(\d{1,8})", text)
     if text == "all":
         found = Devices(0, False, text)
-    elif (not colon or kind == "cpu") and number.isdecimal() and 1 <= int(number) <= MOST:
-        found = Devices(int(number), bool(colon), text)
+    elif numbered and 1 <= int(numbered[2]) <= MOST:
+        found = Devices(int(numbered[2]), bool(numbered[1]), text)
     else:
-        raise InputError(f"`devices`: must be {_ALLOWED}, received {text!r}")
-    if isinstance(devices, bool):
-        raise InputError(f"`devices`: must be {_ALLOWED}, received {devices!r}")
-    name = _backend()
-    if name == "torch" and (found.count > 1 or found.virtual):
+        raise InputError(f"`devices`: must be {_ALLOWED}, received {text[:50]!r}")
+    if backend.chosen() == "torch" and (found.count > 1 or found.virtual):
         raise InputError(
             f"`devices` {text}: on KERAS_BACKEND=torch a training has one device; tensorflow and "
             "jax train on several"
         )
     return found
-
-
-def _backend() -> str:
-    if "keras" in sys.modules:
-        return sys.modules["keras"].backend.backend()
-    return os.environ.get("KERAS_BACKEND") or "tensorflow"
-
-
-def named(kind: str, names: list[str]) -> str:
-    """Devices in words: "GPU: NVIDIA H100", "GPU: 2 x NVIDIA H100, NVIDIA A100"."""
-    counts = {name: names.count(name) for name in names}
-    words = [name if count == 1 else f"{count} x {name}" for name, count in counts.items()]
-    return f"{kind}: {', '.join(words)}"

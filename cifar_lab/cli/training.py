@@ -124,10 +124,10 @@ def _team(args: argparse.Namespace) -> processes.Team | None:
         return None
     if args.coordinator is None:
         raise InputError("--process: needs --coordinator HOST:PORT, where process 0 listens")
-    if os.environ.get("KERAS_BACKEND") != "jax":
+    if backend.chosen() != "jax":
         raise InputError(
             "--process: several processes train together on KERAS_BACKEND=jax alone, received "
-            f"{os.environ.get('KERAS_BACKEND') or 'tensorflow'}"
+            f"{backend.chosen()}"
         )
     for flag in ("seeds", "one_program"):
         if getattr(args, flag):
@@ -150,7 +150,7 @@ def _in_team(team: processes.Team, args: argparse.Namespace, argv: list[str]) ->
     notice(f"{team.name}, waiting for the others at {team.address}")
     team.meet()
     try:
-        backend.prepare(None, team)
+        backend.prepare(args.devices, team)
         with backend.stdout_spared():  # the libraries that connect devices print there
             request = _request(args)
             image_data_generator.refuse_missing(request.recipe)
