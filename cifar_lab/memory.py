@@ -1,5 +1,4 @@
-"""How much memory there is, what is refused because there is less, and which data sets are held in
-it."""
+"""How much memory there is, what is refused for want of it, and which data sets are held in it."""
 
 from __future__ import annotations
 
@@ -13,32 +12,31 @@ from typing import Any
 
 from .errors import InputError
 
-#: Where the images of a data set are: auto holds in memory what takes at most SHARE of it. The
-#: variable is for commands and calls that do not say.
+#: Where the images of a data set are kept: auto holds in memory what takes at most SHARE of what is
+#: free. The variable decides for commands and calls that do not say.
 VARIABLE = "CIFAR_LAB_DATA_IN"
 CHOICES = ("auto", "memory", "disk")
-#: While TensorFlow takes them up they are in memory three times (docs/guide/growing.md).
+#: While TensorFlow loads images they are in memory three times (docs/guide/growing.md).
 SHARE = 1 / 4
 
 
-# Where Linux keeps the limit of a container, "max" or a number of bytes
-_OF_CONTAINER = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+# Where Linux keeps a container's limit ("max", or bytes), the bytes in use, and what they hold
+_CONTAINER = (
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
 )
+_GROUPS = Path("/sys/fs/cgroup")
 
 
 @functools.cache
 def total() -> int | None:
     """Bytes of memory that this process can have at most; None where the system does not say."""
     found = []
-    with contextlib.suppress(
-        AttributeError, ValueError, OSError
-    ):  # Windows; a system without the names
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # no such name, as on Windows
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for file in _OF_CONTAINER:
+    for name, _, _ in _CONTAINER:
         with contextlib.suppress(OSError, ValueError):
-            found.append(int(file.read_text()))
+            found.append(int((_GROUPS / name).read_text()))
     with contextlib.suppress(ImportError):
         import resource
 
@@ -48,8 +46,8 @@ def total() -> int | None:
 
 
 def require(size: int, what: str) -> None:
-    """InputError where `size` bytes are more than the machine has. what: takes them, for the
-    error, a plural."""
+    """InputError where `size` bytes are more than the machine has. what: needs them, a plural, as
+    the error names it."""
     most = total()
     if most is not None and size > most:
         raise InputError(
@@ -58,36 +56,21 @@ def require(size: int, what: str) -> None:
 
 
 def available() -> int | None:
-    """Bytes that this process may take without swapping; None where the system does not say."""
-    free = None
+    """Bytes that this process may take without swapping, `total` where the system says no more;
+    None where it does not say that either."""
+    found = [total()]
     with contextlib.suppress(OSError, ValueError, StopIteration):
         with open("/proc/meminfo") as file:
             line = next(line for line in file if line.startswith("MemAvailable:"))
-        free = int(line.split()[1]) * 1024
-    if free is None:
-        with contextlib.suppress(AttributeError, ValueError, OSError):
-            free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    bounded = _of_container()
-    found = [value for value in (free, bounded) if value is not None]
-    return min(found) if found else None
-
-
-def _of_container() -> int | None:
-    """What a control group leaves, None where there is no such bound. Files that it keeps in memory
-    count as free: they make room."""
-    for limit, used, files in (
-        ("memory.max", "memory.current", "memory.stat"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
-    ):
+        found.append(int(line.split()[1]) * 1024)
+    for names in _CONTAINER:
         with contextlib.suppress(OSError, ValueError):
-            root = Path("/sys/fs/cgroup")
-            most = int((root / limit).read_text())  # "max" is no number
-            if most > 1 << 60:
-                continue
-            stat = dict(line.split() for line in (root / files).read_text().splitlines())
-            reclaimable = int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))
-            return max(0, most - int((root / used).read_text()) + reclaimable)
-    return None
+            limit, used, stat = ((_GROUPS / name).read_text() for name in names)
+            parts = dict(line.split() for line in stat.splitlines())
+            # pages of files make room where it is needed
+            files = int(parts.get("total_inactive_file", parts.get("inactive_file", 0)))
+            found.append(max(0, int(limit) - int(used) + files))
+    return min((n for n in found if n is not None), default=None)
 
 
 def of_gpu() -> int | None:
@@ -115,7 +98,7 @@ def of_gpu() -> int | None:
 
 
 def choice(data_in: str | None) -> str:
-    """One of CHOICES: what is asked for, or else the environment's, or auto. Raises InputError."""
+    """One of CHOICES: `data_in`, or else what the environment says, or auto. Raises InputError."""
     given, named = data_in, "`data_in`"
     if given is None:
         given, named = os.environ.get(VARIABLE) or "auto", VARIABLE
@@ -130,9 +113,9 @@ def stay_on_disk(
     size: int,
     name: str,
     notice: Callable[[str], Any],
-    kept: bool = True,
+    has_cache: bool,
 ) -> bool:
-    """Whether the images of a data set are read from disk as they are needed.
+    """Whether the images of a data set are to be read from disk as they are needed.
 
     Args:
         data_in: see `choice`.
@@ -140,15 +123,15 @@ def stay_on_disk(
         size: bytes of one.
         name: of the set, for the lines.
         notice: called with a line where the set is too large for memory.
-        kept: whether there is a cache to read them from.
+        has_cache: whether there is a cache to keep them in.
 
     Raises:
-        InputError: as `choice`, or there is no cache and they do not fit into memory (or are to be
-            on disk).
+        InputError: as `choice`; the images must be in memory and do not fit; they must be on disk
+            and there is no cache.
     """
     data_in = choice(data_in)
     off = "CIFAR_LAB_CACHE is off, or there is no home folder: images on disk need a cache"
-    if data_in == "disk" and not kept:
+    if data_in == "disk" and not has_cache:
         raise InputError(f"{name}: images are to be on disk: {off}")
     free, whole = available(), images * size
     if data_in == "memory":
@@ -161,7 +144,7 @@ def stay_on_disk(
         f"{name}: {images:,} images take {in_words(whole)}, over a quarter of the {in_words(free)} "
         "of memory that are free"
     )
-    if kept:
+    if has_cache:
         notice(f"{large}: they stay on disk, in the cache, and are read as they are needed")
         return True
     if whole > free:
@@ -175,6 +158,5 @@ def in_words(size: float) -> str:
     units = ["bytes", "KB", "MB", "GB"]
     while size >= 1000 and len(units) > 1:
         size, units = size / 1000, units[1:]
-    return (
-        f"{size:.0f} {units[0]}" if units[0] == "bytes" or size >= 100 else f"{size:.1f} {units[0]}"
-    )
+    digits = 0 if units[0] == "bytes" or size >= 100 else 1
+    return f"{size:.{digits}f} {units[0]}"

@@ -168,7 +168,7 @@ def test_limited_and_labelled_ones_too(tmp_path, place):
     assert found[0][1].tolist() == expected[0][1].tolist() and found[1] == expected[1]
 
 
-def test_what_takes_over_a_third_of_the_free_memory_stays_on_disk(tmp_path, place, monkeypatch):
+def test_what_takes_over_a_quarter_of_the_free_memory_stays_on_disk(tmp_path, place, monkeypatch):
     root, lines = fill(tmp_path / "photos", 10), []
     size = 20 * 8 * 8 * 3
     for free, on_disk in ((4 * size, False), (None, False), (4 * size - 1, True)):

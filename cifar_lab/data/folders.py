@@ -248,8 +248,8 @@ def _stay_on_disk(
     data_in: str | None,
 ) -> bool:
     count, size = sum(len(listing.files) for listing in listings), math.prod(input_shape)
-    kept = cache.place() is not None
-    return memory.stay_on_disk(data_in, count, size, str(root), notice, kept)
+    has_cache = cache.place() is not None
+    return memory.stay_on_disk(data_in, count, size, str(root), notice, has_cache)
 
 
 def _read(

@@ -151,8 +151,8 @@ def _load_synthetic(
         arrays = synthetic.load(**({"train_size": 0} if test_only else {}), dials=dials)
         return Dataset(name, synthetic.CLASSES, *arrays), data_in
     shape = tuple(input_shape or (synthetic.SIZE, synthetic.SIZE, 3))
-    kept = cache.place() is not None
-    on_disk = memory.stay_on_disk(data_in, images, math.prod(shape), name, notice, kept)
+    has_cache = cache.place() is not None
+    on_disk = memory.stay_on_disk(data_in, images, math.prod(shape), name, notice, has_cache)
     train = many.load(images, shape, dials, notice, on_disk)
     _, _, test_images, test_labels = synthetic.load(0, dials=dials)
     test_images = (_file_of if on_disk else fit_images)(test_images, shape)
@@ -172,8 +172,8 @@ def _placed(
     if is_on_disk(train):
         return dataset
     shape = tuple(input_shape or train.shape[1:])
-    count, kept = len(train) + len(test), cache.place() is not None
-    on_disk = memory.stay_on_disk(data_in, count, math.prod(shape), dataset.name, notice, kept)
+    count, has_cache = len(train) + len(test), cache.place() is not None
+    on_disk = memory.stay_on_disk(data_in, count, math.prod(shape), dataset.name, notice, has_cache)
     place = _file_of if on_disk else fit_images
     return replace(dataset, train_images=place(train, shape), test_images=place(test, shape))
 
