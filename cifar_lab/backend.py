@@ -505,10 +505,17 @@ def batched(x, y, batch_size):
         return {"x": x, "batch_size": batch_size} | ({} if y is None else {"y": y})
     import tensorflow as tf
 
+    dataset = tf.data.Dataset.from_tensor_slices(x if y is None else (x, y))
+    return {"x": untuned(dataset.batch(batch_size))}
+
+
+def untuned(dataset):
+    """A tf.data.Dataset that reads two elements ahead and does not tune itself."""
+    import tensorflow as tf
+
     options = tf.data.Options()
     options.autotune.enabled = False
-    dataset = tf.data.Dataset.from_tensor_slices(x if y is None else (x, y))
-    return {"x": dataset.batch(batch_size).prefetch(2).with_options(options)}
+    return dataset.prefetch(2).with_options(options)
 
 
 def versions():

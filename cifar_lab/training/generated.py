@@ -73,12 +73,14 @@ class Generated:
         flow = self.flow(order, self.plan.recipe.batch_size, epoch)
         if not backend.is_tensorflow():
             return {"x": flow}
+        import tensorflow as tf
+
         shapes = (None, *self.plan.recipe.input_shape), (None, self.plan.num_classes)
-        batches, signature = (
-            (lambda: (flow[i] for i in range(len(flow)))),
-            tuple(map(_spec, shapes)),
+        signature = tuple(map(tf.TensorSpec, shapes))
+        batches = streamed.data_set_of(
+            lambda: (flow[i] for i in range(len(flow))), len(flow), signature
         )
-        return {"x": streamed.untuned(batches, len(flow), signature)}
+        return {"x": batches}
 
     def drawn(self, indices: np.ndarray, epoch: int) -> np.ndarray:
         """Train images as an epoch might see them: float32 (N, height, width, channels)."""
@@ -198,12 +200,6 @@ def divided_twice(network: keras.Model, recipe: Recipe) -> str:
         f"note: {recipe.builder_name} divides pixels by 255 itself, after augmentation's "
         f"{', '.join(found)}: its inputs are small numbers"
     )
-
-
-def _spec(shape: tuple) -> Any:
-    import tensorflow as tf
-
-    return tf.TensorSpec(shape)
 
 
 @contextlib.contextmanager

@@ -65,9 +65,11 @@ class DataParallel:
 
 
 def of(devices: Devices | None) -> Any:
-    """What trains on these devices, a DataParallel or a mirrored.MirroredDevices; None where that
-    is one."""
-    found = backend.wanted(devices) if devices else []
+    """What divides batches among these devices, a DataParallel or a mirrored.MirroredDevices; None
+    where there is one device. Raises InputError where there are fewer than asked for."""
+    if devices is None:
+        return None
+    found = backend.wanted(devices)
     words = backend.described(found)
     if backend.is_jax():
         found, words = _of_all_processes(found, words)

@@ -96,19 +96,15 @@ class Plan:
                 f"`devices` {devices.text}: recipe field augmentation_engine: ImageDataGenerator "
                 "draws images for one device alone, compiled for several"
             )
-        if shared and streamed:
-            raise InputError(
-                f"`devices` {devices.text}: each needs all images on it, and {dataset.name} is "
-                "streamed, from disk or for want of room there; `data_in` memory holds it in memory"
-            )
+        if streamed and (shared or scanned):
+            what = f"`devices` {devices.text}" if shared else "`one_program`"
+            why = "is on disk; `data_in` memory holds it in memory"
+            if not is_on_disk(dataset.train_images):
+                why = "takes over a quarter of its memory"
+            raise InputError(f"{what}: needs all images on the device, and {dataset.name} {why}")
         if scanned is None:
             on_gpu = backend.is_jax_on_gpu() and not (generated or streamed)
             scanned = shared is not None or on_gpu
-        elif scanned and streamed:
-            raise InputError(
-                f"`one_program`: needs all images on the device, and {dataset.name} is streamed, "
-                "from disk or for want of room there; `data_in` memory holds it in memory"
-            )
         elif scanned and generated:
             raise ValueError("scanned: must be False where ImageDataGenerator draws the images")
         elif scanned and not (shared or backend.is_jax()):
@@ -191,16 +187,17 @@ class Plan:
 def _is_streamed(recipe: Recipe, dataset: Dataset) -> bool:
     """Whether images are on disk, or take over a quarter of the GPU's memory. Raises InputError."""
     images = dataset.train_images
-    if recipe.augmentation_engine != "compiled":
-        if is_on_disk(images):
+    generated = recipe.augmentation_engine != "compiled"
+    if is_on_disk(images):
+        if generated:
             raise InputError(
                 f"recipe field augmentation_engine: {ENGINE} needs all images in memory, and as "
                 f"float32 ({memory.in_words(4 * images.nbytes)}); `data_in` memory holds them "
                 "there, the compiled step's augmentation reads them from disk"
             )
-        return False
-    room = memory.of_gpu()
-    return is_on_disk(images) or room is not None and images.nbytes > memory.SHARE * room
+        return True
+    room = None if generated else memory.of_gpu()
+    return room is not None and images.nbytes > memory.SHARE * room
 
 
 def default_steps_per_execution(recipe: Recipe, scanned: bool) -> int:

@@ -88,7 +88,7 @@ class Feed:
         index = tf.TensorSpec((None,), "int32")
         given = {"index": index, "pixels": pixels} if self.indexed else pixels
         targets = tf.TensorSpec((None, *self.targets(one).shape[1:]), "float32")
-        return untuned(self.read, self.count, (given, targets))
+        return data_set_of(self.read, self.count, (given, targets))
 
 
 class _Batches(keras.utils.PyDataset):
@@ -166,20 +166,17 @@ class ReadAhead:
 
 
 def start() -> None:
-    """Let TensorFlow's first data set of this kind say what it says of its memory, unheard."""
+    """Make TensorFlow's first data set of this kind, which prints lines on memory, in silence."""
     if backend.is_tensorflow():
         import tensorflow as tf
 
         with backend.quiet_stderr():
-            next(iter(untuned(lambda: iter([0.0]), 1, tf.TensorSpec(()))))
+            next(iter(data_set_of(lambda: iter([0.0]), 1, tf.TensorSpec(()))))
 
 
-def untuned(batches: Callable[[], Iterator], count: int, signature: Any) -> Any:
-    """tf.data.Dataset of so many batches, of this signature, that does not tune itself."""
+def data_set_of(batches: Callable[[], Iterator], count: int, signature: Any) -> Any:
+    """A tf.data.Dataset of so many batches, of this signature, that does not tune itself."""
     import tensorflow as tf
 
-    options = tf.data.Options()
-    options.autotune.enabled = False
     found = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    found = found.apply(tf.data.experimental.assert_cardinality(count))
-    return found.prefetch(2).with_options(options)
+    return backend.untuned(found.apply(tf.data.experimental.assert_cardinality(count)))

@@ -22,13 +22,13 @@ def agree(team: Team, identity: dict) -> None:
         return
     for place in team.links:
         theirs = team.hear(place)
-        for key in [*identity, *(k for k in theirs if k not in identity)]:
-            if theirs.get(key) == identity.get(key):
-                continue
+        for key in identity | theirs:
             own, other = identity.get(key), theirs.get(key)
+            if own == other:
+                continue
             if isinstance(own, dict) and isinstance(other, dict):
-                key = next(k for k in own if own[k] != other.get(k))
-                own, other = own[key], other.get(key)
+                key = next(k for k in own | other if own.get(k) != other.get(k))
+                own, other = own.get(key), other.get(key)
             raise InputError(
                 f"`process`: all must have the same settings: {key} is {own!r} in process 0, "
                 f"{other!r} in process {place}"
