@@ -286,7 +286,9 @@ class Team:
             if other is not link:
                 with contextlib.suppress(OSError):
                     other.send(_OVER, {"line": line, "code": code})
-        terminal.say(f"{self.prog}: error: {line}" if code == WRONG else f"\n{self.prog}: {line}")
+        if code == INTERRUPTED:
+            terminal.say("")  # below a ^C
+        terminal.say(f"{self.prog}: {'error: ' if code == WRONG else ''}{line}")
         os._exit(code)
 
 

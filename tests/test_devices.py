@@ -517,3 +517,11 @@ def test_a_large_message_is_sent_in_parts():
     connection = type("", (), {"sendall": lambda self, data: sizes.append(len(data))})()
     processes._Link(None, 0, connection).send(b"b", b"x" * 3_000_000)
     assert sum(sizes) == 3_000_009 and max(sizes) <= 1 << 20
+
+
+@pytest.mark.parametrize("code, said", [(2, "train.py: error: x\n"), (130, "\ntrain.py: x\n")])
+def test_the_line_that_ends_a_process(code, said, monkeypatch, capsys):
+    codes, team = [], processes.Team(1, 2, "127.0.0.1", 1, 1, "train.py")
+    monkeypatch.setattr(processes.os, "_exit", codes.append)
+    team.lost(processes._Link(team, 0, None), "x", code)
+    assert codes == [code] and capsys.readouterr().err == said
