@@ -9,9 +9,8 @@ and number of devices a process trains the same recipe on one device and on so m
 largest relative difference of the losses: of the first step, and of each epoch. Beside it stands
 that of one device whose kernels were changed by 1e-7 at the start, which is what rounding does to
 this training. Then the trainers take turns, an epoch each, --rounds times, and it prints images per
-second (medians) and their ratios. On JAX two
-processes of one device each then train through train.py, and their losses are compared with those
-of one. Lines of JSON.
+second (medians) and their ratios. At the end, on JAX, two processes of one device each train
+through train.py, and their losses are compared with those of one. Lines of JSON.
 """
 
 import argparse
@@ -58,6 +57,8 @@ def here(args):
     several = devices.of(f"cpu:{args.count}")
     backend.prepare(several)
     backend.start()
+    from cifar_lab import training
+
     recipe, (precision,) = recipe_of(args), args.precision
     dataset = data.load(recipe.data, args.data_dir, recipe.input_shape)
     dataset = data.limited(dataset, args.images, 0)
@@ -84,8 +85,6 @@ def here(args):
         first = trainer.fit(batch, 0, None, validate=False).history["loss"][0]
         trainer.assign(before)
         return trainer, first, [trainer.run_epoch() for _ in range(args.epochs)]
-
-    from cifar_lab import training
 
     one, first, rows = trained(None)
     trainers = {1: one}
@@ -187,10 +186,9 @@ def main(argv):
     if args.part == "here":
         here(args)
         return 0
-    words = [w for w in argv if w not in ("--part", "all")]
     for name in args.backends if args.part == "all" else ():
         for precision, count in itertools.product(args.precision, args.counts):
-            own = [*words, "--part", "here", "--precision", precision, "--count", str(count)]
+            own = [*argv, "--part", "here", "--precision", precision, "--count", str(count)]
             env = {**os.environ, "KERAS_BACKEND": name}
             subprocess.run([sys.executable, __file__, *own], env=env, check=True)
     if "jax" in args.backends:

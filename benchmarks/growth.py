@@ -144,8 +144,8 @@ def measured(count, where, args):
         def on_train_batch_end(self, batch, logs=None):
             first.append((time.perf_counter(), time.process_time()))
 
-    used, images = [], min(args.steps * recipe.batch_size, len(plan.train_indices))
-    seconds, start = [], time.perf_counter()
+    used, seconds = [], []
+    images = min(args.steps * recipe.batch_size, len(plan.train_indices))
     for window in range(args.windows):
         order = trainer.order(window)[:images]
         start, cpu = time.perf_counter(), time.process_time()
@@ -168,7 +168,7 @@ def measured(count, where, args):
         "peak_private_bytes": max(peak.bytes, private()),
         "private_bytes_before_training": before,
         "seconds_to_first_step": round(first[0][0] - START, 2),
-        "processor_seconds_to_first_step": round(first[0][1], 2),
+        _CPU: round(first[0][1], 2),
         "processor_seconds_a_thousand": [round(1000 * s / images, 4) for s in used],
         "seconds_opening": round(opened, 2),
         "seconds_fingerprint": round(digest, 2),

@@ -7,7 +7,7 @@ ends without a word, the others end with a line: JAX itself would wait for it in
 devices, or abort the process. What JAX's processes have to tell each other at the start goes
 through the same address (`Tunnel`), which keeps it from noticing a lost process before we do.
 
-Nothing here is secret or signed: the address belongs into a network of one's own.
+Nothing here is secret or signed: the address must be on a network of one's own.
 """
 
 from __future__ import annotations
@@ -235,6 +235,7 @@ class Team:
             link.send(_MESSAGE, message)
 
     def tell_bytes(self, data: bytes) -> None:
+        """The same with bytes, which are heard as they are."""
         for link in self.links.values():
             link.send(_BYTES, data)
 
@@ -262,8 +263,7 @@ class Team:
         self._stop_jax()
 
     def await_loss(self) -> None:
-        """Wait for the word that another process is gone, which ends this one, as long as it may
-        take."""
+        """Wait as long as it may take to hear that another process is gone, which ends this one."""
         time.sleep(SILENT_SECONDS + ALIVE_SECONDS)
 
     def _stop_jax(self) -> None:
@@ -273,7 +273,8 @@ class Team:
             jax.distributed.shutdown()
 
     def lost(self, link: _Link, line: str, code: int = WRONG) -> None:
-        """End this process, whatever it waits for: another one is gone."""
+        """End this process, whatever it waits for: another one is gone. line: why; "" where its
+        connection broke."""
         if self.over.is_set():
             return
         self.over.set()

@@ -2,8 +2,7 @@
 
 Images are uint8 (N, height, width, channels), 0-255; labels are int64 (N,), indices into the class
 names. Files are read and checked whole before anything is returned; images too many for memory then
-stay on disk, see OnDisk. Nothing here imports Keras
-(a download through `keras.datasets` apart).
+stay on disk, see OnDisk. Nothing here imports Keras (a download through `keras.datasets` apart).
 
     from cifar_lab import data
     dataset = data.load("cifar10")

@@ -144,8 +144,8 @@ def _load_synthetic(
     test_only: bool,
     data_in: str,
 ) -> tuple[Dataset, str]:
-    """(the embedded set, where it is to be). So many images as are asked for are in their place and
-    at their size already."""
+    """(the embedded set, `data_in` for what is still to be done with it). Where the name says how
+    many images, they are at their size and in their place already."""
     images, dials = synthetic.parse(name)
     if test_only or images is None:
         arrays = synthetic.load(**({"train_size": 0} if test_only else {}), dials=dials)
@@ -166,8 +166,7 @@ def _placed(
     notice: Callable[[str], None],
     data_in: str,
 ) -> Dataset:
-    """A set that is in memory with its images at the size that is asked for, and there or on
-    disk."""
+    """The set with its images at the size that is asked for, in memory or on disk."""
     train, test = dataset.train_images, dataset.test_images
     if is_on_disk(train):
         return dataset
@@ -179,8 +178,8 @@ def _placed(
 
 
 def _file_of(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Images of this shape, OnDisk, in a file that other processes use too; in memory where there
-    are none. Raises InputError where it cannot be written."""
+    """Images brought to a shape, OnDisk: in a file of the cache, which other processes use too. An
+    empty array stays one. Raises InputError where the file cannot be written."""
     if not len(images):
         return fit_images(images, shape)
     digest = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()

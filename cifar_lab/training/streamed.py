@@ -26,15 +26,14 @@ Batch = tuple[Any, np.ndarray]
 
 class Feed:
     """One pass over images, as Keras' `fit` and `evaluate` take it. To be used within a `with`: a
-    thread reads, as soon as a batch is asked for, until the end of it.
+    thread reads, from the first batch that is asked for until the end of the `with`.
 
     Args:
         images: uint8 (N, height, width, channels), in memory or OnDisk.
         order: int32 (M,), indices of the images in their order.
         batch_size: the last batch is as small as it must be.
         targets: gives the targets of indices, float32 (batch, classes).
-        indexed: whether the model takes the indices too: a dict of "pixels" and "index", instead of
-            the pixels alone.
+        indexed: whether a batch is a dict of "pixels" and "index", not the pixels alone.
     """
 
     def __init__(
@@ -92,8 +91,7 @@ class Feed:
 
 
 class _Batches(keras.utils.PyDataset):
-    """A Feed's batches, which are asked for one after the other; from the start again where they
-    are."""
+    """A Feed's batches. They are asked for in order; another one than the next is read anew."""
 
     def __init__(self, feed: Feed):
         super().__init__()
@@ -110,9 +108,10 @@ class _Batches(keras.utils.PyDataset):
 
 
 class ReadAhead:
-    """What an iterator gives, taken from it by a thread, so many items before they are asked for.
+    """The items of an iterator, taken by a thread, at most `ahead` of them before they are asked
+    for.
 
-    error: what the iterator raised, which is raised where its item would be; None.
+    error: what the iterator raised, or None; it is raised where the item would be.
     """
 
     def __init__(self, items: Iterator, ahead: int):

@@ -60,7 +60,7 @@ class DatasetLookup(layers.Layer):
         self.images = self.add_weight(
             shape=images.shape,
             dtype="uint8",
-            # not assigned to one of zeros, which would be in memory meanwhile
+            # made of the images: zeros to assign them to would take the same memory again
             initializer=lambda shape, dtype=None: ops.convert_to_tensor(images, dtype),
             trainable=False,
             name="images",
