@@ -803,3 +803,18 @@ def test_edge_grows_as_told():
     ):
         with pytest.raises(ValueError, match="widths and blocks"):
             edge(**wrong)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the products replace TensorFlow's kernel"
+)
+@pytest.mark.parametrize(
+    "shape, side",
+    [((4, 32, 32, 3), 20), ((2, 28, 28, 1), 14), ((2, 24, 18, 3), 32), ((0, 9, 9, 1), 5)],
+)
+def test_resizing_by_matrix_products_is_keras_own_up_to_rounding(shape, side):
+    images = np.random.default_rng(0).integers(0, 256, shape).astype("float32")
+    keras_own = keras.layers.Resizing(side, side, antialias=True)(images)
+    found = fused.ProductResizing(side, side, antialias=True)(images)
+    assert found.shape == (shape[0], side, side, shape[3])
+    np.testing.assert_allclose(found, keras_own, atol=1e-4)

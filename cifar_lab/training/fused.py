@@ -204,6 +204,39 @@ def _silu(inputs):
     return silu(inputs)
 
 
+class ProductResizing(layers.Resizing):
+    """keras.layers.Resizing, bilinear with antialiasing, as two matrix products: the same up to
+    rounding (5e-5 of 255), in a fifth of the time that TensorFlow's kernel takes on two cores.
+
+    Call: float32 (N, height, width, channels), of a known size -> float32 (N, self.height,
+    self.width, channels).
+    """
+
+    def call(self, inputs):
+        import tensorflow as tf
+
+        height, width, channels = inputs.shape[1:]
+        # the resized identity: (self.height, height) and (self.width, width)
+        down, across = (
+            tf.image.resize(tf.eye(before)[..., None], (after, before), antialias=True)[..., 0]
+            for before, after in ((height, self.height), (width, self.width))
+        )
+        rows = tf.matmul(down, tf.reshape(inputs, (-1, height, width * channels)))
+        rows = tf.reshape(rows, (-1, self.height, width, channels))
+        columns = tf.reshape(tf.transpose(rows, (0, 1, 3, 2)), (-1, width))
+        images = tf.matmul(columns, across, transpose_b=True)
+        images = tf.reshape(images, (-1, self.height, channels, self.width))
+        return tf.transpose(images, (0, 1, 3, 2))
+
+
+def resizing(side, faster=True):
+    """A layer that brings images to side x side pixels: bilinear, with antialiasing; where it is
+    faster and wanted, a ProductResizing."""
+    faster = faster and backend.is_tensorflow_on_cpu()
+    kind = ProductResizing if faster else layers.Resizing
+    return kind(side, side, antialias=True, dtype="float32")
+
+
 def rebuilt(network):
     """`network` with the layers above in place of Keras' convolution, normalisation, dropout and
     silu; the same weights, in order.

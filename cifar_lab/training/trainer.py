@@ -217,9 +217,8 @@ class Trainer:
                 if self.mix:
                     images = self.mix(images, index)
             if phase.side:
-                side = phase.side
-                images = layers.Resizing(side, side, antialias=True, dtype="float32")(images)
-                network = self._network_for(side)
+                images = fused.resizing(phase.side, plan.fused)(images)
+                network = self._network_for(phase.side)
             kind = sharpness.SharpnessAware if phase.sharpness_aware else keras.Model
             # under the policy too: Keras scales the loss of a model that is itself mixed_float16
             model = kind(given, network(images), name="training")
