@@ -1,7 +1,7 @@
 """What a rung's training takes, in epochs of the 74 network and beside the lecture's cifar10-88.
 
-    python benchmarks/budget.py RUNG --data-dir DIR --output DIR [--seed 0] [--turns 5]
-                                [--images 4500] [--alone]
+    python benchmarks/budget.py RUNG --data-dir DIR --output DIR [--recipe FILE] [--seed 0]
+                                [--turns 5] [--images 4500] [--alone]
     python benchmarks/budget.py --table
 
 Trains the rung by the path of train.py; its bundle goes to --output. --resume, as there, goes on
@@ -49,6 +49,7 @@ def main(argv):
     )
     parser.add_argument("--data-dir")
     parser.add_argument("--output")
+    parser.add_argument("--recipe", metavar="FILE", help="as of train.py: fields to replace")
     parser.add_argument("--seed", type=cli.whole(0, 2**32 - 1), default=0)
     parser.add_argument("--turns", type=cli.whole(1), default=5)
     parser.add_argument("--images", type=cli.whole(1, EPOCH), default=4500, help="images a turn")
@@ -75,6 +76,8 @@ def run(args):
     from cifar_lab import bundles, data
 
     recipe = ladder.get(args.rung).recipe
+    if args.recipe:
+        recipe = changed(recipe, cli.common.read_json(args.recipe), f"--recipe {args.recipe}")
     if args.epochs:
         recipe = changed(recipe, {"epochs": args.epochs}, "--epochs")
     output = Path(args.output).resolve()
@@ -142,6 +145,7 @@ def run(args):
             )
         },
         **{k: card.get(k) for k in results.PROVENANCE},
+        **({"recipe": Path(args.recipe).name} if args.recipe else {}),
         "whole_recipe": args.epochs is None,
         "seconds_to": marks,
         "before": before,

@@ -1,14 +1,15 @@
 """Checks entries of the CPU record against docs/records.md, its rules.
 
     python benchmarks/records.py ENTRY.json ...
-    python benchmarks/records.py --make cifar10-90 --mark 0.9 LINES.jsonl > ENTRY.json
+    python benchmarks/records.py --make RUNG --mark 0.9 [--recipe FILE] LINES.jsonl > ENTRY.json
     python benchmarks/records.py --table
 
 Prints an entry's figures on a line of JSON: n, mean and standard deviation of the test accuracy,
 the one-sided p of Student's t that its true mean is below the mark, the median seconds, and these
 in epochs of the 74 network of the same run. A rule that an entry breaks is a line on stderr, and
 the exit code is 2. --make writes an entry of the lines that `benchmarks/budget.py RUNG --alone`
-printed. --table prints the table of docs/records.md, of the entries in docs/records/.
+printed, with the same --recipe where it had one. --table prints the table of docs/records.md, of
+the entries in docs/records/.
 """
 
 import argparse
@@ -134,10 +135,12 @@ def figures(entry):
     }
 
 
-def make(rung, mark, path):
-    """An entry of the lines of budget.py, a dict."""
+def make(rung, mark, path, recipe=None):
+    """An entry of the lines of budget.py, a dict. recipe: their --recipe, or None."""
+    file = Path(recipe).name if recipe else None
     try:
         lines = [json.loads(line) for line in Path(path).read_text().splitlines() if line.strip()]
+        lines = [line for line in lines if line["rung"] == rung and line.get("recipe") == file]
         runs = [
             {
                 "seed": line["seed"],
@@ -150,23 +153,24 @@ def make(rung, mark, path):
                 ),
             }
             for line in lines
-            if line["rung"] == rung and line["whole_recipe"]
+            if line["whole_recipe"]
         ]
-        machines = sorted({_machine(line) for line in lines if line["rung"] == rung})
-        commits = sorted({str(line.get("commit")) for line in lines if line["rung"] == rung})
+        machines = sorted({_machine(line) for line in lines})
+        commits = sorted({str(line.get("commit")) for line in lines})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is none of budget.py's lines ({reason(error)})") from None
     if not runs:
         raise InputError(f"{path}: has no whole run of {rung}")
     if len(machines) > 1:
         raise InputError(f"{path}: must be of one machine, received {'; '.join(machines)}")
+    told = f"{rung} --recipe {recipe}" if recipe else rung
     runs.sort(key=lambda run: run["seed"])
     in_order = [run["seed"] for run in runs] == list(range(len(runs)))
     return {
-        "name": rung,
+        "name": Path(file).stem if file else rung,
         "mark": mark,
         "code": f"cifar_lab, commit {', '.join(commit[:12] for commit in commits)}",
-        "command": f"python benchmarks/budget.py {rung} --alone --seed SEED",
+        "command": f"python benchmarks/budget.py {told} --alone --seed SEED",
         "machine": machines[0],
         "cores": 2,
         "test_views": 1,
@@ -208,6 +212,7 @@ def main(argv):
     )
     parser.add_argument("files", nargs="*", metavar="ENTRY.json")
     parser.add_argument("--make", metavar="RUNG")
+    parser.add_argument("--recipe", metavar="FILE")
     parser.add_argument("--mark", type=float, choices=MARKS)
     parser.add_argument("--table", action="store_true")
     args = parser.parse_args(argv)
@@ -216,10 +221,12 @@ def main(argv):
         return cli.OK
     if not args.files:
         parser.error("ENTRY.json: needed, where --table is not")
+    if args.recipe and not args.make:
+        parser.error("--recipe: goes with --make")
     if args.make:
         if args.mark is None or len(args.files) != 1:
             parser.error("--make: needs --mark and one file of lines")
-        print(json.dumps(make(args.make, args.mark, args.files[0]), indent=1))
+        print(json.dumps(make(args.make, args.mark, args.files[0], args.recipe), indent=1))
         return cli.OK
     wrong = False
     for path in args.files:

@@ -120,6 +120,17 @@ def test_an_entry_of_lines_of_the_budget(tmp_path, capsys):
     assert made["runs"][0]["epoch_of_74"] == pytest.approx(sum(first) / 2)
     (tmp_path / "made.json").write_text(json.dumps(made))
     assert records.main([str(tmp_path / "made.json")]) == 2  # too few, and nobody checked
+    for line in mine:  # with fields of a recipe file
+        line["recipe"] = "sprint.json"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(InputError, match="has no whole run of cifar10-94"):
+        records.main(["--make", "cifar10-94", "--mark", "0.94", str(file)])
+    args = ["--make", "cifar10-94", "--mark", "0.94", "--recipe", "recipes/sprint.json"]
+    assert records.main([*args, str(file)]) == 0
+    made = json.loads(capsys.readouterr().out.partition("\n")[2])  # behind the figures before
+    assert made["name"] == "sprint" and len(made["runs"]) == len(mine)
+    assert "cifar10-94 --recipe recipes/sprint.json --alone" in made["command"]
+    mine = [{k: v for k, v in line.items() if k != "recipe"} for line in mine]
     mine[1]["processor"] = "family 25, model 17"  # the first may be of any
     file.write_text("\n".join(map(json.dumps, mine)))
     with pytest.raises(InputError, match="one machine, received AMD EPYC, 2 cores; AMD EPYC, 2 "):
