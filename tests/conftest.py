@@ -1,7 +1,12 @@
 """Fixtures: small data sets in real layouts, and a network that train.py trained."""
 
+import contextlib
 import gc
 import os
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 # before numpy is imported: two workers share two cores, and threads that wait for them spin
@@ -19,14 +24,40 @@ import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
 import browser as browsers  # noqa: E402
-from support import run_here, write_fashion  # noqa: E402
+from cifar_lab import bundles  # noqa: E402
+from cifar_lab.errors import InputError  # noqa: E402
+from support import ROOT, run_here, write_fashion  # noqa: E402
+
+
+def base_of_the_run(tmp_path_factory):
+    """The folder of this run's temporary files, the same in all of its processes."""
+    base = tmp_path_factory.getbasetemp()  # a worker's lies in that of the run
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+def made_once(tmp_path_factory, name, make):
+    """A folder that `make(folder)` fills, in one process for all: no test may write into it."""
+    folder = base_of_the_run(tmp_path_factory) / name
+    finished = folder.with_name(f"{name}-finished")
+    while not finished.exists():
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(bundles.locked(folder))
+            except InputError:  # another process makes it
+                time.sleep(0.1)
+                continue
+            if not finished.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                finished.touch()
+    return folder
 
 
 @pytest.fixture(autouse=True, scope="session")
 def no_user_cache(tmp_path_factory):
     """Pictures that tests read are kept in a folder of theirs, in commands too."""
-    base = tmp_path_factory.getbasetemp()  # a worker's lies in that of the run
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder = base_of_the_run(tmp_path_factory) / "cache"
     folder.mkdir(exist_ok=True)
     os.environ["CIFAR_LAB_CACHE"] = str(folder)
 
@@ -40,20 +71,31 @@ def fashion(tmp_path):
 @pytest.fixture(scope="session")
 def fashion_bundle(tmp_path_factory):
     """(folder, data dir) of a network that train.py trained."""
-    root = tmp_path_factory.mktemp("bundle")
-    write_fashion(root / "data" / "fashion-mnist")
-    done = run_here(
-        "train.py",
-        "fashion-mnist-92",
-        "--data-dir",
-        root / "data",
-        "--epochs",
-        4,
-        "--output",
-        root / "out",
-    )
-    assert done.returncode == 0, done.stderr
+
+    def make(root):
+        write_fashion(root / "data" / "fashion-mnist")
+        args = ("--data-dir", root / "data", "--epochs", 4, "--output", root / "out")
+        done = run_here("train.py", "fashion-mnist-92", *args)
+        assert done.returncode == 0, done.stderr
+
+    root = made_once(tmp_path_factory, "bundle", make)
     return root / "out", root / "data"
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    """A folder that holds the wheel's contents, as pip lays them into site-packages."""
+
+    def make(root):
+        left_out = (".*", "build", "docs", "runs", "*.egg-info", "__pycache__")
+        source = root / "source"  # setuptools writes into it
+        shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*left_out))
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip += ["--no-deps", "--no-build-isolation", "--target", str(root / "site"), str(source)]
+        done = subprocess.run(pip, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "wheel", make) / "site"
 
 
 @pytest.fixture(scope="session")

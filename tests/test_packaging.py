@@ -1,48 +1,14 @@
 """An installed copy, away from the checkout: its own names alone, rungs found, results shown."""
 
 import os
-import shutil
 import subprocess
 import sys
 
 import pytest
 
 from cifar_lab import ladder
-from support import ROOT
 
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """A folder that holds the wheel's contents, as pip lays them into site-packages."""
-    pytest.importorskip("setuptools", minversion="69")
-    root = tmp_path_factory.mktemp("wheel")
-    source = root / "source"
-    shutil.copytree(
-        ROOT,
-        source,
-        ignore=shutil.ignore_patterns(
-            ".git", ".venv", "runs", "build", "*.egg-info", "__pycache__", ".*"
-        ),
-    )
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--no-build-isolation",
-            "--disable-pip-version-check",
-            "--target",
-            str(root / "site"),
-            str(source),
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return root / "site"
+pytest.importorskip("setuptools", minversion="69")
 
 
 def cifar_lab(installed, cwd, *args):

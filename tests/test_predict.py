@@ -46,7 +46,7 @@ def picture(color, size=(9, 12), mode="RGB"):
 
 
 def predict_json(*args, code=0, **kwargs):
-    done = run("predict.py", *args, "--json", **kwargs)
+    done = run_here("predict.py", *args, "--json", **kwargs)
     assert done.returncode == code, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -131,7 +131,9 @@ def test_every_orientation_and_the_pixels_that_the_network_sees(small_file, tmp_
     rows = predict_json(small_file, tmp_path, "--show-pixels")
     for row, (orientation, expected) in zip(rows, upright.items(), strict=True):
         np.testing.assert_array_equal(np.array(row["pixels"]), expected, err_msg=str(orientation))
-    shown = run("predict.py", small_file, tmp_path / "6.png", "--show-pixels").stdout.splitlines()
+    shown = run_here(
+        "predict.py", small_file, tmp_path / "6.png", "--show-pixels"
+    ).stdout.splitlines()
     assert (
         shown[1] == "red"
         and shown[2].split() == ["36", "24", "12", "0"]
@@ -163,7 +165,7 @@ def test_the_others_go_on_where_one_fails(small_file, tmp_path):
     Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
     (tmp_path / "bomb.png").write_bytes(bomb.getvalue())
     names = ["half.png", "text.jpg", "missing.png", "empty", "zero.png", "bomb.png", "good.png"]
-    done = run("predict.py", small_file, *names, cwd=tmp_path)
+    done = run("predict.py", small_file, *names, cwd=tmp_path)  # a process of its own, for once
     assert (
         done.returncode == 2
         and done.stdout.startswith("good.png: red ")
@@ -182,7 +184,7 @@ def test_what_is_left_out_of_a_folder_is_said(small_file, tmp_path):
     (tmp_path / "f").mkdir()
     picture("red").save(tmp_path / "f" / "a.png")
     (tmp_path / "f" / "b.HEIC").write_bytes(b"of a phone")
-    done = run("predict.py", small_file, "f", cwd=tmp_path)
+    done = run_here("predict.py", small_file, "f", cwd=tmp_path)
     assert (
         done.returncode == 0
         and done.stdout.startswith("f/a.png: red ")
@@ -214,7 +216,7 @@ def test_below_a_threshold_it_is_unsure(small_file, tmp_path):
     picture("red").save(tmp_path / "red.png")
     picture((100, 100, 104)).save(tmp_path / "grey.png")
     args = ("red.png", "grey.png", "--top", 2)
-    done = run("predict.py", small_file, *args, "--threshold", 0.5, cwd=tmp_path)
+    done = run_here("predict.py", small_file, *args, "--threshold", 0.5, cwd=tmp_path)
     assert done.returncode == 0
     assert (
         done.stdout == "red.png: red 100.0%, green 0.0%\ngrey.png: unsure (blue 42.7%, red 28.6%)\n"
@@ -226,7 +228,7 @@ def test_below_a_threshold_it_is_unsure(small_file, tmp_path):
         unsure["probability"] == unsure["top"][0]["probability"] == pytest.approx(0.427, abs=1e-3)
     )
     assert "unsure" not in predict_json(small_file, "red.png", cwd=tmp_path)[0]
-    certain = run("predict.py", small_file, *args, "--threshold", 0, cwd=tmp_path)
+    certain = run_here("predict.py", small_file, *args, "--threshold", 0, cwd=tmp_path)
     assert "unsure" not in certain.stdout
 
 
@@ -236,7 +238,7 @@ def test_a_precision_takes_the_threshold_of_the_card(small_file, tmp_path):
     card["thresholds"] = {"0.9": {"threshold": 0.5, "coverage": 0.7}, "0.99": None}
     (tmp_path / "m.tflite.card.json").write_text(json.dumps(card))
     picture((100, 100, 104)).save(tmp_path / "grey.png")
-    done = run("predict.py", file, "grey.png", "--precision", 0.9, cwd=tmp_path)
+    done = run_here("predict.py", file, "grey.png", "--precision", 0.9, cwd=tmp_path)
     assert done.stdout.startswith("grey.png: unsure (blue 42.7%")
     assert done.stderr == "precision 0.9: unsure below 50.0%\n"
     for precision, words in (
@@ -244,10 +246,10 @@ def test_a_precision_takes_the_threshold_of_the_card(small_file, tmp_path):
         (0.85, "--precision: must be one of 0.9, 0.99"),
         (2, "--precision: must be a number from 0 to 1"),
     ):
-        assert_refused(run("predict.py", file, "grey.png", "--precision", precision), words)
-    without = run("predict.py", small_file, "grey.png", "--precision", 0.9)
+        assert_refused(run_here("predict.py", file, "grey.png", "--precision", precision), words)
+    without = run_here("predict.py", small_file, "grey.png", "--precision", 0.9)
     assert_refused(without, "its card has no thresholds")
-    both = run("predict.py", file, "x.png", "--precision", 0.9, "--threshold", 0.5)
+    both = run_here("predict.py", file, "x.png", "--precision", 0.9, "--threshold", 0.5)
     assert_refused(both, "--threshold, --precision: give one of the two")
 
 
@@ -263,7 +265,7 @@ def test_a_precision_takes_the_threshold_of_the_card(small_file, tmp_path):
     ],
 )
 def test_wrong_request(small_file, args, words):
-    done = run("predict.py", *[small_file if a == "SMALL" else a for a in args])
+    done = run_here("predict.py", *[small_file if a == "SMALL" else a for a in args])
     assert (
         done.returncode == 2
         and words in done.stderr
@@ -273,7 +275,7 @@ def test_wrong_request(small_file, args, words):
 
 
 @pytest.fixture(scope="module")
-def device(tmp_path_factory):
+def device(installed, tmp_path_factory):
     """A folder of packages as `pip install ai-edge-litert numpy pillow; pip install --no-deps .`
     leaves them (links to ours)."""
     folder = tmp_path_factory.mktemp("device") / "site"
@@ -290,29 +292,8 @@ def device(tmp_path_factory):
         ]
         for top in {f.parts[0] for f in distribution.files} - {"..", "__pycache__"}:
             (folder / top).symlink_to(distribution.locate_file(top))
-    source = shutil.copytree(
-        ROOT,
-        folder.parent / "source",
-        ignore=shutil.ignore_patterns("runs", "build", "*.egg-info", "__pycache__", ".*", "docs"),
-    )  # setuptools writes into it
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--no-build-isolation",
-            "--disable-pip-version-check",
-            "--target",
-            str(folder),
-            str(source),
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    for made in installed.iterdir():
+        (folder / made.name).symlink_to(made)
     assert not {"tensorflow", "keras", "jax", "torch"} & {p.name for p in folder.iterdir()}
     return folder
 

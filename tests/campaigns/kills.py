@@ -29,7 +29,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from cifar_lab import bundles, inference  # noqa: E402
 from cifar_lab.errors import InputError  # noqa: E402
-from cifar_lab.training import state  # noqa: E402
 from support import SMALL_74, command_env  # noqa: E402
 
 SECONDS = 600  # that a command may take: more is a hang
@@ -50,6 +49,8 @@ class Training:
 
     def check(self, folder):
         """Raises InputError where what a kill left is neither there nor whole."""
+        from cifar_lab.training import state  # imports Keras, which takes seconds
+
         output = folder / "out"
         if bundles.state_path(output).exists():
             state.read(bundles.state_path(output))
