@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from cifar_lab import errors
+from cifar_lab import bundles, errors
 from cifar_lab.errors import InputError
 from cifar_lab.searching import process, trial
 from support import run_here, write_fashion
@@ -37,7 +37,7 @@ def completes(folder):
     names = ("val_accuracy", "val_loss", "accuracy", "loss")
     known = {"epochs": 1, "seconds": 1.0, **dict.fromkeys(names, 0.5)}
     (folder / "log.txt").touch()
-    (folder / "result.json").write_text(json.dumps({"status": "completed", **known}))
+    bundles.write_json(folder / "result.json", {"status": "completed", **known})  # as a trial does
     return "with exit code 0"
 
 
@@ -117,8 +117,6 @@ def test_no_file_is_named_that_is_not_there(tune, tmp_path, monkeypatch):
 
 def test_a_disk_that_is_full_for_the_search_itself(tune, tmp_path, monkeypatch):
     """No trial is blamed for what the search cannot write."""
-    from cifar_lab import bundles
-
     real, count = bundles.write_json, []
 
     def full(path, value):

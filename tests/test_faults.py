@@ -73,18 +73,25 @@ def attempted(work, folder, kind, at):
     return found, code
 
 
+def writes(work, folder, kind):
+    """What a disk counts of a command that nothing happens to."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    work.before(folder)
+    with faults.failing(faults.Disk(folder, None, kind)) as disk:
+        done = work.run(folder)
+    assert done.returncode == 0, done.stderr
+    return disk.seen
+
+
 def campaign(name, work, folder, every):
     """All points, or so many, of each kind of fault: counts of their outcomes."""
     outcomes, calls = collections.Counter(), collections.Counter()
+    known = {}
     for number, kind in enumerate(faults.KINDS):
-        folder.mkdir(exist_ok=True)
-        shutil.rmtree(folder)
-        folder.mkdir()
-        work.before(folder)
-        with faults.failing(faults.Disk(folder, None, kind)) as disk:
-            done = work.run(folder)
-        assert done.returncode == 0, done.stderr
-        seen = disk.seen
+        if (kind == "kill") not in known:  # the other kinds count the same writes
+            known[kind == "kill"] = writes(work, folder, kind)
+        seen = known[kind == "kill"]
         chosen = range(len(seen))
         if every is not None:  # spread, and others of each kind
             step = len(seen) / every
@@ -98,8 +105,8 @@ def campaign(name, work, folder, every):
     return outcomes
 
 
-FEW = pytest.mark.parametrize("every", [2, pytest.param(None, marks=pytest.mark.slow)])
-MORE = pytest.mark.parametrize("every", [3, pytest.param(None, marks=pytest.mark.slow)])
+FEW = pytest.mark.parametrize("every", [1, pytest.param(None, marks=pytest.mark.slow)])
+MORE = pytest.mark.parametrize("every", [2, pytest.param(None, marks=pytest.mark.slow)])
 
 
 # --- training ---
