@@ -1,7 +1,10 @@
 """The benchmarks' statistics, and that they run."""
 
+import contextlib
 import importlib.util
+import io
 import json
+import runpy
 import subprocess
 import sys
 
@@ -22,6 +25,21 @@ def benchmark(name, *args, **env):
         capture_output=True,
         text=True,
     )
+
+
+def benchmark_here(name, *args):
+    """As benchmark, in this process, from the checkout: for what starts no other."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.delenv("CIFAR_LAB_DATA", raising=False)
+        patch.setattr(sys, "argv", [name, *map(str, args)])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                runpy.run_path(str(ROOT / "benchmarks" / name), run_name="__main__")
+            except SystemExit as end:
+                code = end.code or 0
+    return subprocess.CompletedProcess(sys.argv, code, out.getvalue(), err.getvalue())
 
 
 def lines_of(done):
@@ -86,7 +104,7 @@ def test_engines_take_turns(cifar10):
     ],
 )
 def test_wrong_requests_of_the_engines(args, words):
-    done = benchmark("engines.py", *args)
+    done = benchmark_here("engines.py", *args)
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
 
 
@@ -349,13 +367,7 @@ def test_the_table_of_an_ablation():
     ],
 )
 def test_wrong_requests_of_the_ablation(args, words):
-    done = subprocess.run(
-        [sys.executable, "benchmarks/ablation.py", *args],
-        env=command_env(),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    done = benchmark_here("ablation.py", *args)
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
 
 
@@ -507,7 +519,7 @@ def test_strategies_on_functions_whose_best_is_known():
     }.items():
         assert FUNCTIONS[name][0](at[name]) == pytest.approx(best, abs=1e-5)
     rows = lines_of(
-        benchmark(
+        benchmark_here(
             "strategies.py",
             "--function",
             "levy",
@@ -617,7 +629,7 @@ def test_the_table_of_budgets():
 
 
 def test_the_table_of_sizes():
-    lines = benchmark("sizes.py").stdout.splitlines()
+    lines = benchmark_here("sizes.py").stdout.splitlines()
     assert lines[2].startswith("| `cifar10-tiny-88`, int8 | ") and len(lines) >= 7
 
 
@@ -630,7 +642,7 @@ def test_the_table_of_sizes():
     ],
 )
 def test_wrong_requests_of_latency(args, words):
-    done = benchmark("latency.py", *args)
+    done = benchmark_here("latency.py", *args)
     assert (
         done.returncode == 2
         and words in done.stderr
