@@ -11,13 +11,15 @@ from cifar_lab import ladder
 pytest.importorskip("setuptools", minversion="69")
 
 
-def cifar_lab(installed, cwd, *args):
+def python(installed, cwd, *args):
     env = {k: v for k, v in os.environ.items() if k != "CIFAR_LAB_DATA"} | {
         "PYTHONPATH": str(installed)
     }
-    return subprocess.run(
-        [sys.executable, "-m", "cifar_lab", *args], cwd=cwd, env=env, capture_output=True, text=True
-    )
+    return subprocess.run([sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True)
+
+
+def cifar_lab(installed, cwd, *args):
+    return python(installed, cwd, "-m", "cifar_lab", *args)
 
 
 def test_takes_no_top_level_name_but_its_own(installed):
@@ -35,33 +37,21 @@ def test_rungs_and_results_are_found_from_any_folder(installed, tmp_path):
     assert cifar_lab(installed, tmp_path, "train", "--list").stdout.count("(n = ") == len(
         ladder.LADDER
     )
+
+
+def test_an_installed_copy_loads_its_networks_and_trains_into_the_working_folder(
+    installed, tmp_path
+):
+    """In one process, which imports TensorFlow once."""
     code = (
-        "from cifar_lab import bundles; f = bundles.find('cifar10-74'); print(f); m, c = "
-        "bundles.load(f); "
-        "assert m.count_params() == 1639914"
+        "import sys; from cifar_lab import bundles, cli; f = bundles.find('cifar10-74'); print(f); "
+        "m, c = bundles.load(f); assert m.count_params() == 1639914; "
+        "sys.exit(cli.main(sys.argv[1:]))"
     )
-    env = {**os.environ, "PYTHONPATH": str(installed)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True
-    )
+    words = ["train", "mnist-softmax", "--data", "synthetic", "--limit", "100", "--epochs", "1"]
+    done = python(installed, tmp_path, "-c", code, *words)
     assert done.returncode == 0, done.stderr
-    assert str(installed) in done.stdout
-
-
-def test_an_installed_copy_trains_into_the_working_folder(installed, tmp_path):
-    done = cifar_lab(
-        installed,
-        tmp_path,
-        "train",
-        "mnist-softmax",
-        "--data",
-        "synthetic",
-        "--limit",
-        "100",
-        "--epochs",
-        "1",
-    )
-    assert done.returncode == 0, done.stderr
+    assert str(installed) in done.stdout.splitlines()[0]
     assert (tmp_path / "runs" / "mnist-softmax-synthetic-epochs1-limit100" / "card.json").is_file()
     assert "cifar-lab evaluate runs/mnist-softmax-synthetic-epochs1-limit100" in done.stdout
 

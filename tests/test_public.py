@@ -327,7 +327,7 @@ def test_a_recipe_of_ones_own_from_folder_to_int8_without_its_file(
     pytest.importorskip("ai_edge_litert")
     out = tmp_path / "out"
     request = ("train.py", f"{nets}:small_recipe", "--data", photos, "--output", out)
-    result = run_json(*request)
+    result = run_json(*request, here=True)
     card = json.loads((out / "card.json").read_text())
     assert card["rung"] == result["rung"] == "small_recipe"
     assert card["recipe"]["builder"] == "my_nets.py:small" and card["recipe"]["epochs"] == 4

@@ -28,10 +28,10 @@ SECTIONS = ["Verdict", "Learning", "Errors", "What it sees", "Trust", "Robustnes
 
 @pytest.fixture(scope="module")
 def reported(fashion_bundle, tmp_path_factory):
-    """(what --json says, the page's path) of a trained bundle, by the real command."""
+    """(what --json says, the page's path) of a trained bundle, by the command."""
     folder, data_dir = fashion_bundle
     page = tmp_path_factory.mktemp("report") / "page.html"
-    told = run_json("report.py", folder, "--data-dir", data_dir, "--output", page)
+    told = run_json("report.py", folder, "--data-dir", data_dir, "--output", page, here=True)
     return told, page
 
 
