@@ -635,7 +635,10 @@ def test_int8_of_the_rungs(real_data, rung, tmp_path):
 
 @pytest.mark.parametrize(
     "rung, accuracy, most_bytes",
-    [("cifar10-tiny-91", 0.91, 100_352), ("cifar10-tiny-88", 0.88, 40_960)],
+    [
+        pytest.param("cifar10-tiny-91", 0.91, 100_352, marks=pytest.mark.slow),
+        ("cifar10-tiny-88", 0.88, 40_960),
+    ],
 )
 def test_the_committed_file_of_a_tiny_rung(real_data, rung, accuracy, most_bytes):
     """What a board gets: its size, its operations, and its accuracy on all 10,000 test images."""
