@@ -166,14 +166,22 @@ def pytest_collection_finish(session):
     gc.freeze()
 
 
-# Files whose fixtures train for seconds: each in one process, which then has them once
-TOGETHER = {f"tests/test_{name}.py" for name in ("comparison", "explaining", "export", "public")}
+# Files whose fixtures train or export for seconds: each in one process, which then has them once
+TOGETHER = dict.fromkeys(
+    (
+        *("calibration", "explaining", "export", "faults", "packaging", "predict", "public"),
+        *("robustness", "states", "transfer", "weights"),
+    ),
+    "",
+)
+# Files of one group in one process: of pages, which then starts the one browser
+TOGETHER |= dict.fromkeys(("browser", "comparison", "report_page", "search_report", "web"), "pages")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """All tests of lessons in one process: they share what the lessons found (support.outcome_of).
-    Those of TOGETHER in one a file. The others go where there is room, one by one."""
+    Those of TOGETHER in one a file, or a group. The others go where there is room, one by one."""
     from xdist.scheduler import LoadScopeScheduling
 
     class OneProcessForSome(LoadScopeScheduling):
@@ -181,6 +189,7 @@ def pytest_xdist_make_scheduler(config, log):
             if nodeid.startswith("tests/test_lessons"):
                 return "lessons"
             file = nodeid.partition("::")[0]
-            return file if file in TOGETHER else nodeid
+            group = TOGETHER.get(Path(file).stem.removeprefix("test_"))
+            return nodeid if group is None else group or file
 
     return OneProcessForSome(config, log)
