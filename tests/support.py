@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from cifar_lab import cli, lessons
+from cifar_lab.ladder import LADDER
 from cifar_lab.models.inception import GOOGLENET
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,6 +105,12 @@ def run_json(script, *args, here=False, **kwargs):
 def all_but_the_deep(rungs):
     """For parametrize: what is the same for networks of more of the same layers is slow."""
     return [pytest.param(rung, marks=pytest.mark.slow) if rung in DEEP else rung for rung in rungs]
+
+
+def one_of_each_builder(rungs):
+    """For parametrize: what is the same for networks of one builder is slow, but for its first."""
+    first = {LADDER[rung].recipe.builder: rung for rung in reversed(list(rungs))}.values()
+    return [r if r in first else pytest.param(r, marks=pytest.mark.slow) for r in rungs]
 
 
 def write_idx(path, array):

@@ -13,7 +13,7 @@ from cifar_lab.ladder import LADDER
 from cifar_lab.models.searchable import Choice, Number, Widths, searchable
 from cifar_lab.recipe import Recipe
 from cifar_lab.training import losses
-from support import all_but_the_deep
+from support import one_of_each_builder
 
 keras_tuner = pytest.importorskip("keras_tuner")
 
@@ -38,7 +38,7 @@ def built(rung, **options):
 # --- the rung's own settings ---
 
 
-@pytest.mark.parametrize("rung", all_but_the_deep(LADDER))
+@pytest.mark.parametrize("rung", one_of_each_builder(LADDER))
 def test_the_defaults_are_the_rungs_own(rung):
     recipe = LADDER[rung].recipe
     model, hp = built(rung, num_classes=LADDER[rung].num_classes)

@@ -11,13 +11,9 @@ from keras import layers
 
 from cifar_lab import bundles, data, ladder, scratch
 from cifar_lab.scratch import losses
-from support import all_but_the_deep
+from support import all_but_the_deep, one_of_each_builder
 
 RUNGS = [name for name, rung in ladder.LADDER.items() if rung.committed]
-QUICK = {ladder.LADDER[name].recipe.builder: name for name in reversed(RUNGS)}.values()
-OF_EACH_BUILDER = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in RUNGS
-]
 TOLERANCE = 1e-6
 
 
@@ -698,7 +694,7 @@ def in_float64(model):
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("rung", OF_EACH_BUILDER)
+@pytest.mark.parametrize("rung", one_of_each_builder(RUNGS))
 def test_gradients_of_a_rung_are_those_of_keras(rung, training):
     """Of the loss by every weight and by the images, in a batch of 4, two of noise."""
     model = in_float64(bundles.load(bundles.find(rung))[0])

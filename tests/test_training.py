@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from cifar_lab import backend, bundles, data, documents, ladder, networks, training
+from cifar_lab import backend, bundles, data, documents, ladder, training
 from cifar_lab import recipe as recipes
 from cifar_lab.data import synthetic
 from cifar_lab.errors import InputError
@@ -25,7 +25,6 @@ from support import (
     COMPILED_QUICKLY,
     ROOT,
     WITHOUT_TENSORFLOW,
-    all_but_the_deep,
     command_env,
     run,
     run_here,
@@ -494,15 +493,6 @@ def test_callbacks_are_told_of_a_renewed_epoch_once_with_its_validation(dataset,
     assert [(epoch, keys & names) for epoch, keys, _ in told] == [(0, names), (1, names)]
     rows = (tmp_path / "b/history.csv").read_text().splitlines()[1:]
     assert [float(row.split(",")[4]) for row in rows] == [value for *_, value in told]
-
-
-@pytest.mark.parametrize("name", all_but_the_deep(ladder.LADDER))
-def test_no_rung_is_trained_otherwise_for_the_sake_of_short_epochs(name):
-    """Its published figures were measured without: 45,000 train images are no few."""
-    rung = ladder.get(name)
-    recipe, network = rung.recipe, networks.build(rung.recipe, rung.num_classes)
-    steps = math.ceil(45_000 / recipe.batch_size)
-    assert steps >= averaging.settling_steps(network)
 
 
 def test_a_network_without_normalisation_has_nothing_to_renew():
