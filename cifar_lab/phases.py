@@ -1,5 +1,5 @@
-"""What is particular about a recipe's epochs: small images, the last layer alone, sharpness-aware
-steps, weights that are averaged. Imports no Keras."""
+"""What is particular about a recipe's epochs: small images, the last layer alone, the first ones
+frozen, sharpness-aware steps, weights that are averaged. Imports no Keras."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ class Phase(NamedTuple):
     side: of the square images that it is trained and validated on, None for the recipe's own.
     sharpness_aware: whether its steps are; see training.sharpness.SharpnessAware.
     head_alone: whether it trains the last layer alone; see training.transfer.
+    frozen: whether the first layers no longer learn; see Recipe.freezeout_layers.
     """
 
     side: int | None = None
     sharpness_aware: bool = False
     head_alone: bool = False
+    frozen: bool = False
 
 
 def phase_of(recipe: Recipe, epoch: int) -> Phase:
@@ -35,6 +37,7 @@ def phase_of(recipe: Recipe, epoch: int) -> Phase:
         side,
         recipe.sharpness_radius > 0 and epoch >= recipe.epochs - aware,
         epoch < recipe.head_epochs,
+        epoch >= recipe.epochs - recipe.freezeout_epochs,
     )
 
 
@@ -49,6 +52,8 @@ def names_of(recipe: Recipe, epoch: int) -> list[str]:
         names.append("averaging")
     if phase.sharpness_aware:
         names.append("sharpness-aware")
+    if phase.frozen:
+        names.append("first layers frozen")
     return names
 
 

@@ -637,6 +637,36 @@ class _Sharpness(_Part):
 
 
 @dataclass(frozen=True, kw_only=True)
+class _FreezeOut(_Part):
+    """
+    freezeout_layers: how many of the first layers that have weights stop learning before the others
+        (FreezeOut; Brock et al. 2017), so that steps cost less; 0 for none.
+    freezeout_share: the last share of the epochs, rounded to whole ones, at least one, in which
+        they no longer learn.
+    """
+
+    freezeout_layers: int = _later(0)
+    freezeout_share: float = _later(0.3)
+
+    def check(self) -> None:
+        ok = _whole(self.freezeout_layers) and self.freezeout_layers >= 0
+        self._require("freezeout_layers", ok, "a whole number of layers, 0 for none")
+        self._require_between("freezeout_share", 0, 0.9)
+        self._require("freezeout_share", self.freezeout_share > 0, "greater than 0")
+        used = self.freezeout_layers > 0
+        self._require_neutral("freezeout_share", used, "freezeout_layers is 0")
+        averaged = self.swa_share > 0  # type: ignore[attr-defined]
+        self._require_neutral("freezeout_layers", not averaged, "swa_share is not 0")
+
+    @property
+    def freezeout_epochs(self) -> int:
+        """The last epochs, in which the first layers no longer learn."""
+        if not self.freezeout_layers:
+            return 0
+        return max(1, round(self.freezeout_share * self.epochs))  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Averaging(_Part):
     """
     swa_share: the last share of the epochs, rounded to whole ones, is spent on short cycles, as
@@ -696,6 +726,7 @@ class _Precision(_Part):
 class Recipe(
     _Precision,
     _Averaging,
+    _FreezeOut,
     _Sharpness,
     _SmallImages,
     _Schedule,

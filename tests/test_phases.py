@@ -37,6 +37,13 @@ def test_phases_may_overlap():
     assert names_of(recipe, 9) == ["averaging", "sharpness-aware"]
 
 
+def test_the_first_layers_freeze_for_the_last_share():
+    recipe = Recipe(epochs=10, freezeout_layers=2, freezeout_share=0.36)
+    assert phases(recipe) == [(7, 10, "first layers frozen")]
+    assert [phase_of(recipe, epoch).frozen for epoch in (5, 6, 9)] == [False, True, True]
+    assert phases(Recipe(epochs=1, freezeout_layers=2)) == [(1, 1, "first layers frozen")]
+
+
 def test_a_phase_that_lasts_to_the_end_ends_with_the_last_epoch():
     assert phases(Recipe(epochs=1, sharpness_radius=0.1)) == [(1, 1, "sharpness-aware")]
 

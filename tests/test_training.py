@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from cifar_lab import backend, bundles, data, documents, ladder, training
+from cifar_lab import backend, bundles, data, devices, documents, ladder, training
 from cifar_lab import recipe as recipes
 from cifar_lab.data import synthetic
 from cifar_lab.errors import InputError
@@ -201,6 +201,42 @@ def test_first_weights_are_computed_in_the_network_that_trains(dirac):
 def test_small_images_need_a_network_that_takes_them(dataset):
     with pytest.raises(InputError, match="small_images: fashion_mnist_cnn does not take 14 x 14"):
         Trainer(small(small_images=[[0.5, 14]], keep="last"), dataset, 0)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="an optimizer on JAX takes all weights or none"
+)
+def test_the_first_layers_stop_learning_for_the_last_epochs(dataset):
+    recipe = small(
+        epochs=4,
+        small_images=[[0.3, 20]],
+        learning_rate=0.02,
+        freezeout_layers=3,
+        freezeout_share=0.5,
+        **SMALL,
+    )
+    trainer = Trainer(recipe, dataset, 0)
+    learning = [layer for layer in trainer.core.layers if layer.weights]
+    values = []
+    for _ in range(4):
+        trainer.run_epoch()
+        values.append([layer.get_weights() for layer in learning])
+
+    def moved(before, after):
+        return [
+            any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+            for one, other in zip(before, after, strict=True)
+        ]
+
+    assert moved(values[0], values[1]) == [True] * len(learning)
+    for before, after in zip(values[1:], values[2:]):
+        assert moved(before, after) == [False] * 3 + [True] * (len(learning) - 3)
+    assert int(trainer.model.optimizer.iterations) == 4 * trainer.plan.steps_per_epoch
+    assert all(layer.trainable for layer in trainer.bare_network().layers)
+    with pytest.raises(InputError, match="freezeout_layers: must leave one of the"):
+        Trainer(small(freezeout_layers=99), dataset, 0)
+    with pytest.raises(InputError, match="freezeout_layers: works on"):
+        training.Plan.of(small(freezeout_layers=2), dataset, devices=devices.of("cpu:2"))
 
 
 def test_the_last_share_of_the_epochs_is_sharpness_aware(dataset):

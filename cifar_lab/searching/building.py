@@ -29,6 +29,7 @@ OF_TRAINING = {
         for name in (
             *("augmentation", "whitening", "drop_connect", "start", "freeze", "head_share"),
             *("fine_rate", "class_weight", "warmup_fraction", "patience", "small_images"),
+            *("freezeout_layers", "freezeout_share"),
             *("sharpness_radius", "sharpness_share", "swa_share", "swa_epochs", "swa_rate"),
         )
     },

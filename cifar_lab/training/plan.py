@@ -85,9 +85,14 @@ class Plan:
 
         Raises:
             InputError: the images are on disk, and the recipe needs them in memory; several devices
-                cannot share this training.
+                cannot share this training, or the backend cannot do it.
         """
         generated = recipe.augmentation_engine != "compiled"
+        if recipe.freezeout_layers and (backend.is_jax() or devices is not None):
+            raise InputError(
+                "recipe field freezeout_layers: works on KERAS_BACKEND=tensorflow and torch, and "
+                "on one device; elsewhere an optimizer takes all weights or none"
+            )
         if streamed is None:
             streamed = _is_streamed(recipe, dataset)
         shared = parallel.of(devices)

@@ -163,6 +163,7 @@ class Trainer:
                     self.mix = mixing.Mix(size, name="mix")
         self.settles = plan.steps_per_epoch >= averaging.settling_steps(self.network)
         self._fine = transfer.layers_of_fine_tuning(self.core)
+        self._early = transfer.layers_that_freeze(self.core, recipe)
         steps = plan.steps_per_epoch * recipe.epochs
         self.model = self._training_model(Phase(), optimizers.build(recipe, steps, plan.precision))
         self.model.optimizer.build(self.model.trainable_variables)
@@ -195,8 +196,8 @@ class Trainer:
 
     def _train(self, phase: Phase) -> None:
         """Let the layers learn that learn in a phase."""
-        for layer in self._fine if self.plan.recipe.head_epochs else ():
-            layer.trainable = not phase.head_alone
+        for layer in self._fine if self.plan.recipe.head_epochs else self._early:
+            layer.trainable = not (phase.head_alone or phase.frozen and layer in self._early)
 
     def _training_model(self, phase: Phase, optimizer) -> keras.Model:
         plan, recipe = self.plan, self.plan.recipe

@@ -71,6 +71,17 @@ def layers_of_fine_tuning(network: keras.Model) -> list:
     return [layer for layer in _with_weights(network)[:-1] if layer.trainable]
 
 
+def layers_that_freeze(network: keras.Model, recipe: Recipe) -> list:
+    """Those of the first recipe.freezeout_layers that learn before that."""
+    count, layers = recipe.freezeout_layers, _with_weights(network)
+    if count and count >= len(layers):
+        raise InputError(
+            f"recipe field freezeout_layers: must leave one of the {len(layers)} layers that have "
+            f"weights, received {count}"
+        )
+    return [layer for layer in layers[:count] if layer.trainable]
+
+
 def _with_weights(network: keras.Model) -> list:
     return [layer for layer in network.layers if layer.weights]
 
