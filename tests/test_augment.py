@@ -134,13 +134,16 @@ def test_flips():
 def test_padded_crop_is_a_window_of_the_padded_image(mode, numpy_mode):
     x = images(9, (8, 10, 3))
     down, right = np.arange(9, dtype="int32") % 3 * 4 - 4, np.arange(9, dtype="int32") // 3 * 4 - 4
-    out = as_array(augment.shifted_crop(x, down, right, mode, 9.0))
+    odd = np.arange(9) % 2 == 1
     extra = {"constant_values": 9} if mode == "constant" else {}
-    padded = np.pad(x, ((0, 0), (4, 4), (4, 4), (0, 0)), mode=numpy_mode, **extra)
-    for i in range(9):
-        np.testing.assert_array_equal(
-            out[i], padded[i, 4 + down[i] : 12 + down[i], 4 + right[i] : 14 + right[i]]
-        )
+    for mirrored in (None, odd):
+        out = as_array(augment.shifted_crop(x, down, right, mode, 9.0, mirrored))
+        seen = x if mirrored is None else as_array(augment.flip(x, mirrored))
+        padded = np.pad(seen, ((0, 0), (4, 4), (4, 4), (0, 0)), mode=numpy_mode, **extra)
+        for i in range(9):
+            np.testing.assert_array_equal(
+                out[i], padded[i, 4 + down[i] : 12 + down[i], 4 + right[i] : 14 + right[i]]
+            )
 
 
 def test_cutout_paints_a_square_that_may_lie_partly_outside():
