@@ -224,7 +224,7 @@ def test_the_ladder_claims_a_machine_of_its_own(tmp_path, monkeypatch, capsys, a
             "classes": ["a", "b"],
             "epoch": 1,
             **dict.fromkeys(("backend", "device", "precision", "date", "command"), "x"),
-            **dict.fromkeys(("commit", "clean"), None),
+            **dict.fromkeys(("commit", "clean", "processor"), None),
             "versions": {},
             "model_sha256": "m",
             "data_sha256": "d",
