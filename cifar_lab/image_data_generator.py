@@ -215,15 +215,21 @@ class GeneratorAugmentation:
         """All fields, as ImageDataGenerator takes them."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
-    def scaled(self, factor: float) -> GeneratorAugmentation:
-        """The same for images so many times as large: shifts counted in pixels grow with them."""
+    def scaled(self, factor: float, side: int) -> GeneratorAugmentation:
+        """The same for images so many times as large, side x side pixels: shifts counted in pixels
+        grow with them. What is then less than a pixel is told as a fraction."""
 
         def larger(value: Any) -> Any:
             if isinstance(value, tuple):
-                return tuple(v * factor for v in value) if max(value) >= 1 else value
-            if isinstance(value, int):
-                return max(2, round(value * factor))
-            return max(1.0, value * factor) if value >= 1 else value
+                if max(value) < 1:
+                    return value
+                unit = 1 if max(value) * factor >= 1 else side
+                return tuple(v * factor / unit for v in value)
+            if isinstance(value, int):  # n moves by up to n - 1
+                return 1 + max(1, round((value - 1) * factor))
+            if value < 1:
+                return value
+            return value * factor if value * factor >= 1 else value * factor / side
 
         names = "width_shift_range", "height_shift_range"
         return dataclasses.replace(self, **{name: larger(getattr(self, name)) for name in names})

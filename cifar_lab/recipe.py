@@ -834,14 +834,17 @@ def resized(recipe: Recipe, side: int) -> Recipe:
     factor = side / max(recipe.input_shape[:2])
     augmentation = recipe.augmentation
     if isinstance(augmentation, GeneratorAugmentation):
-        augmentation = augmentation.scaled(factor)
+        augmentation = augmentation.scaled(factor, side)
     else:
-        whole = "crop_padding", "cutout_size"
         scaled: dict[str, Any] = {
-            name: round(value * factor) if name in whole else value * factor
-            for name in (*whole, "width_shift_range", "height_shift_range")
-            if (value := getattr(augmentation, name)) >= 1
+            name: round(getattr(augmentation, name) * factor)
+            for name in ("crop_padding", "cutout_size")
         }
+        for name in ("width_shift_range", "height_shift_range"):
+            value = getattr(augmentation, name)
+            if value >= 1:  # pixels; a number below 1 is a fraction
+                value *= factor
+                scaled[name] = value if value >= 1 else value / side
         if augmentation.gaussian_blur_factor:
             sigma = augmentation.gaussian_blur_sigma
             scaled["gaussian_blur_sigma"] = tuple(min(max(s * factor, 0.01), 10) for s in sigma)

@@ -210,9 +210,21 @@ def test_a_rungs_own_augmentation_has_the_same_names():
     }
     back = recipes.changed(recipe, {"augmentation_engine": "compiled"}, "test")
     assert back == rung
-    larger = recipes.resized(recipe_of({"width_shift_range": (1, 2), "height_shift_range": 3}), 64)
-    assert larger.augmentation.width_shift_range == (2, 4)
-    assert larger.augmentation.height_shift_range == 6
+
+
+def test_shifts_in_pixels_grow_and_shrink_with_the_images():
+    fields = {"width_shift_range": [1, 2], "height_shift_range": 3}
+    larger = recipes.resized(recipe_of(fields), 64).augmentation
+    assert larger.width_shift_range == (2, 4)
+    assert larger.height_shift_range == 5  # from up to 2 pixels to up to 4
+    smaller = recipes.resized(recipe_of({"width_shift_range": [-1, 0, 2]}), 8).augmentation
+    assert smaller.width_shift_range == (-0.25 / 8, 0, 0.5 / 8)  # below 1 it is a fraction
+    for engine in (ENGINE, "compiled"):
+        kinds = {"width_shift_range": 2.0, "height_shift_range": 0.1}
+        recipe = recipe_of(kinds, augmentation_engine=engine)
+        found = recipes.resized(recipe, 8).augmentation
+        assert (found.width_shift_range, found.height_shift_range) == (0.5 / 8, 0.1)
+        assert recipes.resized(recipe, 64).augmentation.width_shift_range == 4
 
 
 # --- what a step sees ---
