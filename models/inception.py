@@ -59,8 +59,8 @@ def inception(
         1,473,930 parameters at the defaults, 6,998,552 as published.
 
     Raises:
-        ValueError: no stage or an empty one, a module that is not of six widths, the images are too
-            small, or there is no such stem.
+        ValueError: no stage or an empty one, a module that is not of six widths, a width or their
+            factor that is not positive, the images are too small, or there is no such stem.
     """
     from keras import Input, Model, layers
 
@@ -68,6 +68,11 @@ def inception(
         raise ValueError(
             "modules: must be at least one stage of one module of six widths, received "
             f"{list(modules)}"
+        )
+    if not width > 0 or any(n < 1 for stage in modules for module in stage for n in module):
+        raise ValueError(
+            f"width and modules: must be a factor greater than 0 of widths of at least 1, received "
+            f"{width} and {list(modules)}"
         )
     if stem not in ("small", "published"):
         raise ValueError(f"stem: must be small or published, received {stem!r}")

@@ -502,6 +502,8 @@ def test_a_wide_network_projects_where_the_shape_changes():
         (lambda: inception(stem="large"), "stem: must be small or published"),
         (lambda: inception(modules=[[(1, 2, 3)]]), "modules: must be .* six widths"),
         (lambda: inception(modules=()), "modules: must be at least one stage"),
+        (lambda: inception(width=-1), "width and modules: must be a factor greater than 0"),
+        (lambda: inception(modules=[[(8, 8, 0, 8, 8, 8)]]), "of widths of at least 1"),
         (lambda: nin(widths=()), "widths: must be at least one block"),
         (lambda: nin(widths=((8,), ())), "widths: must be at least one block"),
         (lambda: vgg(convolutions=(2, 2)), r"convolutions: must have a number a stage \(3\)"),
