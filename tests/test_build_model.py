@@ -217,7 +217,7 @@ def test_a_tuner_searches_and_gives_the_best_back(tmp_path):
         (lambda hp: cifar_lab.build_model(hp, ranges={"dropout": 3}), "ranges: must be a dict"),
         (
             lambda hp: cifar_lab.build_model(hp, "cifar10-74", ranges={"momentum": "0:1"}),
-            "ranges: momentum=0:1: 'momentum' must be one of",
+            "ranges: 'momentum' must be one of learning_rate, weight_decay, label_smoothing, opt",
         ),
     ],
 )

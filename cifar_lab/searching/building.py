@@ -66,7 +66,8 @@ def _asked_for(recipe: Recipe, given: Mapping[str, str]) -> dict[str, Range]:
     ):
         raise InputError(f"ranges: must be a dict from names to texts, received {given!r}")
     declared = space._declared(recipe)
-    allowed = [*FIELDS, *declared, *(["width"] if space._widths(recipe) else [])]
+    used = space.kinds_of(recipe, {name: text.split(",") for name, text in given.items()})
+    allowed = [name for name in (*FIELDS, *declared, "width") if name in used]
     for name in given:
         if name not in allowed:
             raise InputError(f"ranges: {name!r} must be one of {', '.join(allowed)}")
