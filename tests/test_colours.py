@@ -81,6 +81,19 @@ def test_the_others_are_those_of_pillow(shape):
     same(colours.equalized(x), lambda image, i: ImageOps.equalize(image), 0)
 
 
+@pytest.mark.parametrize("shape", [(1, 5, 3), (5, 1, 1), (2, 2, 3)])
+def test_smoothing_leaves_an_image_that_is_all_border(shape):
+    x = pictures(shape)
+    np.testing.assert_array_equal(as_array(colours.smooth(x)), x)
+
+
+def test_autocontrast_stays_within_pixels():
+    """In float32 (255 / width) * width may be more than 255."""
+    x = np.zeros((255, 1, 2, 1), "float32")
+    x[:, 0, 1, 0] = np.arange(1, 256)
+    assert as_array(colours.autocontrasted(x)).max() == 255
+
+
 def test_blur_is_that_of_scipy_each_image_by_its_own():
     ndimage = pytest.importorskip("scipy.ndimage")
     x = pictures((9, 14, 3))

@@ -74,6 +74,8 @@ def hue(images, turns):
 
 def smooth(images):
     """Pillow's ImageFilter.SMOOTH: each pixel with its eight neighbours, the outermost stay."""
+    if min(images.shape[1:3]) < 3:
+        return images
     rows = images[:, :-2] + images[:, 1:-1] + images[:, 2:]
     total = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
     middle = (total + (_SMOOTH - 1) * images[:, 1:-1, 1:-1]) / (_SMOOTH + 8)
@@ -98,7 +100,8 @@ def autocontrasted(images):
     low = ops.min(images, axis=(1, 2), keepdims=True)
     width = ops.max(images, axis=(1, 2), keepdims=True) - low
     flat = width < 1e-3
-    return ops.where(flat, images, (images - low) * (255.0 / ops.where(flat, 1.0, width)))
+    wide = clipped((images - low) * (255.0 / ops.where(flat, 1.0, width)))  # 255.00002
+    return ops.where(flat, images, wide)
 
 
 def equalized(images):
