@@ -171,7 +171,8 @@ def _walk(path: Path, group: Any, name: str, found: _Layout, depth: int, entries
     if member.external or member.is_virtual:
         raise InputError(f"`weights` {path}: {place[:80]!r} has its data elsewhere")
     if member.shape is None or member.dtype.kind not in "fV":
-        raise InputError(f"`weights` {path}: {place[:80]!r} must hold floats, holds {member.dtype}")
+        held = "nothing" if member.shape is None else member.dtype
+        raise InputError(f"`weights` {path}: {place[:80]!r} must hold floats, holds {held}")
     size = path.stat().st_size
     declared = member.dtype.itemsize
     for length in member.shape:

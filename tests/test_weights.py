@@ -367,6 +367,8 @@ def broken(folder, kind, cnn):
             place.create_dataset("0", (1 << 20, 1 << 20, 64), "float32", chunks=(64, 64, 1))
         elif kind == "text inside":
             place["0"] = "weights"
+        elif kind == "empty inside":
+            place["0"] = h5py.Empty("float32")
         elif kind == "missing":
             pass
         else:
@@ -394,6 +396,7 @@ REFUSED = {
     "virtual": "'layers/conv2d/vars/0' has its data elsewhere",
     "huge": "declares (1048576, 1048576, 64), 281,474,976,710,656 bytes, in a file of",
     "text inside": "must hold floats, holds object",
+    "empty inside": "must hold floats, holds nothing",
     "missing": "layer 'conv1' has weights of (3, 3, 3, 32), the file has none",
 }
 
