@@ -1,6 +1,7 @@
 """A chief and its workers: who may take part, and what may be said."""
 
 import hashlib
+import os
 import threading
 
 import pytest
@@ -14,7 +15,7 @@ from keras_tuner.src import protos  # noqa: E402
 from keras_tuner.src.distribute import oracle_client  # noqa: E402
 from keras_tuner.src.engine.trial import Trial  # noqa: E402
 
-from cifar_lab import bundles  # noqa: E402
+from cifar_lab import bundles, files  # noqa: E402
 from cifar_lab.searching import chief, oracles, ranges, signing, tuner  # noqa: E402
 from cifar_lab.searching.search import Search  # noqa: E402
 
@@ -349,7 +350,11 @@ def test_a_strange_trial_ends_a_search_in_a_line(monkeypatch):
         (["--chief", "127.0.0.1:9", "--secret", "nowhere"], "--secret nowhere: cannot be read"),
         (["--chief", "127.0.0.1:9", "--secret", "short"], "16 characters or more, received 5"),
         (["--chief", "127.0.0.1:9", "--secret", "long"], "at most 4,096 bytes"),
+        (["--chief", "127.0.0.1:9", "--secret", "."], "--secret .: cannot be read"),
         (["--chief", "127.0.0.1:0", "--worker-id", "a"], "needs the port"),
+        (["--chief", "\udcff:9"], "--chief: must be HOST:PORT"),
+        (["--chief", "a\nb:9"], "--chief: must be HOST:PORT"),
+        (["--chief", "a:" + 5000 * "1"], "--chief: must be HOST:PORT"),
     ],
 )
 def test_wrong_requests(tmp_path, monkeypatch, args, words):
@@ -364,6 +369,24 @@ def test_a_secret_of_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("CIFAR_LAB_SECRET", "too short")
     args = ("tune.py", "cifar10-74", "--data", "synthetic", "--chief", "0.0.0.0:9")
     assert_refused(run_here(*args, cwd=tmp_path), "CIFAR_LAB_SECRET: must have 16 characters")
+    monkeypatch.setenv("CIFAR_LAB_SECRET", "\udcff bytes")  # that are no UTF-8
+    assert_refused(run_here(*args, cwd=tmp_path), "CIFAR_LAB_SECRET: must have 16 characters")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="of POSIX")
+def test_a_secret_out_of_a_pipe_that_says_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "PIPE_SECONDS", 0.1)
+    os.mkfifo(tmp_path / "pipe")
+    args = ("tune.py", "cifar10-74", "--chief", "127.0.0.1:9", "--secret", "pipe")
+    assert_refused(run_here(*args, cwd=tmp_path), "--secret pipe: cannot be read (is a pipe that")
+
+
+def test_an_address_that_cannot_be_listened_on(tmp_path, capfd):
+    """The line names it, and gRPC has none of its own beside it."""
+    with pytest.raises(OSError, match="cannot be listened on") as raised:
+        chief.serve(oracle_in(tmp_path), "nowhere.invalid", 9)
+    assert raised.value.filename == "nowhere.invalid:9"
+    assert capfd.readouterr().err == ""
 
 
 def test_a_second_chief_of_one_folder(tmp_path, fashion):

@@ -30,6 +30,7 @@ ARGUMENTS = (
 RENAMED = {"fields": "set", "start": "from"}  # arguments whose flag is called otherwise
 WRITTEN = ("--output", "--csv-log", "--tensorboard")  # flags that name what is written
 MAX_SEED = 2**32 - 1
+_HOST = re.compile(r"[A-Za-z0-9_.:%\[\]-]{0,253}")
 
 
 class Parser(argparse.ArgumentParser):
@@ -146,7 +147,8 @@ def share(text: str) -> float:
 def address(text: str) -> tuple[str, int]:
     """A type for add_argument: (host, port) of HOST:PORT, or of PORT for this machine."""
     host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
+    sound = _HOST.fullmatch(host) and re.fullmatch("[0-9]{1,5}", port)
+    if not sound or int(port) > 65535:
         raise argparse.ArgumentTypeError(
             f"must be HOST:PORT, or PORT for 127.0.0.1, received {text!r}"
         )

@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import backend, image_data_generator, paths
+from .. import backend, files, image_data_generator, paths
 from ..errors import InputError, reason
 from ..searching.signing import LEAST_SECRET, MOST_SECRET, SECRET
 from ..terminal import tell
@@ -205,7 +205,7 @@ def _secret(args: argparse.Namespace) -> bytes:
     if args.secret is not None:
         name, text = f"--secret {args.secret}", _read_secret(args.secret)
     else:
-        name, text = SECRET, os.environ.get(SECRET, "").encode()
+        name, text = SECRET, os.fsencode(os.environ.get(SECRET, ""))  # it may be any bytes
     secret = text.strip()
     if not secret and args.secret is None:
         if _is_near(args.chief[0]):
@@ -223,13 +223,11 @@ def _secret(args: argparse.Namespace) -> bytes:
 
 def _read_secret(file: str) -> bytes:
     try:
-        with open(file, "rb") as opened:
-            text = opened.read(MOST_SECRET + 1)
-    except OSError as error:
+        return files.read(file, MOST_SECRET, MOST_SECRET)
+    except files.TooLarge:
+        raise InputError(f"--secret {file}: must have at most {MOST_SECRET:,} bytes") from None
+    except (OSError, ValueError) as error:
         raise InputError(f"--secret {file}: cannot be read ({reason(error)})") from None
-    if len(text) > MOST_SECRET:
-        raise InputError(f"--secret {file}: must have at most {MOST_SECRET:,} bytes")
-    return text
 
 
 def _is_near(host: str) -> bool:

@@ -4,9 +4,11 @@ What a worker sends is checked at the door: nothing that it says can be anything
 failure, of a trial that the chief handed out.
 """
 
+import contextlib
 import math
 import time
 
+from .. import backend
 from ..terminal import printable
 from . import signing
 from .request import OBJECTIVES
@@ -123,7 +125,7 @@ def serve(
     refused: called with a line about each message that was not obeyed.
 
     Raises:
-        OSError: the address could not be loaded.
+        OSError: the address cannot be listened on.
     """
     from concurrent import futures
 
@@ -134,15 +136,14 @@ def serve(
     )
     inspector = signing.Inspector(secret)
     server.add_generic_rpc_handlers([signing.handler(Door(oracle).answer, inspector, refused)])
-    try:
-        port = server.add_insecure_port(f"{host}:{port}")
-    except RuntimeError:
-        port = 0
-    if not port:
+    bound = 0
+    with backend.quiet_stderr(), contextlib.suppress(RuntimeError):  # gRPC has lines of its own
+        bound = server.add_insecure_port(f"{host}:{port}")
+    if not bound:
         raise OSError(98, "address cannot be listened on", f"{host}:{port}")
     server.start()
     try:
-        started(port)
+        started(bound)
         while not (oracle.finished() and oracle.nobody_waits()):
             watch()
             time.sleep(0.5)
