@@ -5,11 +5,13 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from cifar_lab import bundles
 from cifar_lab.errors import InputError
+from cifar_lab.searching import table
 from support import command_env, run_here
 
 PROCESSES = 6
@@ -150,6 +152,16 @@ def test_a_log_is_no_link(tmp_path):
     with pytest.raises(OSError):
         bundles.append_to(tmp_path / "log.txt")
     assert other.read_text() == "a stranger's"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
+def test_a_log_that_is_a_pipe_is_not_waited_for(tmp_path):
+    folder = tmp_path / "trials" / "trial_0"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "log.txt")
+    with pytest.raises(OSError):
+        bundles.append_to(folder / "log.txt")
+    assert table.last_epoch_of(tmp_path, SimpleNamespace(trial_id="0")) == ""
 
 
 @pytest.mark.parametrize("script", ["evaluate.py", "predict.py"])

@@ -7,7 +7,7 @@ import re
 import time
 from pathlib import Path
 
-from .. import bundles, documents, schema
+from .. import bundles, documents, files, schema
 from ..errors import InputError
 from . import space
 
@@ -125,7 +125,7 @@ def last_epoch_of(folder, trial):
     where it runs elsewhere."""
     path = Path(folder) / "trials" / f"trial_{trial.trial_id}" / "log.txt"
     try:
-        with open(path, "rb") as file:
+        with files.opened(path) as file:
             file.seek(max(0, path.stat().st_size - 4096))
             told = re.findall(r"^epoch +(\d+/\d+) ", file.read().decode(errors="replace"), re.M)
     except OSError:
