@@ -19,9 +19,11 @@ from .errors import InputError, reason
 TRAIN = ("tensorflow", "jax", "torch")
 #: What Keras is told, whatever keras.json says. `backend` is KERAS_BACKEND's.
 SETTINGS = {"image_data_format": "channels_last", "floatx": "float32", "epsilon": 1e-7}
-#: Variables that would decide results in silence, as far as they are read when Keras or JAX starts.
+#: Variables that would decide results in silence, as far as they are read when Keras, TensorFlow or
+#: JAX starts.
 DECIDING = (
     *("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED"),
+    "TF_ENABLE_ONEDNN_OPTS",  # many set it to be rid of TensorFlow's line about it
     *("JAX_ENABLE_X64", "JAX_DEFAULT_DTYPE_BITS", "JAX_NUMPY_DTYPE_PROMOTION"),
     *("JAX_NUMPY_RANK_PROMOTION", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_DEFAULT_PRNG_IMPL"),
     *("JAX_THREEFRY_PARTITIONABLE", "JAX_RANDOM_SEED_OFFSET", "JAX_DISABLE_JIT"),
@@ -29,6 +31,10 @@ DECIDING = (
 )
 #: Variables whose unknown flags end the process that starts TensorFlow or JAX.
 _FATAL = ("XLA_FLAGS", "TF_XLA_FLAGS")
+#: {TensorFlow's variables of threads: the least that it takes}; beyond these it aborts, or starts
+#: threads for ever, in the first step.
+_THREADS = {"TF_NUM_INTRAOP_THREADS": 0, "TF_NUM_INTEROP_THREADS": -1}
+MOST_THREADS = 4096
 
 
 _preparations = []
@@ -60,6 +66,7 @@ def start():
     name = os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX: GPU memory as needed
     if "keras" not in sys.modules:
+        _check_threads()
         _try_flags()
     try:
         with (
@@ -287,6 +294,19 @@ tf.config.list_physical_devices()
 tf.function(lambda x: x + 1, jit_compile=True)(tf.constant(1.0))
 """,
 }
+
+
+def _check_threads():
+    """InputError for a number of threads that TensorFlow does not survive. What is no number, it
+    takes for none."""
+    for name, least in _THREADS.items():
+        try:
+            count = int(os.environ.get(name, ""))
+        except ValueError:
+            continue
+        if not least <= count <= MOST_THREADS:
+            allowed = f"a whole number from {least} to {MOST_THREADS:,}"
+            raise InputError(f"{name}: must be {allowed}, received {os.environ[name][:60]}")
 
 
 def _try_flags():

@@ -35,6 +35,7 @@ HOSTILE = {
     "KERAS_MAX_EPOCHS": "1",
     "KERAS_MAX_STEPS_PER_EPOCH": "1",
     "KERAS_NNX_ENABLED": "true",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
     "KERASTUNER_ORACLE_IP": "127.0.0.1",
     "PYTHONWARNINGS": "error",
     "PYTHONSAFEPATH": "1",
@@ -111,7 +112,7 @@ def test_a_hostile_environment_changes_no_result(nets, tmp_path):
         list(map(str, words)), cwd=place, env=env, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
-    names = "KERAS_MAX_EPOCHS, KERAS_MAX_STEPS_PER_EPOCH, KERAS_NNX_ENABLED"
+    names = "KERAS_MAX_EPOCHS, KERAS_MAX_STEPS_PER_EPOCH, KERAS_NNX_ENABLED, TF_ENABLE_ONEDNN_OPTS"
     assert f"{names}: not heeded" in done.stderr
     assert "keras.json: image_data_format, floatx, epsilon not heeded" in done.stderr
     for ours, theirs in zip(weights_of(plain), weights_of(out), strict=True):
@@ -213,6 +214,8 @@ def test_a_backend_that_trains_nothing(script, name, tmp_path, nets):
         ({"KERAS_BACKEND": "jax", "XLA_FLAGS": "--no_such_flag=1"}, ["XLA_FLAGS", "Unknown flag"]),
         ({"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cuda"}, ["JAX_PLATFORMS cuda"]),
         ({"KERAS_BACKEND": "nonsense"}, ["KERAS_BACKEND nonsense"]),
+        ({"TF_NUM_INTRAOP_THREADS": "-5"}, ["TF_NUM_INTRAOP_THREADS", "0 to 4,096", "-5"]),
+        ({"TF_NUM_INTEROP_THREADS": "100000"}, ["TF_NUM_INTEROP_THREADS", "100000"]),
         pytest.param(
             {"TF_XLA_FLAGS": "--no_such_flag=1"},
             ["TF_XLA_FLAGS", "Unknown flag"],
