@@ -12,7 +12,7 @@ import pytest
 from cifar_lab import bundles
 from cifar_lab.errors import InputError
 from cifar_lab.searching import table
-from support import command_env, run_here
+from support import assert_refused, command_env, run_here
 
 PROCESSES = 6
 HAMMER = """
@@ -162,6 +162,17 @@ def test_a_log_that_is_a_pipe_is_not_waited_for(tmp_path):
     with pytest.raises(OSError):
         bundles.append_to(folder / "log.txt")
     assert table.last_epoch_of(tmp_path, SimpleNamespace(trial_id="0")) == ""
+
+
+@pytest.mark.parametrize("name", ["trials", "trials/trial_000003"])
+def test_a_search_follows_no_link_to_trials(name, tmp_path):
+    """A trial begins with the removal of what an earlier one left there."""
+    (tmp_path / "search" / name).parent.mkdir(parents=True)
+    other = planted(tmp_path / "search", name)
+    (tmp_path / "search" / "search.json").write_text("{}")
+    args = ("tune.py", "mnist-logistic", "--data", "synthetic", "--output", tmp_path / "search")
+    assert_refused(run_here(*args), f"{name}: is a symbolic link")
+    assert other.read_text() == "a stranger's"
 
 
 @pytest.mark.parametrize("script", ["evaluate.py", "predict.py"])

@@ -73,6 +73,7 @@ def refuse_changes(folder, request):
                 "`output` must name a new folder or that of a search"
             )
         return None
+    refuse_links(folder)
     hint = "; `overwrite` starts over"
     try:
         earlier = schema.read_json(path, documents.SEARCH, hint)
@@ -90,6 +91,14 @@ def refuse_changes(folder, request):
                 "`output` names another folder, `overwrite` starts over"
             )
     return earlier
+
+
+def refuse_links(folder):
+    """InputError where a folder of trials is a link: a trial would empty what it names."""
+    trials = Path(folder) / "trials"
+    for path in (trials, *trials.glob("trial_*")):
+        if path.is_symlink():
+            raise InputError(f"{path}: is a symbolic link, which no folder of trials is: remove it")
 
 
 def clear(folder):

@@ -12,7 +12,7 @@ from .. import backend, bundles, networks
 from ..errors import InputError
 from ..terminal import chosen, clock, printable
 from . import picture, process, space, table
-from .request import refuse_changes
+from .request import refuse_changes, refuse_links
 from .signing import SECRET
 
 CHIEF_SECONDS = 60  # that a worker waits for its chief
@@ -171,6 +171,7 @@ class Search:
 
         oracle_client.TIMEOUT = CHIEF_SECONDS  # KerasTuner's is an hour
         self.folder.mkdir(parents=True, exist_ok=True)
+        refuse_links(self.folder)
         path = self.folder / "search.json"
         if not path.exists():  # on a machine of its own: the folder is a search's
             own = {"request": self.request.as_dict(), "seconds": 0.0, "command": self.command}
