@@ -11,6 +11,7 @@ from .schema import Each, Fields, Flag, Items, Maybe, Number, Scalar, Text, Whol
 SEED = Whole(0, 2**32 - 1)
 SHARE = Number(0, 1)
 SECONDS = Number(0, 1e12)
+TEMPERATURE = Number(0.025, 40)  # as `inference.temperature_of` takes it; ours are 0.05 to 20
 COUNT = Whole()
 PATH = Text(10_000, path=True)  # of this machine or another one
 LINE = Text(100_000, path=True)  # a command, with paths
@@ -111,7 +112,7 @@ CARD = Fields(
         "calibration": Maybe(
             Fields(
                 {
-                    "temperature": Number(0, 1e6),
+                    "temperature": TEMPERATURE,
                     "images": COUNT,
                     "expected_calibration_error": Fields({"before": SHARE, "after": SHARE}),
                     "thresholds": THRESHOLDS,
@@ -141,7 +142,7 @@ EXPORT_CARD = Fields(
         "agreement": SHARE,
         "largest_difference": Number(),
         "expected_calibration_error": SHARE,
-        "temperature": Number(0, 1e6),
+        "temperature": TEMPERATURE,
         "thresholds": Maybe(THRESHOLDS),
         "data": DATA,
         "tested_on": DATA,

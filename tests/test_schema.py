@@ -184,6 +184,7 @@ def test_every_committed_document_is_read():
         ({"data": "cifar10"}, "data must be a JSON object"),
         ({"data": {"name": 5}}, "data.name must be a string, is 5"),
         ({"calibration": {"temperature": "hot"}}, "calibration.temperature must be a number"),
+        ({"calibration": {"temperature": 0}}, "temperature must be a number from 0.025 to 40"),
         ({"calibration": {"thresholds": {"0.9": 3}}}, "calibration.thresholds.0.9 must be"),
         ({"test_accuracy": 74.0}, "test_accuracy must be a number from 0 to 1, is 74.0"),
         ({"versions": {"keras": None}}, "versions.keras must be a string, is null"),
