@@ -34,7 +34,7 @@ _FATAL = ("XLA_FLAGS", "TF_XLA_FLAGS")
 #: {TensorFlow's variables of threads: the least that it takes}; beyond these it aborts, or starts
 #: threads for ever, in the first step.
 _THREADS = {"TF_NUM_INTRAOP_THREADS": 0, "TF_NUM_INTEROP_THREADS": -1}
-MOST_THREADS = 4096
+_MOST_THREADS = 4096
 
 
 _preparations = []
@@ -304,8 +304,8 @@ def _check_threads():
             count = int(os.environ.get(name, ""))
         except ValueError:
             continue
-        if not least <= count <= MOST_THREADS:
-            allowed = f"a whole number from {least} to {MOST_THREADS:,}"
+        if not least <= count <= _MOST_THREADS:
+            allowed = f"a whole number from {least} to {_MOST_THREADS:,}"
             raise InputError(f"{name}: must be {allowed}, received {os.environ[name][:60]}")
 
 

@@ -415,8 +415,8 @@ def write_file(path, write_to):
 def append_to(path):
     """Open a file of ours at its end, in bytes, and where it is a link, or a pipe that would be
     waited for, not at all (OSError)."""
-    unheld = _NO_LINK | getattr(os, "O_NONBLOCK", 0)
-    return open(path, "ab", opener=lambda name, flags: os.open(name, flags | unheld, 0o666))
+    careful = _NO_LINK | getattr(os, "O_NONBLOCK", 0)
+    return open(path, "ab", opener=lambda name, flags: os.open(name, flags | careful, 0o666))
 
 
 def pack(path):

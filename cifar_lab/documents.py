@@ -11,7 +11,7 @@ from .schema import Each, Fields, Flag, Items, Maybe, Number, Scalar, Text, Whol
 SEED = Whole(0, 2**32 - 1)
 SHARE = Number(0, 1)
 SECONDS = Number(0, 1e12)
-TEMPERATURE = Number(0.025, 40)  # as `inference.temperature_of` takes it; ours are 0.05 to 20
+TEMPERATURE = Number(0.025, 40)  # calibration looks at 0.05 to 20
 COUNT = Whole()
 PATH = Text(10_000, path=True)  # of this machine or another one
 LINE = Text(100_000, path=True)  # a command, with paths

@@ -221,18 +221,24 @@ class GeneratorAugmentation:
 
         def larger(value: Any) -> Any:
             if isinstance(value, tuple):
-                if max(value) < 1:
-                    return value
-                unit = 1 if max(value) * factor >= 1 else side
-                return tuple(v * factor / unit for v in value)
+                largest = max(value)  # decides for all of them whether they are pixels
+                ratio = scaled_shift(largest, factor, side) / largest if largest >= 1 else 1
+                return tuple(v * ratio for v in value)
             if isinstance(value, int):  # n moves by up to n - 1
                 return 1 + max(1, round((value - 1) * factor))
-            if value < 1:
-                return value
-            return value * factor if value * factor >= 1 else value * factor / side
+            return scaled_shift(value, factor, side)
 
         names = "width_shift_range", "height_shift_range"
         return dataclasses.replace(self, **{name: larger(getattr(self, name)) for name in names})
+
+
+def scaled_shift(shift: float, factor: float, side: int) -> float:
+    """A shift_range for images `factor` times as large, side x side pixels. From 1 on it counts
+    pixels, which grow with the images; below 1 it is a fraction, which stays."""
+    if shift < 1:
+        return shift
+    pixels = shift * factor
+    return pixels if pixels >= 1 else pixels / side
 
 
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(GeneratorAugmentation)}

@@ -841,10 +841,8 @@ def resized(recipe: Recipe, side: int) -> Recipe:
             for name in ("crop_padding", "cutout_size")
         }
         for name in ("width_shift_range", "height_shift_range"):
-            value = getattr(augmentation, name)
-            if value >= 1:  # pixels; a number below 1 is a fraction
-                value *= factor
-                scaled[name] = value if value >= 1 else value / side
+            shift = getattr(augmentation, name)
+            scaled[name] = image_data_generator.scaled_shift(shift, factor, side)
         if augmentation.gaussian_blur_factor:
             sigma = augmentation.gaussian_blur_sigma
             scaled["gaussian_blur_sigma"] = tuple(min(max(s * factor, 0.01), 10) for s in sigma)

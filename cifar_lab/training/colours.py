@@ -100,7 +100,7 @@ def autocontrasted(images):
     low = ops.min(images, axis=(1, 2), keepdims=True)
     width = ops.max(images, axis=(1, 2), keepdims=True) - low
     flat = width < 1e-3
-    wide = clipped((images - low) * (255.0 / ops.where(flat, 1.0, width)))  # 255.00002
+    wide = clipped((images - low) * (255.0 / ops.where(flat, 1.0, width)))  # else up to 255.00002
     return ops.where(flat, images, wide)
 
 
