@@ -50,7 +50,7 @@ def table(folder=None, latency=LATENCY):
     for rung, entry in famous.RUNGS.items():
         summary, cost = results.summary(rung, folder), costs.get(rung)
         printed, source = PUBLISHED.get(rung, (None, ""))
-        times = (tables.minutes(summary, device) for device in summary["seconds"])
+        times = (tables.minutes(summary, machine) for machine in summary["seconds"])
         cells = [
             f"`{rung}`",
             tables.measured(summary, "", ""),

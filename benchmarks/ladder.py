@@ -227,9 +227,7 @@ def _load(wanted, data_dir):
 
 def plan(args):
     backend.start()
-    found = evidence.missing(
-        backend.device()[1], args.rungs, args.results, _digests(args) if args.data_dir else None
-    )
+    found = _missing(args, _digests(args) if args.data_dir else None)
     rows, total, unknown = [], 0.0, 0
     for rung in dict.fromkeys(run.rung for run in found):
         runs = sorted((run for run in found if run.rung == rung), key=lambda run: run.seed)
@@ -252,6 +250,12 @@ def plan(args):
     hours = f"{len(found)} runs: {total / 3600:.1f} hours on {backend.device()[1]}"
     print(f"\n{hours}, and {unknown} of unknown length" if unknown else f"\n{hours}")
     return cli.OK
+
+
+def _missing(args, digests):
+    return evidence.missing(
+        backend.device()[1], args.rungs, args.results, digests, provenance.processor_model()
+    )
 
 
 def _digests(args):
@@ -341,7 +345,7 @@ def _next(args, output, digests, minutes, failed):
     from cifar_lab import bundles
     from cifar_lab.report import results
 
-    found = evidence.missing(backend.device()[1], args.rungs, args.results, digests)
+    found = _missing(args, digests)
     found = [run for run in found if (run.rung, run.seed) not in failed]
     if not found:
         shared.notice("nothing is missing")

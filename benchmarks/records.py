@@ -26,6 +26,7 @@ import shared  # noqa: E402
 
 from cifar_lab import cli, significance  # noqa: E402
 from cifar_lab.errors import InputError, reason  # noqa: E402
+from cifar_lab.report import results  # noqa: E402
 
 ENTRIES = HERE.parent / "docs" / "records"
 MARKS = (0.9, 0.94, 0.96)
@@ -155,7 +156,7 @@ def make(rung, mark, path, recipe=None):
             for line in lines
             if line["whole_recipe"]
         ]
-        machines = sorted({_machine(line) for line in lines})
+        machines = sorted({results.machine_of(line).removeprefix("CPU: ") for line in lines})
         commits = sorted({str(line.get("commit")) for line in lines})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is none of budget.py's lines ({reason(error)})") from None
@@ -180,12 +181,6 @@ def make(rung, mark, path, recipe=None):
     }
 
 
-def _machine(line):
-    """The machine of a line in words: "AMD EPYC, 2 cores (family 25, model 17)"."""
-    design = line.get("processor")  # lines of the time before lack it
-    return line["device"].removeprefix("CPU: ") + (f" ({design})" if design else "")
-
-
 def table():
     """Markdown: a line an entry that breaks no rule, by mark and seconds."""
     found = [read(path) for path in sorted(ENTRIES.glob("*.json"))]
@@ -196,7 +191,7 @@ def table():
             f"{100 * f['mark']:.0f}",
             f"{f['name']} ({f['code']})",
             f"{100 * f['mean']:.2f} +- {100 * f['sd']:.2f} ({f['n']})",
-            "" if f["p"] is None else f"{f['p']:.3f}",
+            "" if f["p"] is None else f"{f['p']:.3f}" if f["p"] >= 0.001 else "< 0.001",
             f"{f['seconds']:.0f}",
             f"{f['epochs_of_74']:.1f}",
             f["machine"],

@@ -78,6 +78,26 @@ def test_seeds_count_from_anywhere_and_times_from_here_alone(tmp_path):
     assert len(other) == 3 and all(run.alone for run in other)
 
 
+def test_times_of_another_design_with_the_same_name_are_not_here(tmp_path):
+    write_rows(tmp_path, "cifar10-74", *((seed, HERE, True, 100.0 + seed) for seed in range(5)))
+    file = tmp_path / "cifar10-74.json"
+    rows = json.loads(file.read_text())
+    for row, design in zip(rows, ("old", "old", "old", "new", None), strict=True):
+        row["processor"] = design
+    file.write_text(json.dumps(rows))
+
+    def lacking(processor):
+        found = evidence.missing(HERE, ["cifar10-74"], tmp_path, processor=processor)
+        return [run.seed for run in found], {run.seconds for run in found}
+
+    assert lacking("old") == lacking(None) == ([], set())
+    assert lacking("new") == ([0], {103.5})  # seeds 3 and 4 count, 4 on trust
+    assert lacking("third") == ([0, 1], {104.0})
+    summary = results.summary("cifar10-74", tmp_path)
+    assert summary["seconds"] == {HERE: 104.0, f"{HERE} (old)": 101.0, f"{HERE} (new)": 103.0}
+    assert all(summary["alone"].values())
+
+
 def test_rows_of_an_earlier_recipe_or_another_copy_do_not_count(tmp_path):
     write_rows(tmp_path, "cifar10-tiny-88", *((seed, HERE, False, 9.0) for seed in range(3)))
     rows = ["cifar10-tiny-88"], tmp_path

@@ -80,6 +80,21 @@ def test_runs_are_recorded_once_each_and_summarised(tmp_path):
     }
 
 
+def test_a_seed_has_a_row_for_each_design_that_one_name_stands_for(tmp_path):
+    for i, design in enumerate((None, "family 1", "family 2", "family 2")):
+        card = card_of(device="CPU: x, 2 cores", processor=design, seconds=60.0 * (i + 1))
+        results.record(bundle_with(card, tmp_path / str(i)), tmp_path)
+    summary = results.summary("cifar10-74", tmp_path)
+    assert summary["n"] == 3
+    assert summary["seconds"] == {
+        "CPU: x, 2 cores": 60.0,
+        "CPU: x, 2 cores (family 1)": 120.0,
+        "CPU: x, 2 cores (family 2)": 240.0,
+    }
+    card = card_of(device="GPU: y", processor="family 1")
+    assert results.machine_of(card) == "GPU: y"  # whose processor is beside the point
+
+
 @pytest.mark.parametrize(
     "changes, words",
     [

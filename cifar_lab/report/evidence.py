@@ -39,6 +39,7 @@ def missing(
     rungs: Iterable[str] | None = None,
     folder: str | os.PathLike | None = None,
     digests: Mapping[str, str] | None = None,
+    processor: str | None = None,
 ) -> list[Missing]:
     """The runs that the ladder lacks, those first that matter most.
 
@@ -51,15 +52,17 @@ def missing(
         folder: of the results; default results/.
         digests: {rung: SHA-256 of the copy of its data that is here}; without, the copy that the
             rung's first runs had. Two copies are two experiments.
+        processor: this machine's design, as provenance.processor_model tells it. Times of another
+            design are not this machine's, whatever its name; those of rows without one are.
     """
     found: list[Missing] = []
     for rung in rungs or LADDER:
-        found += _of(rung, device, folder, (digests or {}).get(rung))
+        found += _of(rung, (device, processor), folder, (digests or {}).get(rung))
     order = {rung: place for place, rung in enumerate(LADDER)}
     return sorted(found, key=lambda m: (m.share, m.seconds or 0.0, order[m.rung], m.seed))
 
 
-def _of(rung, device, folder, digest) -> list[Missing]:
+def _of(rung, machine, folder, digest) -> list[Missing]:
     entry, sha256 = get(rung), get(rung).recipe.sha256()
     groups = [
         [row for row in group if row["recipe_sha256"] == sha256]
@@ -71,7 +74,8 @@ def _of(rung, device, folder, digest) -> list[Missing]:
     else:
         counted = groups[0] if groups else []
     seeds = {row["seed"] for row in counted}
-    here = [row for row in rows if row["device"] == device]
+    device, processor = machine
+    here = [row for row in rows if row["device"] == device and _same_design(row, processor)]
     timed = {row["seed"] for row in here if row["alone"]}
     seconds, elsewhere = _seconds(rows, here, device)
 
@@ -90,6 +94,10 @@ def _of(rung, device, folder, digest) -> list[Missing]:
         run(seed, False, True, (have + place) / entry.times) for place, seed in enumerate(again)
     ]
     return found
+
+
+def _same_design(row, processor: str | None) -> bool:
+    return None in (processor, row.get("processor")) or row["processor"] == processor
 
 
 def _lowest(taken: Collection[int], count: int) -> list[int]:

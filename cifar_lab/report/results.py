@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .. import bundles, documents, paths, schema
@@ -89,8 +89,8 @@ def record(
 ) -> None:
     """Add the run that left a bundle to its rung's results.
 
-    A seed has one row a backend, device and copy of the data, and a later run replaces it; rows of
-    an earlier recipe go. The history of the first row's run is kept beside the rows,
+    A seed has one row a backend, machine and copy of the data, and a later run replaces it; rows
+    of an earlier recipe go. The history of the first row's run is kept beside the rows,
     RUNG.history.csv, where the rung has no committed bundle (its weights may be too large).
 
     Args:
@@ -119,9 +119,8 @@ def record(
         claim(bundle, alone)
         card["alone"] = bool(alone)
     row = {k: card.get(k) for k in ROW_KEYS} | {"seconds_to": seconds_to(read_history(bundle))}
-    same = ("seed", "backend", "device", "data_sha256")
     rows = [r for r in _stored(rung, folder) if r["recipe_sha256"] == row["recipe_sha256"]]
-    rows = [r for r in rows if any(r[k] != row[k] for k in same)] + [row]
+    rows = [r for r in rows if _place(r) != _place(row)] + [row]
     rows = [r for group in _grouped(rung, rows) for r in sorted(group, key=lambda r: r["seed"])]
     path = _path(rung, folder)
     text = json.dumps(rows, indent=1) + "\n"
@@ -161,6 +160,17 @@ def groups(rung: str, folder: str | os.PathLike | None = None) -> list[list[dict
     return _grouped(rung, read_results(rung, folder))
 
 
+def _place(row: Mapping) -> tuple:
+    return row["seed"], row["backend"], machine_of(row), row["data_sha256"]
+
+
+def machine_of(row: Mapping) -> str:
+    """A row's device, and of a CPU its design where the row has it, which one name may hide: "CPU:
+    AMD EPYC, 2 cores (family 25, model 17)"."""
+    design = row.get("processor") if row["device"].startswith("CPU") else None
+    return f"{row['device']} ({design})" if design else row["device"]
+
+
 def _statistics(rows) -> dict:
     accuracies = [row["test_accuracy"] for row in rows]
     return {
@@ -178,18 +188,18 @@ def summary(rung: str, folder: str | os.PathLike | None = None) -> dict:
         n, mean, sd (None below n = 2), data_sha256: of the first copy of the data, see groups;
         n = 0 and None without runs.
         other_data: a list of the same four, of each other copy.
-        seconds: {device: median}, of the runs that had the machine for themselves; where none had,
-            of all. A copy of the data costs no other time.
-        alone: {device: whether those had}.
+        seconds: {machine: median}, of the runs that had the machine for themselves; where none had,
+            of all. A copy of the data costs no other time. The machines are named by machine_of.
+        alone: {machine: whether those had}.
     """
     first, *others = groups(rung, folder) or [[]]
     rows = [*first, *(row for group in others for row in group)]
     seconds, alone = {}, {}
-    for device in sorted({row["device"] for row in rows}):
-        here = [row for row in rows if row["device"] == device]
+    for machine in sorted({machine_of(row) for row in rows}):
+        here = [row for row in rows if machine_of(row) == machine]
         quiet = [row for row in here if row["alone"] is True]
-        seconds[device] = statistics.median(row["seconds"] for row in quiet or here)
-        alone[device] = bool(quiet)
+        seconds[machine] = statistics.median(row["seconds"] for row in quiet or here)
+        alone[machine] = bool(quiet)
     return {
         **_statistics(first),
         "other_data": [_statistics(group) for group in others],

@@ -31,9 +31,9 @@ def measured(s: dict, unit: str = " %", n: str = "n = ") -> str:
     return ", ".join(words)
 
 
-def minutes(s: dict, device: str) -> str:
-    """Median minutes on a device, with a star where the machine was not the run's own."""
-    return f"{s['seconds'][device] / 60:.1f}{'' if s['alone'][device] else '*'}"
+def minutes(s: dict, machine: str) -> str:
+    """Median minutes on a machine, with a star where it was not the run's own."""
+    return f"{s['seconds'][machine] / 60:.1f}{'' if s['alone'][machine] else '*'}"
 
 
 def ladder_markdown(folder: str | os.PathLike | None = None) -> str:
@@ -43,14 +43,14 @@ def ladder_markdown(folder: str | os.PathLike | None = None) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     summaries = {rung: summary(rung, folder) for rung in LADDER}
-    devices = sorted({device for s in summaries.values() for device in s["seconds"]})
+    machines = sorted({machine for s in summaries.values() for machine in s["seconds"]})
     for rung, entry in LADDER.items():
         s = summaries[rung]
-        times = ", ".join(f"{minutes(s, d)} ({devices.index(d) + 1})" for d in s["seconds"])
+        times = ", ".join(f"{minutes(s, m)} ({machines.index(m) + 1})" for m in s["seconds"])
         cells = f"`{rung}`", _promise(rung, entry, folder), measured(s, "", ""), times, entry.idea
         lines.append(f"| {' | '.join(cells)} |")
-    machines = "; ".join(f"({i}) {device}" for i, device in enumerate(devices, 1))
-    note = f"Mean +- standard deviation of n runs; median minutes on {machines or 'no machine yet'}"
+    named = "; ".join(f"({i}) {machine}" for i, machine in enumerate(machines, 1))
+    note = f"Mean +- standard deviation of n runs; median minutes on {named or 'no machine yet'}"
     lines += ["", f"{note}, without compilation."]
     if any(not alone for s in summaries.values() for alone in s["alone"].values()):
         lines[-1] += f" \\* {NOT_ALONE}."
@@ -138,7 +138,7 @@ def list_lines(folder: str | os.PathLike | None = None) -> list[str]:
     for row in rows:
         promise = f"{'promises' if row['reached'] else 'aims at'} {100 * row['promise']:g} %"
         accuracy = ("measured " if row["n"] else "") + measured(row)
-        times = ", ".join(minutes(row, device) for device in row["seconds"])
+        times = ", ".join(minutes(row, machine) for machine in row["seconds"])
         cells.append((row["rung"], promise, accuracy, f"{times} min" if times else "", row["idea"]))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)][:-1]
     lines = []
