@@ -226,6 +226,8 @@ def _load(wanted, data_dir):
 
 
 def plan(args):
+    if args.results and not Path(args.results).is_dir():
+        raise InputError(f"--results: must be a folder, received {args.results}")
     backend.start()
     found = _missing(args, _digests(args) if args.data_dir else None)
     rows, total, unknown = [], 0.0, 0
@@ -253,6 +255,7 @@ def plan(args):
 
 
 def _missing(args, digests):
+    """evidence.missing on this machine. digests: as there."""
     return evidence.missing(
         backend.device()[1], args.rungs, args.results, digests, provenance.processor_model()
     )

@@ -191,7 +191,7 @@ def table():
             f"{100 * f['mark']:.0f}",
             f"{f['name']} ({f['code']})",
             f"{100 * f['mean']:.2f} +- {100 * f['sd']:.2f} ({f['n']})",
-            "" if f["p"] is None else f"{f['p']:.3f}" if f["p"] >= 0.001 else "< 0.001",
+            _in_words(f["p"]),
             f"{f['seconds']:.0f}",
             f"{f['epochs_of_74']:.1f}",
             f["machine"],
@@ -199,6 +199,12 @@ def table():
         for f in sorted(told, key=lambda f: (f["mark"], f["seconds"]))
     ]
     return shared.markdown(heads, rows)
+
+
+def _in_words(p):
+    if p is None:
+        return ""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def main(argv):

@@ -57,12 +57,12 @@ def missing(
     """
     found: list[Missing] = []
     for rung in rungs or LADDER:
-        found += _of(rung, (device, processor), folder, (digests or {}).get(rung))
+        found += _of(rung, device, processor, folder, (digests or {}).get(rung))
     order = {rung: place for place, rung in enumerate(LADDER)}
     return sorted(found, key=lambda m: (m.share, m.seconds or 0.0, order[m.rung], m.seed))
 
 
-def _of(rung, machine, folder, digest) -> list[Missing]:
+def _of(rung, device, processor, folder, digest) -> list[Missing]:
     entry, sha256 = get(rung), get(rung).recipe.sha256()
     groups = [
         [row for row in group if row["recipe_sha256"] == sha256]
@@ -74,7 +74,6 @@ def _of(rung, machine, folder, digest) -> list[Missing]:
     else:
         counted = groups[0] if groups else []
     seeds = {row["seed"] for row in counted}
-    device, processor = machine
     here = [row for row in rows if row["device"] == device and _same_design(row, processor)]
     timed = {row["seed"] for row in here if row["alone"]}
     seconds, elsewhere = _seconds(rows, here, device)

@@ -120,7 +120,7 @@ def record(
         card["alone"] = bool(alone)
     row = {k: card.get(k) for k in ROW_KEYS} | {"seconds_to": seconds_to(read_history(bundle))}
     rows = [r for r in _stored(rung, folder) if r["recipe_sha256"] == row["recipe_sha256"]]
-    rows = [r for r in rows if _place(r) != _place(row)] + [row]
+    rows = [r for r in rows if _run_of(r) != _run_of(row)] + [row]
     rows = [r for group in _grouped(rung, rows) for r in sorted(group, key=lambda r: r["seed"])]
     path = _path(rung, folder)
     text = json.dumps(rows, indent=1) + "\n"
@@ -160,7 +160,8 @@ def groups(rung: str, folder: str | os.PathLike | None = None) -> list[list[dict
     return _grouped(rung, read_results(rung, folder))
 
 
-def _place(row: Mapping) -> tuple:
+def _run_of(row: Mapping) -> tuple:
+    """What tells a row's run from others: a later one of the same replaces it."""
     return row["seed"], row["backend"], machine_of(row), row["data_sha256"]
 
 
