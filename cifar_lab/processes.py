@@ -92,7 +92,7 @@ class Team:
                 f"`coordinator` {self.address}: cannot listen there ({reason(error)})"
             ) from None
         deadline = time.monotonic() + self.wait
-        while len(self.links) < self.size - 1:
+        while not self._all_have_come():
             left = deadline - time.monotonic()
             try:
                 if left <= 0:
@@ -100,6 +100,7 @@ class Team:
                 self.server.settimeout(left)
                 connection, _ = self.server.accept()
             except TimeoutError:
+                self._forget_broken()
                 missing = [str(i) for i in range(1, self.size) if i not in self.links]
                 line = (
                     f"`process` {self.place}/{self.size}: process {', '.join(missing)} did not "
@@ -109,7 +110,8 @@ class Team:
                 raise InputError(line) from None
             self._welcome(connection)
         for link in self.links.values():
-            link.send(_MESSAGE, {"welcome": True})
+            with contextlib.suppress(OSError):  # gone this moment: the reader tells
+                link.send(_MESSAGE, {"welcome": True})
         threading.Thread(target=self._accept_tunnels, daemon=True).start()
 
     def _welcome(self, connection: socket.socket) -> None:
@@ -121,12 +123,13 @@ class Team:
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             connection.close()  # whoever it is, it is none of ours
             return
+        self._forget_broken()
         why = ""
         if kind != _MESSAGE or hello.get("version") != __version__:
             why = f"cifar_lab {hello.get('version')} there, {__version__} in process 0"
         elif size != self.size or not 0 < place < self.size:
             why = f"process {place}/{size} there, process 0/{self.size} here"
-        elif place in self.links and not self.links[place].broken:
+        elif place in self.links:
             why = f"process {place} is here already"
         link = _Link(self, place, connection)
         if why:
@@ -135,6 +138,15 @@ class Team:
             connection.close()
         else:
             self.links[place] = link
+
+    def _all_have_come(self) -> bool:
+        self._forget_broken()
+        return len(self.links) == self.size - 1
+
+    def _forget_broken(self) -> None:
+        """Forget who went away before all had come: they may come again."""
+        for place in [place for place, link in self.links.items() if link.broken]:
+            self.links.pop(place).connection.close()
 
     def _refuse_all(self, line: str) -> None:
         for link in self.links.values():

@@ -509,6 +509,35 @@ def test_a_process_may_start_again_before_all_have_come():
     assert errors == [None] * 3
 
 
+def test_a_process_that_went_away_before_all_had_come_is_waited_for():
+    teams, errors = team_of(3), []
+    hello = {"process": 1, "processes": 3, "version": processes.__version__}
+    threads = [
+        threading.Thread(target=lambda team=team: errors.extend(meet([team])))
+        for team in (teams[0], teams[2])
+    ]
+    threads[0].start()
+    knock(teams[0].port, greeting(json.dumps(hello).encode()))
+    threads[1].start()
+    until(lambda: 2 in teams[0].links)
+    assert all(thread.is_alive() for thread in threads)
+    errors += meet(teams[1:2])
+    for thread in threads:
+        thread.join(20)
+    assert errors == [None] * 3 and sorted(teams[0].links) == [1, 2]
+
+
+def test_a_process_that_went_away_did_not_come():
+    team = team_of(3, wait=1.5)[0]
+    hello = {"process": 1, "processes": 3, "version": processes.__version__}
+    data = greeting(json.dumps(hello).encode())
+    thread = threading.Thread(target=knock, args=(team.port, data))
+    thread.start()
+    (error,) = meet([team])
+    thread.join(20)
+    assert "process 1, 2 did not come" in error
+
+
 def test_a_large_message_is_sent_in_parts():
     """Each has its own timeout: a state may take longer than a process may be silent."""
     sizes = []
