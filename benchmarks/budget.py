@@ -172,8 +172,9 @@ def table(rows):
         reached = " | ".join(
             f"{row['seconds_to'][m]:,.0f} s" if m in row["seconds_to"] else "" for m in marks
         )
+        design = f" ({row['processor']})" if row.get("processor") else ""
         lines.append(
-            f"| `{row['rung']}`, seed {row['seed']} | {row['device'].rpartition(', ')[2]} "
+            f"| `{row['rung']}`, seed {row['seed']} | {row['device'].rpartition(', ')[2]}{design} "
             f"| {row['seconds']:,.0f} | {row['in_epochs_of_74']:.1f} | {reached} "
             f"| {100 * row['test_accuracy']:.2f} % |"
         )

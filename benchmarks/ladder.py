@@ -69,7 +69,7 @@ KEYS = (
     "precision",
     "alone",
 )
-SPARE = 1.1  # an epoch may take so many times as long as the one before it
+SPARE = 1.1  # an epoch may take so many times as long as its work says after the one before it
 
 
 def main(argv):
@@ -314,16 +314,21 @@ class Minutes:
             if timer:
                 timer.cancel()
 
-    def watcher(self):
+    def watcher(self, recipe):
         """A Keras callback that stops before an epoch for which no time is left."""
         import keras
+
+        from cifar_lab import phases
 
         class Watcher(keras.callbacks.Callback):
             def on_epoch_begin(watcher, epoch, logs=None):
                 watcher.start = time.monotonic()
 
             def on_epoch_end(watcher, epoch, logs=None):
-                if SPARE * (time.monotonic() - watcher.start) > self.left:
+                if epoch + 1 == recipe.epochs:
+                    return
+                more = phases.work_of(recipe, epoch + 1) / phases.work_of(recipe, epoch)
+                if SPARE * more * (time.monotonic() - watcher.start) > self.left:
                     self.stop()
 
         return Watcher()
@@ -374,7 +379,7 @@ def _next(args, output, digests, minutes, failed):
                 run.seed,
                 bundle,
                 idle if _fresh(bundle) or not run.counts else None,
-                callbacks=[minutes.watcher()],
+                callbacks=[minutes.watcher(recipe)],
                 anew=not run.counts,  # of a resumed run no time counts
             )
     except Over:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from . import schema
 from .errors import InputError
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -107,7 +108,8 @@ def corrupt(
 def check_name(name: str) -> None:
     """InputError where there is no such corruption."""
     if name not in NAMES:
-        raise InputError(f"corruption: must be one of {', '.join(NAMES)}, received {name!r}")
+        near = schema.meant(name, NAMES)
+        raise InputError(f"corruption: must be one of {', '.join(NAMES)}, received {name!r}{near}")
 
 
 def check_seed(seed: int) -> None:

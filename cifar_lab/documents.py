@@ -15,7 +15,7 @@ TEMPERATURE = Number(0.025, 40)  # calibration looks at 0.05 to 20
 COUNT = Whole()
 PATH = Text(10_000, path=True)  # of this machine or another one
 LINE = Text(100_000, path=True)  # a command, with paths
-CLASSES = Items(Text(), least=2)
+CLASSES = Items(Text(), least=2, distinct=True)
 VERSIONS = Each(Text(), 1000)
 
 #: The recipe that a card or a state stores, in the form of its day. `recipe.Recipe` checks more, of

@@ -41,6 +41,17 @@ def phase_of(recipe: Recipe, epoch: int) -> Phase:
     )
 
 
+def work_of(recipe: Recipe, epoch: int) -> float:
+    """What an epoch costs beside a plain one, by its arithmetic: 1 for whole images and one pass
+    forward and back. Small images cost as their pixels, sharpness-aware steps twice as much, the
+    last layer alone a third: it needs no gradients of the others. Frozen first layers count as if
+    they learned, for what they save depends on the network."""
+    phase = phase_of(recipe, epoch)
+    height, width, _ = recipe.input_shape
+    pixels = phase.side**2 / (height * width) if phase.side else 1.0
+    return pixels * (2 if phase.sharpness_aware else 1) / (3 if phase.head_alone else 1)
+
+
 def names_of(recipe: Recipe, epoch: int) -> list[str]:
     """What is particular about an epoch, 0 the first, in words: [] for nothing."""
     phase, names = phase_of(recipe, epoch), []

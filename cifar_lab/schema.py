@@ -143,11 +143,13 @@ class Items(Kind):
 
     Fields:
         least, most: items.
+        distinct: whether no two may be equal; of strings and numbers.
     """
 
     kind: Kind = ANYTHING
     least: int = 0
     most: int = 100_000
+    distinct: bool = False
 
     def check(self, value: Any, key: str = "") -> None:
         if not (isinstance(value, list) and self.least <= len(value) <= self.most):
@@ -155,6 +157,9 @@ class Items(Kind):
             raise _wrong(key, f"a list of {many}", value)
         for i, item in enumerate(value):
             self.kind.check(item, f"{key}[{i}]")
+        if self.distinct and len(set(value)) < len(value):
+            twice = next(item for i, item in enumerate(value) if item in value[:i])
+            raise Wrong(f"{key} must not hold {shown(twice)} twice".lstrip())
 
 
 @dataclass(frozen=True)

@@ -626,6 +626,8 @@ def test_the_table_of_budgets():
     assert table([row]).splitlines()[2] == (
         "| `cifar10-90`, seed 0 | 2 cores | 1,234 | 8.3 | 1,000 s |  |  |  |  |  | 90.26 % |"
     )
+    row["processor"] = "family 25, model 17"
+    assert "seed 0 | 2 cores (family 25, model 17) | 1,234 |" in table([row])
 
 
 def test_the_table_of_sizes():

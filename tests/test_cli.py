@@ -320,7 +320,8 @@ def test_the_embedded_data_can_be_learnt(tmp_path):
 # --- wrong requests ---
 
 REQUESTS = {
-    "unknown rung": (["train.py", "cifar10-99"], ["cifar10-99", "cifar10-74"]),
+    "unknown rung": (["train.py", "imagenet-99"], ["'imagenet-99': must be", "cifar10-74"]),
+    "misspelt rung": (["train.py", "cifar10_tiny_88"], ["'cifar10_tiny_88' (cifar10-tiny-88?)"]),
     "no rung": (["train.py"], ["RUNG"]),
     "unknown flag": (["train.py", "cifar10-74", "--quick"], ["--quick"]),
     "epochs 0": (["train.py", "cifar10-74", "--epochs", "0"], ["--epochs", "at least 1", "'0'"]),
@@ -364,6 +365,10 @@ REQUESTS = {
     "unknown data": (
         ["train.py", "cifar10-74", "--data", "imagenet", "--output", "{out}"],
         ["'imagenet'", "synthetic"],
+    ),
+    "misspelt data": (
+        ["train.py", "cifar10-74", "--data", "fashion_mnist", "--output", "{out}"],
+        ["'fashion_mnist' (fashion-mnist?)"],
     ),
     "unknown dial": (
         ["train.py", "cifar10-74", "--data", "synthetic:fog=1", "--output", "{out}"],

@@ -236,6 +236,7 @@ def test_what_is_left_to_chance_depends_on_the_seed(name):
     "change, words",
     [
         ({"name": "frost"}, "must be one of noise, blur, jpeg, .*, received 'frost'"),
+        ({"name": "nose"}, r"received 'nose' \(noise\?\)"),
         ({"name": ["noise"]}, "corruption: must be one of"),
         ({"severity": 0}, "severity: must be one of 1, 2, 3, 4, 5, received 0"),
         ({"severity": 6}, "received 6"),

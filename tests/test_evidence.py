@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -198,6 +199,24 @@ def test_a_run_of_the_queue(tmp_path, fashion, idle, capfd):
     assert line["seed"] == second["seed"] == 1
     assert (second["alone"], second["other_cores"]) == (False, 0.25)
     assert first["other_cores"] is None and second["commit"] == provenance.source()["commit"]
+
+
+def test_an_epoch_that_does_not_fit_is_not_begun(monkeypatch):
+    """An epoch of `cifar10-94` took 100 s, and 150 s are left: a plain one fits, a sharpness-aware
+    one does not; after the last there is none."""
+    import ladder
+
+    recipe, now, stopped = get("cifar10-94").recipe, [0.0], []
+    monkeypatch.setattr(ladder, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    minutes = ladder.Minutes(250 / 60)
+    monkeypatch.setattr(minutes, "stop", lambda: stopped.append(epoch))
+    watcher = minutes.watcher(recipe)
+    for epoch, left in ((12, 150), (12, 100), (17, 150), (18, 150), (20, 0)):
+        now[0] = 150.0 - left
+        watcher.on_epoch_begin(epoch)
+        now[0] += 100.0
+        watcher.on_epoch_end(epoch)
+    assert stopped == [12, 17]
 
 
 def test_a_time_is_taken_anew_and_only_on_an_idle_machine(tmp_path, monkeypatch, idle, capsys):

@@ -531,6 +531,7 @@ UNUSABLE = {
     "large": ("#" * (1 << 20) + "\n", "of at most 1 MB"),
     "header": (AFFINE + "return x", 'needs a line EXERCISE = "...", one of affine, softmax'),
     "unknown": (source("magic", AFFINE + "return x"), "EXERCISE must be one of .*, is 'magic'"),
+    "misspelt": (source("convolutoin", AFFINE + "return x"), r"is 'convolutoin' \(convolution\?\)"),
     "none": (source("affine", "def f(): pass"), "none of the functions affine_forward, affine_b"),
 }
 

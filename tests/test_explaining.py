@@ -505,6 +505,8 @@ def test_what_a_network_does_not_have_is_one_line(residual, pictures):
             explaining.templates(other)
     with pytest.raises(InputError, match=r"layer: must be one of conv, norm, relu.*received 'no'"):
         explaining.grad_cam(residual, pictures, layer="no")
+    with pytest.raises(InputError, match=r"received 'relo' \(relu\?\)"):
+        explaining.grad_cam(residual, pictures, layer="relo")
     with pytest.raises(InputError, match="model: must be a name, a path, a keras.Model"):
         explaining.grad_cam(3, pictures)
     x = inputs = keras.Input((32, 32, 3))

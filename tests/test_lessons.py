@@ -125,7 +125,7 @@ def test_json(tmp_path):
 @pytest.mark.parametrize(
     "args, words",
     [
-        (["poolin"], ["unknown lesson 'poolin'", "did you mean pooling"]),
+        (["poolin"], ["unknown lesson 'poolin' (pooling?): must be one of"]),
         (["quantum"], ["unknown lesson 'quantum'", "must be one of matrices, least-squares, "]),
         ([], ["a lesson is missing"]),
         (["pooling", "--list"], ["--list: takes no lesson"]),

@@ -7,7 +7,7 @@ import pytest
 
 from cifar_lab import Recipe
 from cifar_lab.ladder import LADDER
-from cifar_lab.phases import Phase, names_of, phase_of, phases
+from cifar_lab.phases import Phase, names_of, phase_of, phases, work_of
 
 
 def test_an_even_recipe_has_none():
@@ -42,6 +42,18 @@ def test_the_first_layers_freeze_for_the_last_share():
     assert phases(recipe) == [(7, 10, "first layers frozen")]
     assert [phase_of(recipe, epoch).frozen for epoch in (5, 6, 9)] == [False, True, True]
     assert phases(Recipe(epochs=1, freezeout_layers=2)) == [(1, 1, "first layers frozen")]
+
+
+def test_the_work_of_an_epoch():
+    recipe = LADDER["cifar10-94"].recipe
+    assert [work_of(recipe, epoch) for epoch in (0, 5, 12, 18)] == [400 / 1024, 0.5625, 1, 2]
+    both = Recipe(
+        epochs=2, keep="last", sharpness_radius=0.1, sharpness_share=1, small_images=[[0.5, 16]]
+    )
+    assert [work_of(both, epoch) for epoch in (0, 1)] == [0.5, 2]
+    transferred = Recipe(epochs=4, start="cifar10-74", head_share=0.5)
+    assert [work_of(transferred, epoch) for epoch in (1, 2)] == [1 / 3, 1]
+    assert work_of(Recipe(epochs=10, freezeout_layers=2), 9) == 1
 
 
 def test_a_phase_that_lasts_to_the_end_ends_with_the_last_epoch():

@@ -110,6 +110,7 @@ def test_an_entry_of_lines_of_the_budget(tmp_path, capsys):
     import records
 
     lines = [json.loads(x) for x in (ROOT / "docs" / "budget.jsonl").read_text().splitlines()]
+    lines = [line for line in lines if not line.get("processor")]  # two runs a rung, one machine
     file = tmp_path / "lines.jsonl"
     file.write_text("\n".join(map(json.dumps, lines)))
     assert records.main(["--make", "cifar10-94", "--mark", "0.94", str(file)]) == 0

@@ -177,6 +177,7 @@ def test_every_committed_document_is_read():
         ({"classes": ["a", 3]}, "classes[1] must be a string, is 3"),
         ({"classes": ["a"]}, "classes must be a list of 2 to 100,000, is a list of 1"),
         ({"classes": "abc"}, "classes must be a list"),
+        ({"classes": ["a", "b", "a"]}, 'classes must not hold "a" twice'),
         ({"seed": "0"}, 'seed must be a whole number from 0 to 4,294,967,295, is "0"'),
         ({"seed": True}, "seed must be a whole number"),
         ({"recipe": [1]}, "recipe must be a JSON object, is a list of 1"),

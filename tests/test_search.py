@@ -971,6 +971,10 @@ def test_three_machines_one_of_them_killed(small_data, tmp_path):
 WRONG = {
     "unknown rung": (["cifar10-13"], "unknown rung 'cifar10-13'"),
     "unknown field": (["fashion-mnist-92", "--range", "speed=1:2"], "'speed' must be one of"),
+    "misspelt field": (
+        ["fashion-mnist-92", "--range", "learning_rat=0.1:1"],
+        "'learning_rat' (learning_rate?) must be one of",
+    ),
     "reversed range": (["fashion-mnist-92", "--range", "learning_rate=1:0.1"], "must be less than"),
     "log range through zero": (
         ["fashion-mnist-92", "--range", "learning_rate=0:1:log"],

@@ -102,7 +102,9 @@ def test_dials_are_parsed_from_the_name():
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("synthetic:fog=1", "unknown dial 'fog'"),
+        ("synthetic:fog=1", "unknown dial 'fog',"),
+        ("synthetic:occlusoin=1", r"unknown dial 'occlusoin' \(occlusion\?\)"),
+        ("synthetic:image=300", r"'image' \(images\?\)"),
         ("synthetic:clutter=2", "dial clutter.*received 2"),
         ("synthetic:clutter=x", "received 'x'"),
         ("synthetic:clutter=nan", "dial clutter"),

@@ -168,6 +168,26 @@ def test_no_line_is_left_behind(columns, reflows, screen, quick):
     assert seen.lines == [line[n : n + columns].rstrip() for n in range(0, len(line), columns)]
 
 
+def test_what_is_left_knows_of_larger_images_and_of_two_passes(monkeypatch):
+    """Five epochs at 20 x 20 took 40 s each; seven at 24 x 24, six whole and three of two passes
+    are to come."""
+    recipe = LADDER["cifar10-94"].recipe
+    lines, ticks = [], iter((0.0, 40.0, 40.0, 240.0))
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(ticks))
+    trainer = SimpleNamespace(plan=SimpleNamespace(recipe=recipe), history=[{"seconds": 40.0}] * 4)
+    told = progress.progress_of(trainer, lines.append)
+    told.on_epoch_begin(4)
+    told.on_epoch_end(4, EPOCH)
+    whole = 40 / (20**2 / 32**2)
+    left = whole * (7 * 24**2 / 32**2 + 6 + 3 * 2)
+    assert f"40.0 s  left {terminal.clock(left)}  small images" in lines[0]
+    assert terminal.clock(left) == "27:12"
+    trainer.history = [{"seconds": 100.0}] * 20
+    told.on_epoch_begin(20)
+    told.on_epoch_end(20, EPOCH)
+    assert "200.0 s  left 0:00  sharpness-aware" in lines[1]
+
+
 @pytest.mark.parametrize("reflows", [True, False])
 @pytest.mark.parametrize("narrow", [60, 40, 25])
 def test_nor_when_the_terminal_is_made_narrower_or_wider(narrow, reflows, screen, quick):

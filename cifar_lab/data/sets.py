@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from .. import memory
+from .. import memory, schema
 from ..errors import InputError, reason
 from ..terminal import doing
 from . import cache, many, synthetic
@@ -206,8 +206,8 @@ def is_folder(name: str) -> bool:
         return False
     if not os.path.isdir(name):
         raise InputError(
-            f"data {name!r}: must be one of {', '.join(NAMES)}, or a folder of images with one "
-            "subfolder a class; there is no such folder"
+            f"data {name!r}{schema.meant(name, NAMES)}: must be one of {', '.join(NAMES)}, or a "
+            "folder of images with one subfolder a class; there is no such folder"
         )
     return True
 

@@ -17,6 +17,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageDraw, ImageFilter
 
+from .. import schema
 from ..errors import InputError
 from . import cache
 from .shapes import CLASSES, outlines
@@ -83,9 +84,10 @@ def parse(name: str) -> tuple[int | None, Dials]:
                 )
             continue
         if dial not in DIAL_NAMES:
+            near = schema.meant(dial, (*DIAL_NAMES, "images"))
             raise InputError(
-                f"data {name!r}: unknown dial {dial!r}, must be one of {', '.join(DIAL_NAMES)}, or "
-                "images"
+                f"data {name!r}: unknown dial {dial!r}{near}, must be one of "
+                f"{', '.join(DIAL_NAMES)}, or images"
             )
         try:
             dials[dial] = float(value)

@@ -28,6 +28,7 @@ import warnings
 from importlib import import_module
 from pathlib import Path
 
+from .. import schema
 from ..errors import InputError, reason
 from . import process
 from .exercise import Exercise
@@ -60,7 +61,8 @@ def names() -> list[str]:
 def get(name: str) -> Exercise:
     """The exercise of this name. Raises InputError naming those there are."""
     if name not in LESSONS:
-        raise InputError(f"exercise: must be one of {', '.join(LESSONS)}, received {name!r}")
+        near = schema.meant(name, list(LESSONS))
+        raise InputError(f"exercise: must be one of {', '.join(LESSONS)}, received {name!r}{near}")
     exercise: Exercise = import_module(f".{name.replace('-', '_')}", __name__).EXERCISE
     return exercise
 
@@ -148,7 +150,8 @@ def _exercise_of(path: Path) -> str:
             f"one of {known}"
         )
     if named not in LESSONS:
-        raise InputError(f"{path}: EXERCISE must be one of {known}, is {named!r}")
+        near = schema.meant(named, list(LESSONS))
+        raise InputError(f"{path}: EXERCISE must be one of {known}, is {named!r}{near}")
     wanted = [f.name for f in get(named).functions]
     if not names.intersection(wanted):
         raise InputError(f"{path}: defines none of the functions {', '.join(wanted)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import ends
+from .. import ends, schema
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -193,7 +193,10 @@ class Graph:
         """The feature map of a layer by its name. Raises InputError, which names what there is."""
         found = {step.layer.name: step for step in self.maps()}
         if name not in found:
-            raise InputError(f"layer: must be one of {', '.join(found)}, received {name!r}")
+            raise InputError(
+                f"layer: must be one of {', '.join(found)}, received {name!r}"
+                f"{schema.meant(name, list(found))}"
+            )
         return found[name]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .. import schema
 from ..errors import InputError
 from . import beyond, famous, fashion_mnist, first_networks, lecture, tiny
 from .rung import Rung
@@ -24,5 +25,5 @@ def get(name: str) -> Rung:
     try:
         return LADDER[name]
     except KeyError:
-        known = ", ".join(LADDER)
-        raise InputError(f"unknown rung {name!r}: must be one of {known}") from None
+        known = f"{schema.meant(name, list(LADDER))}: must be one of {', '.join(LADDER)}"
+        raise InputError(f"unknown rung {name!r}{known}") from None

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import schema
 from ..errors import InputError
 
 Value = float | Sequence[Any]
@@ -113,11 +114,8 @@ def _plain(value: Any) -> Any:
 
 
 def check_name(name: str, known: Sequence[str]) -> None:
-    """InputError for a lesson that is not known, with those whose names are near."""
+    """InputError for a lesson that is not known, with the one whose name is nearest."""
     if name in known:
         return
-    import difflib
-
-    near = difflib.get_close_matches(name, known, 3, 0.5)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise InputError(f"unknown lesson {name!r}: must be one of {', '.join(known)}{hint}")
+    near = schema.meant(name, known)
+    raise InputError(f"unknown lesson {name!r}{near}: must be one of {', '.join(known)}")

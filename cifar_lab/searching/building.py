@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .. import networks
+from .. import networks, schema
 from .. import recipe as recipes
 from ..errors import InputError
 from ..models.searchable import Widths
@@ -70,7 +70,8 @@ def _asked_for(recipe: Recipe, given: Mapping[str, str]) -> dict[str, Range]:
     allowed = [name for name in (*FIELDS, *declared, "width") if name in used]
     for name in given:
         if name not in allowed:
-            raise InputError(f"ranges: {name!r} must be one of {', '.join(allowed)}")
+            near = schema.meant(name, allowed)
+            raise InputError(f"ranges: {name!r}{near} must be one of {', '.join(allowed)}")
     try:
         return space.parse_ranges([f"{name}={text}" for name, text in given.items()], recipe)
     except InputError as error:

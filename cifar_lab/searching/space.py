@@ -6,7 +6,7 @@ Imports neither Keras nor KerasTuner: a range that makes no sense is refused bef
 import inspect
 import math
 
-from .. import networks
+from .. import networks, schema
 from .. import recipe as recipes
 from ..errors import InputError
 from ..models.searchable import Choice, Number, Widths
@@ -145,7 +145,8 @@ def parse_range(text, recipe, chosen=None):
             raise InputError(
                 f"{text}: {recipe.builder_name} declares no widths that could be scaled"
             )
-        raise InputError(f"{text}: {name!r} must be one of {', '.join(kinds)}")
+        near = schema.meant(name, list(kinds))
+        raise InputError(f"{text}: {name!r}{near} must be one of {', '.join(kinds)}")
     if not given:
         raise InputError(
             f"{text}: must be NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=VALUE,VALUE,..."

@@ -94,9 +94,8 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.perf_counter() - self.start
-        past = [row["seconds"] for row in self.trainer.history[-4:]] + [seconds]
         recipe = self.trainer.plan.recipe
-        left = (recipe.epochs - epoch - 1) * sum(past) / len(past)
+        left = self._left(epoch, seconds)
         line = (
             f"epoch {epoch + 1:>3}/{recipe.epochs}  loss {logs['loss']:.4f}  "
             f"accuracy {logs['accuracy']:.4f}  val_loss {logs['val_loss']:.4f}  "
@@ -104,6 +103,22 @@ class Progress(keras.callbacks.Callback):
             f"{seconds:.1f} s  left {clock(left)}"
         )
         self.notice("  ".join([line, *phases.names_of(recipe, epoch)]))
+
+    def _left(self, epoch, seconds):
+        """Seconds until the last epoch ends, at the pace of this one and the four before it.
+
+        seconds: that `epoch`, 0 the first, took.
+        """
+        recipe = self.trainer.plan.recipe
+        past = [row["seconds"] for row in self.trainer.history[-4:]] + [seconds]
+        done, to_do = (
+            sum(phases.work_of(recipe, e) for e in epochs)
+            for epochs in (
+                range(epoch + 1 - len(past), epoch + 1),
+                range(epoch + 1, recipe.epochs),
+            )
+        )
+        return to_do * sum(past) / done
 
 
 class LiveProgress(Progress):
