@@ -69,7 +69,7 @@ KEYS = (
     "precision",
     "alone",
 )
-SPARE = 1.1  # an epoch may take so many times as long as its work says after the one before it
+SPARE = 1.1  # an epoch may take so many times as long as expected
 
 
 def main(argv):

@@ -61,7 +61,10 @@ def find(name: str | Path, writes: bool = False) -> Path:
     if os.path.isfile(folder):
         raise InputError(f"{name}: is a file; a rung or the folder of a bundle is needed")
     if not os.path.isdir(folder):
-        raise InputError(f"{name!r}: is neither a rung ({_rungs()}) nor the folder of a bundle")
+        near = schema.meant(name, ladder.LADDER)
+        raise InputError(
+            f"{name!r}{near}: is neither a rung ({_rungs()}) nor the folder of a bundle"
+        )
     return folder
 
 

@@ -258,8 +258,10 @@ def of_fields(given: dict, compiled: dict) -> GeneratorAugmentation:
         elif name in REFUSED:
             raise InputError(f"{_WHERE} {name}: cannot be set: {REFUSED[name]}")
         elif name not in compiled:
-            known = f"{schema.meant(name, list(_DEFAULTS))}: must be one of {', '.join(_DEFAULTS)}"
-            raise InputError(f"{_WHERE} unknown field {schema.told(name)}{known}")
+            raise InputError(
+                f"{_WHERE} unknown field {schema.told(name)}{schema.meant(name, _DEFAULTS)}: "
+                f"must be one of {', '.join(_DEFAULTS)}"
+            )
         elif (tuple(value) if _is_list(value) else value) != compiled[name]:
             instead = f"; it has {_INSTEAD[name]}" if name in _INSTEAD else ""
             neutral = compiled[name]

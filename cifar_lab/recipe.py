@@ -13,7 +13,7 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -71,10 +71,12 @@ class _Part:
     _where: ClassVar[str] = "recipe field"
     used_by: ClassVar[dict] = {}  # {field: (another, its values that use it)}
 
-    def _require(self, name: str, ok: Any, allowed: str) -> None:
+    def _require(self, name: str, ok: Any, allowed: str, names: Iterable[str] = ()) -> None:
+        """InputError where not ok. names: of which a message tells the nearest."""
         if not ok:
-            value = schema.told(getattr(self, name))
-            raise InputError(f"{self._where} {name}: must be {allowed}, received {value}")
+            value = getattr(self, name)
+            told = f"{schema.told(value)}{schema.meant(value, names)}"
+            raise InputError(f"{self._where} {name}: must be {allowed}, received {told}")
 
     def _require_between(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
@@ -336,7 +338,7 @@ class _Images(_Part):
         self._set("input_shape", tuple(shape))
         engines = AUGMENTATION_ENGINES
         ok = self.augmentation_engine in engines
-        self._require("augmentation_engine", ok, f"one of {', '.join(engines)}")
+        self._require("augmentation_engine", ok, f"one of {', '.join(engines)}", engines)
         self._set("augmentation", self._augmentation())
         for name in ("saturation_factor", "hue_factor"):
             value = getattr(self.augmentation, name, 0)
@@ -419,12 +421,14 @@ class _Network(_Part):
             or _is_text(self.builder)
             and (self.builder in names or _OWN_BUILDER.fullmatch(self.builder))
         )
-        self._require("builder", ok, f"one of {', '.join(names)}, or FILE.py:NAME")
+        self._require("builder", ok, f"one of {', '.join(names)}, or FILE.py:NAME", names)
         self._require("builder_options", isinstance(self.builder_options, dict), "an object")
         for name in ("whitening", "dirac"):
             self._require(name, isinstance(getattr(self, name), bool), "true or false")
         known = self.initializer in ("", *INITIALIZERS)
-        self._require("initializer", known, f'one of {", ".join(INITIALIZERS)}, or ""')
+        self._require(
+            "initializer", known, f'one of {", ".join(INITIALIZERS)}, or ""', INITIALIZERS
+        )
         self._require_between("drop_connect", 0, 0.95)
 
     @property
@@ -533,8 +537,10 @@ class _Optimizer(_Part):
         self._require("batch_size", ok, "a whole number from 1 to 1000000")
         ok = _number(self.learning_rate) and 0 < self.learning_rate <= 1e30
         self._require("learning_rate", ok, "a number greater than 0")
-        self._require("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
-        self._require("loss", self.loss in LOSSES, f"one of {', '.join(LOSSES)}")
+        self._require(
+            "optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS
+        )
+        self._require("loss", self.loss in LOSSES, f"one of {', '.join(LOSSES)}", LOSSES)
         self._require("class_weight", self.class_weight in ("", "balanced"), '"balanced" or ""')
         for name, low, high in (
             ("momentum", 0, 0.9999),
@@ -576,7 +582,9 @@ class _Schedule(_Part):
     def check(self) -> None:
         ok = _whole(self.epochs) and 1 <= self.epochs <= 10**6
         self._require("epochs", ok, "a whole number from 1 to 1000000")
-        self._require("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
+        self._require(
+            "schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}", SCHEDULES
+        )
         self._require_between("warmup_fraction", 0, 1)
         self._require("keep", self.keep in KEEPS, f"one of {', '.join(KEEPS)}")
         ok = _whole(self.patience) and 0 <= self.patience <= 10**6

@@ -20,7 +20,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -228,9 +228,12 @@ def told(value: Any, most: int = 200) -> str:
         return f"a {type(value).__name__}"
 
 
-def meant(name: Any, names: Sequence[str]) -> str:
-    """ " (NAME?)", the one of these names that a wrong one is nearest to; "" where none is near."""
-    near = difflib.get_close_matches(str(name)[:LONGEST], names, 1)
+def meant(name: Any, names: Iterable[str]) -> str:
+    """ " (NAME?)", the one of these names that a wrong one is nearest to; "" where none is near, or
+    the wrong one is no string."""
+    if not isinstance(name, str):
+        return ""
+    near = difflib.get_close_matches(name[:LONGEST], list(names), 1)
     return f" ({near[0]}?)" if near else ""
 
 

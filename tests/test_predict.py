@@ -262,6 +262,7 @@ def test_a_precision_takes_the_threshold_of_the_card(small_file, tmp_path):
         (["nowhere", "x.png"], "is neither a rung"),
         (["nowhere.tflite", "x.png"], "nowhere.tflite: cannot be read"),
         (["cifar10-13", "x.png"], "is neither a rung"),
+        (["cifar10_tiny_88", "x.png"], "'cifar10_tiny_88' (cifar10-tiny-88?): is neither a rung"),
     ],
 )
 def test_wrong_request(small_file, args, words):

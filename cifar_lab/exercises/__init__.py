@@ -61,7 +61,7 @@ def names() -> list[str]:
 def get(name: str) -> Exercise:
     """The exercise of this name. Raises InputError naming those there are."""
     if name not in LESSONS:
-        near = schema.meant(name, list(LESSONS))
+        near = schema.meant(name, LESSONS)
         raise InputError(f"exercise: must be one of {', '.join(LESSONS)}, received {name!r}{near}")
     exercise: Exercise = import_module(f".{name.replace('-', '_')}", __name__).EXERCISE
     return exercise
@@ -150,7 +150,7 @@ def _exercise_of(path: Path) -> str:
             f"one of {known}"
         )
     if named not in LESSONS:
-        near = schema.meant(named, list(LESSONS))
+        near = schema.meant(named, LESSONS)
         raise InputError(f"{path}: EXERCISE must be one of {known}, is {named!r}{near}")
     wanted = [f.name for f in get(named).functions]
     if not names.intersection(wanted):

@@ -195,7 +195,7 @@ class Graph:
         if name not in found:
             raise InputError(
                 f"layer: must be one of {', '.join(found)}, received {name!r}"
-                f"{schema.meant(name, list(found))}"
+                f"{schema.meant(name, found)}"
             )
         return found[name]
 

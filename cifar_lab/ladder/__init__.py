@@ -25,5 +25,5 @@ def get(name: str) -> Rung:
     try:
         return LADDER[name]
     except KeyError:
-        known = f"{schema.meant(name, list(LADDER))}: must be one of {', '.join(LADDER)}"
-        raise InputError(f"unknown rung {name!r}{known}") from None
+        near, known = schema.meant(name, LADDER), ", ".join(LADDER)
+        raise InputError(f"unknown rung {name!r}{near}: must be one of {known}") from None

@@ -145,7 +145,7 @@ def parse_range(text, recipe, chosen=None):
             raise InputError(
                 f"{text}: {recipe.builder_name} declares no widths that could be scaled"
             )
-        near = schema.meant(name, list(kinds))
+        near = schema.meant(name, kinds)
         raise InputError(f"{text}: {name!r}{near} must be one of {', '.join(kinds)}")
     if not given:
         raise InputError(

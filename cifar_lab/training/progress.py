@@ -111,14 +111,9 @@ class Progress(keras.callbacks.Callback):
         """
         recipe = self.trainer.plan.recipe
         past = [row["seconds"] for row in self.trainer.history[-4:]] + [seconds]
-        done, to_do = (
-            sum(phases.work_of(recipe, e) for e in epochs)
-            for epochs in (
-                range(epoch + 1 - len(past), epoch + 1),
-                range(epoch + 1, recipe.epochs),
-            )
-        )
-        return to_do * sum(past) / done
+        work = [phases.work_of(recipe, e) for e in range(recipe.epochs)]
+        done, to_do = work[epoch + 1 - len(past) : epoch + 1], work[epoch + 1 :]
+        return sum(to_do) * sum(past) / sum(done)
 
 
 class LiveProgress(Progress):
