@@ -491,6 +491,22 @@ def test_both_in_one_run(tmp_path, cifar10):
     )
 
 
+@pytest.mark.skipif(not TORCH, reason="PyTorch is not installed")
+def test_the_peer_beside_both_ways_of_ours(tmp_path, cifar10):
+    args = ("--data-dir", cifar10, "--rung", "cifar10-90", "--seeds", 1, "--epochs", 1)
+    args = (*args, "--limit", 100, "--both")
+    *runs, apart, whole = lines_of(
+        benchmark("peer.py", *args, "--output", tmp_path / "out", KERAS_BACKEND="jax")
+    )
+    assert [r.get("one_program") for r in runs] == [None, False, True]
+    assert [line["one_program"] for line in (apart, whole)] == [False, True]
+    for run, line in zip(runs[1:], (apart, whole)):
+        assert line["n"] == 1 and line["median_seconds"]["cifar10-90"] == run["seconds"]
+    assert runs[1]["val_accuracy"] == pytest.approx(runs[2]["val_accuracy"], abs=0.03)
+    refused = benchmark("peer.py", *args, "--output", tmp_path / "other")
+    assert refused.returncode == 2 and "KERAS_BACKEND=jax" in refused.stderr
+
+
 def test_strategies_on_functions_whose_best_is_known():
     pytest.importorskip("keras_tuner", reason="keras-tuner is not installed (the tune extra)")
     from strategies import FUNCTIONS, table
