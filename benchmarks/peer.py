@@ -9,10 +9,10 @@ PyTorch from the paper: 50,000 train images, 9.9 epochs in batches of 1,024, hal
 GPU, and its test accuracy with and without its six views. Ours is the rung by the path of train.py.
 Each run prints a JSON line: seconds of training (whitening included, test and compilation apart;
 ours also validates after each epoch, theirs never), accuracy; at the end one with medians and the
-ratio ours / theirs of each turn, for each way of ours. Before the first turn theirs trains a few steps, with --compile
-once as a whole, so that what is compiled or chosen on first use is not in its times. With
---one-program all epochs of ours are one program (JAX); with --both each turn trains ours twice,
-epoch by epoch and as one program. --epochs and --limit make it a rehearsal.
+ratio ours / theirs of each turn, for each way of ours. Before the first turn theirs trains a few
+steps, with --compile once as a whole, so that what is compiled or chosen on first use is not in its
+times. With --one-program all epochs of ours are one program (JAX); with --both each turn trains
+ours twice, epoch by epoch and as one program. --epochs and --limit make it a rehearsal.
 """
 
 import argparse

@@ -500,8 +500,8 @@ def test_the_peer_beside_both_ways_of_ours(tmp_path, cifar10):
     )
     assert [r.get("one_program") for r in runs] == [None, False, True]
     assert [line["one_program"] for line in (apart, whole)] == [False, True]
-    for run, line in zip(runs[1:], (apart, whole)):
-        assert line["n"] == 1 and line["median_seconds"]["cifar10-90"] == run["seconds"]
+    for our, line in zip(runs[1:], (apart, whole)):
+        assert line["n"] == 1 and line["median_seconds"]["cifar10-90"] == our["seconds"]
     assert runs[1]["val_accuracy"] == pytest.approx(runs[2]["val_accuracy"], abs=0.03)
     refused = benchmark("peer.py", *args, "--output", tmp_path / "other")
     assert refused.returncode == 2 and "KERAS_BACKEND=jax" in refused.stderr
