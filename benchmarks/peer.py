@@ -300,13 +300,13 @@ def main(argv):
     from cifar_lab import bundles, data
 
     ways = (False, True) if args.both else (args.one_program,)
-    bundle = {
+    folders = {
         (seed, way): Path(args.output).resolve()
         / f"{args.rung}-seed{seed}{'-one-program' if way and args.both else ''}"
         for seed in range(args.seeds)
         for way in ways
     }
-    for folder in bundle.values():
+    for folder in folders.values():
         bundles.prepare(folder, bytes_needed=0)
         bundles.refuse_existing(folder)
     recipe = ladder.get(args.rung).recipe
@@ -343,7 +343,7 @@ def main(argv):
             card, _ = training.train(
                 recipe,
                 dataset,
-                bundle[seed, way],
+                folders[seed, way],
                 rung=args.rung,
                 seed=seed,
                 limit=args.limit,
