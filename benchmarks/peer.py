@@ -285,9 +285,9 @@ def main(argv):
     )
     parser.add_argument("--seeds", type=cli.whole(1), default=5)
     parser.add_argument("--compile", action="store_true", help="torch.compile for theirs")
-    way = parser.add_mutually_exclusive_group()
-    way.add_argument("--one-program", action="store_true", help="for ours, on JAX")
-    way.add_argument("--both", action="store_true", help="ours without and with --one-program")
+    ours = parser.add_mutually_exclusive_group()
+    ours.add_argument("--one-program", action="store_true", help="for ours, on JAX")
+    ours.add_argument("--both", action="store_true", help="ours without and with --one-program")
     parser.add_argument("--epochs", type=cli.whole(1), help="of both, for a rehearsal")
     parser.add_argument("--limit", type=cli.whole(1), help="train images of both, for a rehearsal")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -302,7 +302,7 @@ def main(argv):
     ways = (False, True) if args.both else (args.one_program,)
     folders = {
         (seed, way): Path(args.output).resolve()
-        / f"{args.rung}-seed{seed}{'-one-program' if way and args.both else ''}"
+        / f"{args.rung}-seed{seed}{'-one-program' if way else ''}"
         for seed in range(args.seeds)
         for way in ways
     }
@@ -312,6 +312,12 @@ def main(argv):
     recipe = ladder.get(args.rung).recipe
     if args.epochs:
         recipe = recipes.changed(recipe, {"epochs": args.epochs}, "--epochs")
+    backend.start()
+    from cifar_lab import training
+    from cifar_lab.training import one_program
+
+    if True in ways:
+        one_program.refuse(recipe)
     dataset = data.load("cifar10", args.data_dir, recipe.input_shape)
     worker = subprocess.Popen(
         [sys.executable, __file__, "--worker", *argv],
@@ -329,12 +335,6 @@ def main(argv):
         return json.loads(answer)
 
     library = theirs()
-    backend.start()
-    from cifar_lab import training
-    from cifar_lab.training import one_program
-
-    if True in ways:
-        one_program.refuse(recipe)
     found = {way: [] for way in ways}
     for seed in range(args.seeds):
         their = {**theirs(seed), **library}
