@@ -306,6 +306,24 @@ def default_engines(case):
         yield from (f"{name}:precision=mixed_bfloat16" for name in mine)
 
 
+def check(text, case):
+    """Raises ValueError where engine `text` cannot run `case` in this Python; starts nothing."""
+    engine, options = parse_engine(text, case)
+    if engine == "lecture" and case not in LECTURE:
+        raise ValueError(f"engine 'lecture': has no case {case}")
+    if engine == "torch" and not importlib.util.find_spec("torch"):
+        raise ValueError("engine 'torch': PyTorch is not installed")
+    library = options.get("backend", "tensorflow")
+    if not importlib.util.find_spec(library):
+        raise ValueError(f"engine {text!r}: {library} is not installed")
+    if "threads" in options and library != "tensorflow":
+        raise ValueError(
+            f"engine {text!r}: threads is an option of TensorFlow and PyTorch's own engine"
+        )
+    if engine == "lecture" and case == "88" and not importlib.util.find_spec("scipy"):
+        raise ValueError("engine 'lecture': ImageDataGenerator needs SciPy, which is not installed")
+
+
 class Worker:
     def __init__(self, text, case, data_dir):
         self.name = text
@@ -362,22 +380,7 @@ def main(argv):
 
     try:
         for text in args.engines:
-            engine, options = parse_engine(text, args.case)
-            if engine == "lecture" and args.case not in LECTURE:
-                raise ValueError(f"engine 'lecture': has no case {args.case}")
-            if engine == "torch" and not importlib.util.find_spec("torch"):
-                raise ValueError("engine 'torch': PyTorch is not installed")
-            library = options.get("backend", "tensorflow")
-            if not importlib.util.find_spec(library):
-                raise ValueError(f"engine {text!r}: {library} is not installed")
-            if "threads" in options and library != "tensorflow":
-                raise ValueError(
-                    f"engine {text!r}: threads is an option of TensorFlow and PyTorch's own engine"
-                )
-            if engine == "lecture" and args.case == "88" and not importlib.util.find_spec("scipy"):
-                raise ValueError(
-                    "engine 'lecture': ImageDataGenerator needs SciPy, which is not installed"
-                )
+            check(text, args.case)
         if len(set(args.engines)) < len(args.engines):
             raise ValueError(f"--engines: must differ, received {' '.join(args.engines)}")
         data.load("cifar10", args.data_dir)  # there and whole, before it is loaded in every process

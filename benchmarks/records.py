@@ -24,7 +24,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import shared  # noqa: E402
 
-from cifar_lab import cli, significance  # noqa: E402
+from cifar_lab import cli, schema, significance  # noqa: E402
 from cifar_lab.errors import InputError, reason  # noqa: E402
 from cifar_lab.report import results  # noqa: E402
 
@@ -52,15 +52,18 @@ RUN_FIELDS = {
     "alone": (bool, "whether nothing else ran"),
     "epoch_of_74": (float, "seconds of 45,000 images of the 74 network, in the same run"),
 }
+KINDS = {  # as a message names them
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    list: "a list",
+}
 
 
 def read(path):
     """An entry: a dict of FIELDS. Raises InputError."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            entry = json.load(file)
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({reason(error)})") from None
+    entry = cli.common.read_json(path)
     _fields(entry, FIELDS, str(path))
     for number, run in enumerate(entry["runs"]):
         _fields(run, RUN_FIELDS, f"{path}: run {number}")
@@ -75,9 +78,7 @@ def _fields(given, fields, where):
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         right = number if kind is float else type(value) is kind
         if not right or (kind is str and not value.strip()):
-            raise InputError(f"{where}: {name}: must be a {kind.__name__}, {what}")
-        if kind is float and not math.isfinite(value):
-            raise InputError(f"{where}: {name}: must be finite")
+            raise InputError(f"{where}: {name}: must be {KINDS[kind]}, {what}")
 
 
 def broken(entry):
@@ -140,7 +141,11 @@ def make(rung, mark, path, recipe=None):
     """An entry of the lines of budget.py, a dict. recipe: their --recipe, or None."""
     file = Path(recipe).name if recipe else None
     try:
-        lines = [json.loads(line) for line in Path(path).read_text().splitlines() if line.strip()]
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)})") from None
+    try:
+        lines = [schema.parse(line) for line in text.splitlines() if line.strip()]
         lines = [line for line in lines if line["rung"] == rung and line.get("recipe") == file]
         runs = [
             {
@@ -158,8 +163,10 @@ def make(rung, mark, path, recipe=None):
         ]
         machines = sorted({results.machine_of(line).removeprefix("CPU: ") for line in lines})
         commits = sorted({str(line.get("commit")) for line in lines})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is none of budget.py's lines ({reason(error)})") from None
+    except KeyError as error:
+        raise InputError(f"{path}: must hold budget.py's lines, one lacks {error}") from None
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: must hold budget.py's lines ({reason(error)})") from None
     if not runs:
         raise InputError(f"{path}: has no whole run of {rung}")
     if len(machines) > 1:

@@ -404,6 +404,20 @@ def test_a_rungs_time_beside_the_first_networks(tmp_path, cifar10):
     )
 
 
+@pytest.mark.parametrize(
+    "args", [("budget.py", "cifar10-90", "--output", "out"), ("engines.py", "--case", "88")]
+)
+def test_the_lectures_script_without_scipy_is_a_line(args, cifar10, monkeypatch):
+    """Before the data are read, a process starts or a folder is made."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *of: None if name == "scipy" else found(name, *of)
+    )
+    done = benchmark_here(*args, "--data-dir", cifar10.parent)
+    assert done.returncode == 2 and "needs SciPy" in done.stderr
+    assert done.stderr.count("\n") == 1 and not (ROOT / "out").exists()
+
+
 def both_sets(folder, cifar10):
     """A --data-dir with the CIFAR-10 of the fixture and the small Fashion-MNIST."""
     write_fashion(folder / "fashion-mnist")
