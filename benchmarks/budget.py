@@ -35,7 +35,7 @@ from cifar_lab.report import results  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "budget.jsonl"
 EPOCH = 45_000  # images of an epoch of the lecture's rungs
-# What is timed beside the rung: by name in the line, the engine (see engines.py) and its case
+# Timed before and after the rung, by their names in the line: engine and case of engines.py
 BESIDE = {"epoch_of_74": ("ours", "74"), "lecture_epoch_of_88": ("lecture:wait=0", "88")}
 
 
